@@ -1,0 +1,90 @@
+//! A destination (real server): its configuration apart from its key.
+
+use crate::DestinationKey;
+
+/// How packets reach the server (`IPVS_DEST_ATTR_FWD_METHOD`, its low three bits).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum Forward {
+    /// NAT of address and port (`IP_VS_CONN_F_MASQ` = 0).
+    Masquerade,
+    /// To the director itself (`IP_VS_CONN_F_LOCALNODE` = 1).
+    Local,
+    /// In a tunnel (`IP_VS_CONN_F_TUNNEL` = 2).
+    Tunnel(Tunnel),
+    /// Direct routing: the packet unchanged, to the server's link address (`IP_VS_CONN_F_DROUTE` = 3).
+    Direct,
+    /// Past the cache (`IP_VS_CONN_F_BYPASS` = 4).
+    Bypass,
+    /// A number that this library has no name for (the kernel accepts 5 to 7 and has no transmitter for them).
+    Other(u32),
+}
+
+/// The tunnel of [`Forward::Tunnel`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Tunnel {
+    /// The encapsulation (`IPVS_DEST_ATTR_TUN_TYPE`, since 5.2; before it is always IPIP).
+    pub kind: TunnelKind,
+    /// The checksum of the outer header (`IPVS_DEST_ATTR_TUN_FLAGS`, since 5.3).
+    pub checksum: TunnelChecksum,
+}
+
+/// An encapsulation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum TunnelKind {
+    /// IP in IP.
+    Ipip,
+    /// Generic UDP encapsulation to `port` (never 0).
+    Gue {
+        /// The UDP port at the server.
+        port: u16,
+    },
+    /// Generic routing encapsulation.
+    Gre,
+    /// A type that this library has no name for.
+    Other {
+        /// `IPVS_DEST_ATTR_TUN_TYPE`.
+        kind: u8,
+        /// `IPVS_DEST_ATTR_TUN_PORT`.
+        port: u16,
+    },
+}
+
+/// The checksum of a tunnel's outer header (`IP_VS_TUNNEL_ENCAP_FLAG_*`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum TunnelChecksum {
+    /// No checksum (0).
+    None,
+    /// A checksum (1).
+    Full,
+    /// Remote checksum offload (2; GUE only).
+    Remote,
+    /// Bits that this library has no name for.
+    Other(u16),
+}
+
+/// What a destination is to do: all that NEW_DEST and SET_DEST carry beside the key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct DestinationConfig {
+    /// How packets reach it.
+    pub forward: Forward,
+    /// Its share under a weighted scheduler, 0 to `i32::MAX`; 0 gets nothing new.
+    pub weight: u32,
+    /// Above so many connections it gets no more (`IPVS_DEST_ATTR_U_THRESH`); 0 is no limit.
+    pub upper_threshold: u32,
+    /// Below so many it gets some again (`IPVS_DEST_ATTR_L_THRESH`); 0 is three quarters of the upper one.
+    pub lower_threshold: u32,
+}
+
+/// A destination as the kernel lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Destination {
+    /// What identifies it within its service.
+    pub key: DestinationKey,
+    /// What it is to do.
+    pub config: DestinationConfig,
+}

@@ -1,0 +1,1 @@
+//! Health: the rise/fall machine and the engine that probes.

@@ -1,0 +1,1 @@
+//! The network and the machine in which ipvsd is tested.
