@@ -1,0 +1,81 @@
+//! What the kernel is to hold: a pure function of the config, the verdicts and what still drains.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use ipvs_netlink::{DestinationConfig, DestinationKey, Family, Flags, Forward, ServiceConfig, ServiceKey};
+
+use super::model::{Config, Rules, Server, Service};
+use super::plan::{FoundServices, Wanted, WantedServer};
+use super::pool::Pool;
+use super::rules::Need;
+
+/// Every IPVS service that `config` asks for: its key, its VIP, and the place of its service in the config.
+pub fn listens(config: &Config) -> impl Iterator<Item = (ServiceKey, SocketAddr, usize)> {
+    let services = config.services.iter().enumerate();
+    services.flat_map(|(place, service)| {
+        service.listen.iter().map(move |vip| (ServiceKey::udp(*vip), *vip, place))
+    })
+}
+
+/// The servers of `service` that can stand behind `vip`: those of its family.
+pub fn servers_of(service: &Service, vip: SocketAddr) -> impl Iterator<Item = &Server> {
+    let family = Family::of(vip.ip());
+    service.servers.iter().filter(move |server| Family::of(server.address.ip()) == family)
+}
+
+/// What the kernel is to hold for `service` at `vip`.
+pub fn wanted(service: &Service, vip: SocketAddr, pool: &Pool) -> Wanted {
+    let mut config = ServiceConfig::new(service.scheduler.clone(), Family::of(vip.ip()));
+    if service.ops {
+        config.flags = Flags::exactly(Flags::ONE_PACKET);
+    }
+    let servers = servers_of(service, vip).filter_map(|server| {
+        let key = DestinationKey(server.address);
+        let config =
+            DestinationConfig { forward: service.forward, weight: 0, upper_threshold: 0, lower_threshold: 0 };
+        let need = service.ops.then(|| Need::of_server(vip, server.address, service.forward)).flatten();
+        Some((key, WantedServer { config, due: pool.due(&key)?, need }))
+    });
+    Wanted { config, need: service.ops.then_some(Need::Request(vip)), servers: servers.collect() }
+}
+
+/// What the rules are to hold: for all that is wanted, and for what still drains in the kernel.
+///
+/// `own` are the services that ipvsd manages. A reply keeps the VIP that it has as long as its server is
+/// behind that VIP in the kernel.
+pub fn rules<'a>(
+    own: impl Iterator<Item = &'a ServiceKey>,
+    wanted: &BTreeMap<ServiceKey, Wanted>,
+    found: &FoundServices,
+    held: &Rules,
+) -> Rules {
+    let mut rules = Rules::default();
+    let mut strays = Vec::new();
+    for key in own {
+        let ServiceKey::Address { address: vip, .. } = *key else { continue };
+        let Some(service) = found.get(key) else { continue };
+        let asked = wanted.get(key).is_some_and(|wanted| wanted.need.is_some());
+        let works = held.requests.contains(&vip) && service.config.flags.contains(Flags::ONE_PACKET);
+        if !asked && !works {
+            continue;
+        }
+        rules.add(Need::Request(vip));
+        for (server, config) in &service.servers {
+            let Some(need @ Need::Reply { .. }) = Need::of_server(vip, server.0, config.forward) else {
+                continue;
+            };
+            if held.hold(&need) {
+                rules.add(need);
+            } else if config.forward == Forward::Masquerade {
+                strays.push(need);
+            }
+        }
+    }
+    for wanted in wanted.values() {
+        wanted.need.into_iter().for_each(|need| rules.add(need));
+        wanted.servers.values().filter_map(|server| server.need).for_each(|need| rules.add(need));
+    }
+    strays.into_iter().for_each(|need| rules.add(need));
+    rules
+}

@@ -1,0 +1,81 @@
+//! What the core has to say: one event for each change. The daemon words them for the log.
+
+use std::collections::BTreeSet;
+
+use ipvs_netlink::{DestinationConfig, DestinationKey, ServiceConfig, ServiceKey};
+use serde::Serialize;
+
+use super::plan::Step;
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub enum Event {
+    /// A step was done.
+    Done {
+        /// The service's name in the config; none if the config no longer has it.
+        service: Option<String>,
+        /// The IPVS service.
+        key: ServiceKey,
+        /// What was done and why.
+        step: Step,
+        /// What was there before.
+        before: Before,
+    },
+    /// A service, the rules or a look at the kernel failed; it is tried again.
+    Failed {
+        /// What was tried, and what the kernel said.
+        error: String,
+    },
+    /// What failed works again.
+    Works {
+        /// What.
+        what: String,
+    },
+    /// A verdict that changes no weight.
+    Verdict {
+        /// The service's name.
+        service: String,
+        /// The IPVS service.
+        key: ServiceKey,
+        /// The server.
+        server: DestinationKey,
+        /// Up or down.
+        up: bool,
+        /// Why.
+        reason: String,
+    },
+    /// The last server of an IPVS service went down.
+    AllDown {
+        /// The service's name.
+        service: String,
+        /// The IPVS service.
+        key: ServiceKey,
+        /// The servers that keep their weight.
+        kept: BTreeSet<DestinationKey>,
+    },
+    /// After that, a server is up again.
+    Recovered {
+        /// The service's name.
+        service: String,
+        /// The IPVS service.
+        key: ServiceKey,
+    },
+    /// The reply rules were changed.
+    Rules {
+        /// So many VIPs of OPS services.
+        requests: usize,
+        /// So many servers whose replies are rewritten.
+        replies: usize,
+    },
+}
+
+/// What was there before a step.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub enum Before {
+    /// Nothing.
+    Nothing,
+    /// A service of this configuration.
+    Service(ServiceConfig),
+    /// A server of this configuration.
+    Server(DestinationConfig),
+}

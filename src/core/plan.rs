@@ -1,0 +1,221 @@
+//! From what is found to what is wanted, one service at a time, in steps of which every prefix is safe.
+//!
+//! A plan holds only what may be done now: what must wait for a rule, for another server's weight or for
+//! replies in flight comes in a later plan. So plan, apply, plan again reaches an empty plan.
+
+use std::collections::BTreeMap;
+
+use ipvs_netlink::{DestinationConfig, DestinationKey, Flags, ServiceConfig, ServiceKey};
+use serde::{Deserialize, Serialize};
+
+use super::model::Rules;
+use super::pool::Due;
+use super::rules::Need;
+
+/// The services that the kernel holds; those of others without their servers.
+pub type FoundServices = BTreeMap<ServiceKey, FoundService>;
+
+/// A service that the kernel holds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FoundService {
+    /// Its configuration.
+    pub config: ServiceConfig,
+    /// Its destinations.
+    pub servers: BTreeMap<DestinationKey, DestinationConfig>,
+}
+
+/// A service that the kernel is to hold.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Wanted {
+    /// Its configuration.
+    pub config: ServiceConfig,
+    /// What must be in the rules before it may exist.
+    pub need: Option<Need>,
+    /// Its servers.
+    pub servers: BTreeMap<DestinationKey, WantedServer>,
+}
+
+/// A server that the kernel is to hold.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WantedServer {
+    /// Its configuration, but for the weight.
+    pub config: DestinationConfig,
+    /// Its weight.
+    pub due: Due,
+    /// What must be in the rules before it may have weight.
+    pub need: Option<Need>,
+}
+
+/// One change of one service.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    /// What is done.
+    pub action: Action,
+    /// Why, in words for the log.
+    pub why: String,
+}
+
+/// What a [`Step`] does; each is one netlink message.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Action {
+    /// NEW_SERVICE.
+    AddService(ServiceConfig),
+    /// SET_SERVICE.
+    SetService(ServiceConfig),
+    /// DEL_SERVICE.
+    DeleteService,
+    /// NEW_DEST.
+    AddServer(DestinationKey, DestinationConfig),
+    /// SET_DEST.
+    SetServer(DestinationKey, DestinationConfig),
+    /// DEL_DEST.
+    DeleteServer(DestinationKey),
+}
+
+impl Action {
+    /// Whether it takes the last weight from a server: such steps go before all others.
+    pub fn stops_traffic(&self) -> bool {
+        matches!(self, Self::SetServer(_, config) if config.weight == 0)
+    }
+}
+
+/// What the plan of one service depends on beside what is wanted and found.
+pub struct Circumstances<'a, F: Fn(&DestinationKey) -> bool> {
+    /// What the rules hold.
+    pub rules: &'a Rules,
+    /// Whether a server that nobody wants has had weight 0 for long enough.
+    pub drained: F,
+}
+
+/// Whether the kernel's `found` is what `wanted` asks for. HASHED is the kernel's own flag.
+pub fn same_service(found: &ServiceConfig, wanted: &ServiceConfig) -> bool {
+    let Flags { value, .. } = found.flags;
+    let found = ServiceConfig { flags: Flags::exactly(value & !Flags::HASHED), ..found.clone() };
+    found == *wanted
+}
+
+/// The steps that may be done now for one service; `wanted` none is a service that goes.
+pub fn plan<F: Fn(&DestinationKey) -> bool>(
+    wanted: Option<&Wanted>,
+    found: Option<&FoundService>,
+    circumstances: &Circumstances<'_, F>,
+) -> Vec<Step> {
+    let mut steps = Vec::new();
+    match (wanted, found) {
+        (None, None) => {}
+        (Some(wanted), None) => {
+            if hold(circumstances.rules, &wanted.need) {
+                steps.push(step(Action::AddService(wanted.config.clone()), "in the config"));
+                servers(wanted, &BTreeMap::new(), circumstances, &mut steps);
+            }
+        }
+        (Some(wanted), Some(found)) => {
+            if !same_service(&found.config, &wanted.config) && hold(circumstances.rules, &wanted.need) {
+                let why = service_difference(&found.config, &wanted.config);
+                steps.push(step(Action::SetService(wanted.config.clone()), &why));
+            }
+            servers(wanted, &found.servers, circumstances, &mut steps);
+            let weighted = |(server, config): (_, &DestinationConfig)| {
+                config.weight > 0 && wanted.servers.contains_key(server)
+            };
+            unwanted(Some(wanted), found, found.servers.iter().any(weighted), circumstances, &mut steps);
+        }
+        (None, Some(found)) => {
+            unwanted(None, found, true, circumstances, &mut steps);
+            if found.servers.keys().all(|server| (circumstances.drained)(server))
+                && found.servers.values().all(|config| config.weight == 0)
+            {
+                steps.push(step(Action::DeleteService, "not in the config"));
+            }
+        }
+    }
+    steps
+}
+
+fn step(action: Action, why: &str) -> Step {
+    Step { action, why: why.to_owned() }
+}
+
+fn hold(rules: &Rules, need: &Option<Need>) -> bool {
+    need.as_ref().is_none_or(|need| rules.hold(need))
+}
+
+/// The wanted servers: weight is raised before it is lowered.
+fn servers<F: Fn(&DestinationKey) -> bool>(
+    wanted: &Wanted,
+    found: &BTreeMap<DestinationKey, DestinationConfig>,
+    circumstances: &Circumstances<'_, F>,
+    steps: &mut Vec<Step>,
+) {
+    let mut lowering = Vec::new();
+    for (key, server) in &wanted.servers {
+        let before = found.get(key);
+        let has = before.map_or(0, |config| config.weight);
+        let due = server.due.weight.unwrap_or(has);
+        let may = hold(circumstances.rules, &wanted.need) && hold(circumstances.rules, &server.need);
+        let config = DestinationConfig { weight: if may { due } else { due.min(has) }, ..server.config };
+        match before {
+            None => steps.push(step(Action::AddServer(*key, config), &server.due.why)),
+            Some(before) if *before == config => {}
+            Some(_) if config.weight < has => {
+                lowering.push(step(Action::SetServer(*key, config), &server.due.why));
+            }
+            Some(_) => steps.push(step(Action::SetServer(*key, config), &server.due.why)),
+        }
+    }
+    steps.append(&mut lowering);
+}
+
+/// The servers that nobody wants: weight 0 as soon as the pool can spare them, gone when drained.
+fn unwanted<F: Fn(&DestinationKey) -> bool>(
+    wanted: Option<&Wanted>,
+    found: &FoundService,
+    spared: bool,
+    circumstances: &Circumstances<'_, F>,
+    steps: &mut Vec<Step>,
+) {
+    let why = "not in the config";
+    for (key, config) in &found.servers {
+        if wanted.is_some_and(|wanted| wanted.servers.contains_key(key)) {
+            continue;
+        }
+        if config.weight > 0 {
+            if spared {
+                let config = DestinationConfig { weight: 0, ..*config };
+                steps.push(step(Action::SetServer(*key, config), why));
+            }
+        } else if (circumstances.drained)(key) {
+            steps.push(step(Action::DeleteServer(*key), why));
+        }
+    }
+}
+
+fn service_difference(found: &ServiceConfig, wanted: &ServiceConfig) -> String {
+    let mut parts = Vec::new();
+    if found.scheduler != wanted.scheduler {
+        parts.push(format!("scheduler {} → {} (about 20 ms of loss)", found.scheduler, wanted.scheduler));
+    }
+    let ops = |config: &ServiceConfig| if config.flags.contains(Flags::ONE_PACKET) { "on" } else { "off" };
+    if ops(found) != ops(wanted) {
+        parts.push(format!("OPS {} → {}", ops(found), ops(wanted)));
+    }
+    let known = Flags::HASHED | Flags::ONE_PACKET;
+    if found.flags.value & !known != wanted.flags.value & !known {
+        parts.push(format!("flags {:#x} → {:#x}", found.flags.value & !known, wanted.flags.value & !known));
+    }
+    if found.timeout != wanted.timeout {
+        parts.push(format!("persistence {} s → {} s", found.timeout, wanted.timeout));
+    }
+    if found.netmask != wanted.netmask {
+        parts.push(format!("netmask {:?} → {:?}", found.netmask, wanted.netmask));
+    }
+    if found.persistence_engine != wanted.persistence_engine {
+        let name = |engine: &Option<String>| engine.clone().unwrap_or_else(|| "none".to_owned());
+        parts.push(format!(
+            "persistence engine {} → {}",
+            name(&found.persistence_engine),
+            name(&wanted.persistence_engine)
+        ));
+    }
+    parts.join(", ")
+}

@@ -1,0 +1,68 @@
+//! What each service and server needs of the reply rules, and whether the rules hold it.
+
+use std::net::SocketAddr;
+
+use ipvs_netlink::{Forward, TunnelKind};
+
+use super::model::{Outer, Rules};
+
+/// One line of [`Rules`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// Requests to this VIP are not tracked.
+    Request(SocketAddr),
+    /// Replies of `server` leave from `vip`.
+    Reply {
+        /// The server's address and port.
+        server: SocketAddr,
+        /// The VIP and port that the client asked.
+        vip: SocketAddr,
+    },
+    /// The outer packets of a tunnel are not tracked.
+    Outer(Outer),
+}
+
+impl Need {
+    /// What a server of an OPS service at `vip` needs before it may have weight; `direct` needs nothing.
+    pub fn of_server(vip: SocketAddr, server: SocketAddr, forward: Forward) -> Option<Self> {
+        match forward {
+            Forward::Masquerade => Some(Self::Reply { server, vip }),
+            Forward::Tunnel(tunnel) => Some(Self::Outer(match tunnel.kind {
+                TunnelKind::Gue { port } => Outer::Udp(SocketAddr::new(server.ip(), port)),
+                _ => Outer::Ip(server.ip()),
+            })),
+            _ => None,
+        }
+    }
+}
+
+impl Rules {
+    /// Adds `need`. Where a reply already has a VIP that one stays: a server answers for one VIP at a time.
+    pub fn add(&mut self, need: Need) {
+        match need {
+            Need::Request(vip) => {
+                self.requests.insert(vip);
+            }
+            Need::Reply { server, vip } => {
+                self.replies.entry(server).or_insert(vip);
+            }
+            Need::Outer(outer) => {
+                self.tunnels.insert(outer);
+            }
+        }
+    }
+
+    /// Whether the rules hold `need`.
+    pub fn hold(&self, need: &Need) -> bool {
+        match need {
+            Need::Request(vip) => self.requests.contains(vip),
+            Need::Reply { server, vip } => self.replies.get(server) == Some(vip),
+            Need::Outer(outer) => self.tunnels.contains(outer),
+        }
+    }
+
+    /// Whether nothing is asked for: then the tables are not needed at all.
+    pub fn is_empty(&self) -> bool {
+        self.requests.is_empty() && self.replies.is_empty() && self.tunnels.is_empty()
+    }
+}
