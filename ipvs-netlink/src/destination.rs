@@ -1,6 +1,8 @@
 //! A destination (real server): its configuration apart from its key.
 
-use crate::DestinationKey;
+use netlink_packet_core::DefaultNla;
+
+use crate::{DestinationKey, Stats};
 
 /// How packets reach the server (`IPVS_DEST_ATTR_FWD_METHOD`, its low three bits).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -87,4 +89,14 @@ pub struct Destination {
     pub key: DestinationKey,
     /// What it is to do.
     pub config: DestinationConfig,
+    /// Connections in an active state; always about 0 under one-packet scheduling.
+    pub active_connections: u32,
+    /// Other connections; always about 0 under one-packet scheduling.
+    pub inactive_connections: u32,
+    /// Persistence templates.
+    pub persistent_connections: u32,
+    /// What it has done.
+    pub stats: Stats,
+    /// Attributes that this library has no name for.
+    pub unknown: Vec<DefaultNla>,
 }

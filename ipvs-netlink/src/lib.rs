@@ -1,13 +1,38 @@
 //! The IPVS generic netlink API of Linux (`linux/ip_vs.h`).
 //!
 //! Three layers, each usable without the ones above it:
-//! wire types (bytes and attributes), typed values ([`Service`], [`Destination`], …),
-//! and clients (blocking, and tokio behind the feature `tokio`) over one exchange without I/O.
+//! [wire types](wire) (bytes and attributes), typed values ([`Service`], [`Destination`], …) and the verbs on
+//! them ([`request`]), and clients ([`blocking`], and [`tokio`] behind the feature `tokio`) over one
+//! [`Exchange`] without I/O.
 
+mod answer;
+pub mod blocking;
+mod client;
+mod conversation;
+mod convert;
 mod destination;
+mod error;
+mod exchange;
+mod frame;
+mod info;
 mod key;
+mod operation;
+pub mod request;
 mod service;
+mod stats;
+#[cfg(feature = "tokio")]
+pub mod tokio;
+mod window;
+pub mod wire;
 
+pub use answer::Answer;
 pub use destination::{Destination, DestinationConfig, Forward, Tunnel, TunnelChecksum, TunnelKind};
+pub use error::{DecodeError, Error, Refusal, Result};
+pub use exchange::Exchange;
+pub use info::{Info, Version};
 pub use key::{DestinationKey, Family, Protocol, ServiceKey};
+pub use netlink_packet_core::DefaultNla;
+pub use operation::{Operation, Verb};
+pub use request::Request;
 pub use service::{Flags, InvalidName, Netmask, SchedulerName, Service, ServiceConfig};
+pub use stats::Stats;

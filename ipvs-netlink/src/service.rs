@@ -3,7 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::{Family, ServiceKey};
+use netlink_packet_core::DefaultNla;
+
+use crate::{Family, ServiceKey, Stats};
 
 /// A scheduler's name, open: whatever module the kernel has (`ip_vs_NAME`), at most 15 bytes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -150,4 +152,8 @@ pub struct Service {
     pub key: ServiceKey,
     /// What it is to do.
     pub config: ServiceConfig,
+    /// What it has done.
+    pub stats: Stats,
+    /// Attributes that this library has no name for.
+    pub unknown: Vec<DefaultNla>,
 }

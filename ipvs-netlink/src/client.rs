@@ -1,0 +1,140 @@
+//! What the two clients share: the list of verbs, the sizes, and how a socket fails.
+
+use std::io;
+use std::time::Duration;
+
+use crate::{Error, Operation};
+
+/// How long a client waits for each datagram of an answer unless told otherwise.
+///
+/// The kernel answers within the send; it takes longer only while it loads a module or waits for its own lock.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Room for one datagram.
+///
+/// The kernel makes the datagrams of a dump as large as the largest buffer that it was ever offered (32 KiB at
+/// most) and never larger than that or 8 KiB, so nothing is cut off; small ones make its dumps twice as fast as
+/// 128 KiB (it allocates and clears each in full). No other answer of this family comes near 8 KiB.
+pub(crate) const RECEIVE_BUFFER: usize = 8 * 1024;
+
+/// How receiving failed.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// Nothing came for this long.
+    Timeout(Duration),
+    /// ENOBUFS: the receive buffer ran over.
+    Overrun,
+    Io(io::Error),
+}
+
+const ENOBUFS: i32 = 105;
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(ENOBUFS) => Self::Overrun,
+            _ => Self::Io(error),
+        }
+    }
+}
+
+impl Failure {
+    /// The failure as that of `operation`; one failure can be that of many.
+    pub fn of(&self, operation: Operation) -> Error {
+        match self {
+            Self::Timeout(after) => Error::Timeout { operation, after: *after },
+            Self::Overrun => Error::Interrupted { operation, reason: "the receive buffer ran over" },
+            Self::Io(error) => Error::Io { operation, source: same(error) },
+        }
+    }
+}
+
+/// `io::Error` cannot be cloned; that of a system call is its number.
+fn same(error: &io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(errno) => io::Error::from_raw_os_error(errno),
+        None => error.kind().into(),
+    }
+}
+
+/// The methods of a client, one for each verb: `verbs!()`, or `verbs!(async, await)`.
+macro_rules! verbs {
+    ($($async:tt, $await:tt)?) => {
+        /// Creates a service; [`Error::AlreadyExists`](crate::Error::AlreadyExists) if the key is taken.
+        pub $($async)? fn add_service(
+            &mut self,
+            service: &crate::ServiceKey,
+            config: &crate::ServiceConfig,
+        ) -> crate::Result<()> {
+            self.send(crate::request::add_service(service, config))$(.$await)?
+        }
+
+        /// Changes a service to `config`, all of it: without a persistence engine, one that is there is removed.
+        pub $($async)? fn set_service(
+            &mut self,
+            service: &crate::ServiceKey,
+            config: &crate::ServiceConfig,
+        ) -> crate::Result<()> {
+            self.send(crate::request::set_service(service, config))$(.$await)?
+        }
+
+        /// Deletes a service and its destinations.
+        pub $($async)? fn delete_service(&mut self, service: &crate::ServiceKey) -> crate::Result<()> {
+            self.send(crate::request::delete_service(service))$(.$await)?
+        }
+
+        /// One service; [`Error::NoSuchService`](crate::Error::NoSuchService) if there is none.
+        pub $($async)? fn get_service(&mut self, service: &crate::ServiceKey) -> crate::Result<crate::Service> {
+            self.send(crate::request::get_service(service))$(.$await)?
+        }
+
+        /// All services of the network namespace.
+        pub $($async)? fn list_services(&mut self) -> crate::Result<Vec<crate::Service>> {
+            self.send(crate::request::list_services())$(.$await)?
+        }
+
+        /// Adds a destination to a service.
+        pub $($async)? fn add_destination(
+            &mut self,
+            service: &crate::ServiceKey,
+            destination: &crate::DestinationKey,
+            config: &crate::DestinationConfig,
+        ) -> crate::Result<()> {
+            self.send(crate::request::add_destination(service, destination, config))$(.$await)?
+        }
+
+        /// Changes a destination to `config`, all of it.
+        pub $($async)? fn set_destination(
+            &mut self,
+            service: &crate::ServiceKey,
+            destination: &crate::DestinationKey,
+            config: &crate::DestinationConfig,
+        ) -> crate::Result<()> {
+            self.send(crate::request::set_destination(service, destination, config))$(.$await)?
+        }
+
+        /// Takes a destination from a service.
+        pub $($async)? fn delete_destination(
+            &mut self,
+            service: &crate::ServiceKey,
+            destination: &crate::DestinationKey,
+        ) -> crate::Result<()> {
+            self.send(crate::request::delete_destination(service, destination))$(.$await)?
+        }
+
+        /// The destinations of a service, the newest first;
+        /// [`Error::NoSuchService`](crate::Error::NoSuchService) if there is no such service.
+        pub $($async)? fn list_destinations(
+            &mut self,
+            service: &crate::ServiceKey,
+        ) -> crate::Result<Vec<crate::Destination>> {
+            self.send(crate::request::list_destinations(service))$(.$await)?
+        }
+
+        /// The version of IPVS and the size of its connection table.
+        pub $($async)? fn get_info(&mut self) -> crate::Result<crate::Info> {
+            self.send(crate::request::get_info())$(.$await)?
+        }
+    };
+}
+pub(crate) use verbs;

@@ -1,0 +1,29 @@
+//! What the kernel counts for a service and for a destination.
+
+/// Traffic counters and rates (`IPVS_*_ATTR_STATS64`).
+///
+/// The kernel's estimator takes a snapshot every 2 seconds, and none while `net.ipv4.vs.run_estimation` is 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Stats {
+    /// Connections scheduled; under one-packet scheduling each packet is one.
+    pub connections: u64,
+    /// Packets from clients.
+    pub packets_in: u64,
+    /// Packets of replies that IPVS itself translated.
+    pub packets_out: u64,
+    /// Bytes from clients, IP headers included.
+    pub bytes_in: u64,
+    /// Bytes of replies that IPVS itself translated.
+    pub bytes_out: u64,
+    /// Connections per second.
+    pub connections_rate: u64,
+    /// Packets from clients per second.
+    pub packets_in_rate: u64,
+    /// Packets of replies per second.
+    pub packets_out_rate: u64,
+    /// Bytes from clients per second.
+    pub bytes_in_rate: u64,
+    /// Bytes of replies per second.
+    pub bytes_out_rate: u64,
+}

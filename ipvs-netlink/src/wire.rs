@@ -1,0 +1,43 @@
+//! The wire layer: messages and attributes as they are in bytes, one enum for each level of nesting.
+//!
+//! All types implement the traits of `netlink-packet-core` and `netlink-packet-generic` and work with any
+//! transport. What this library has no name for is kept as `Other` and emitted again unchanged.
+
+mod destination;
+mod message;
+mod service;
+mod stats;
+
+use netlink_packet_core::{DecodeError, NlaBuffer, NlasIterator, Parseable};
+
+pub use destination::DestinationAttribute;
+pub use message::{Attribute, Command, Message};
+pub use service::ServiceAttribute;
+pub use stats::{Counter, StatsAttribute};
+
+/// All attributes of one nest.
+fn parse_nest<'a, A: Parseable<NlaBuffer<&'a [u8]>>>(bytes: &'a [u8]) -> Result<Vec<A>, DecodeError> {
+    NlasIterator::new(bytes).map(|nla| A::parse(&nla?)).collect()
+}
+
+/// `union nf_inet_addr`: the kernel sends 16 bytes, of which IPv4 uses the first four; four alone are taken, too.
+fn parse_address(bytes: &[u8]) -> Result<[u8; 16], DecodeError> {
+    let mut address = [0; 16];
+    match bytes.len() {
+        4 | 16 => address[..bytes.len()].copy_from_slice(bytes),
+        length => return Err(DecodeError::invalid_ip_address(length)),
+    }
+    Ok(address)
+}
+
+/// The text before the first NUL (the kernel's `nla_put_string`).
+fn parse_name(bytes: &[u8]) -> Result<String, DecodeError> {
+    let text = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
+    Ok(String::from_utf8(text.to_vec())?)
+}
+
+/// `name` and its NUL.
+fn emit_name(buffer: &mut [u8], name: &str) {
+    buffer[..name.len()].copy_from_slice(name.as_bytes());
+    buffer[name.len()] = 0;
+}

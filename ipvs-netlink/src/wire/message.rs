@@ -1,0 +1,201 @@
+//! The generic netlink message of the family `IPVS`: a command and its top-level attributes.
+
+use netlink_packet_core::{
+    DecodeError, DefaultNla, Emitable, ErrorContext, NLA_F_NESTED, Nla, NlaBuffer, NlasIterator, Parseable,
+    ParseableParametrized, emit_u32, parse_u32,
+};
+use netlink_packet_generic::{GenlFamily, GenlHeader};
+
+use super::{DestinationAttribute, ServiceAttribute, parse_nest};
+
+const IPVS_GENL_NAME: &str = "IPVS";
+const IPVS_GENL_VERSION: u8 = 1;
+
+const IPVS_CMD_NEW_SERVICE: u8 = 1;
+const IPVS_CMD_SET_SERVICE: u8 = 2;
+const IPVS_CMD_DEL_SERVICE: u8 = 3;
+const IPVS_CMD_GET_SERVICE: u8 = 4;
+const IPVS_CMD_NEW_DEST: u8 = 5;
+const IPVS_CMD_SET_DEST: u8 = 6;
+const IPVS_CMD_DEL_DEST: u8 = 7;
+const IPVS_CMD_GET_DEST: u8 = 8;
+const IPVS_CMD_SET_INFO: u8 = 14;
+const IPVS_CMD_GET_INFO: u8 = 15;
+
+const IPVS_CMD_ATTR_SERVICE: u16 = 1;
+const IPVS_CMD_ATTR_DEST: u16 = 2;
+
+const IPVS_INFO_ATTR_VERSION: u16 = 1;
+const IPVS_INFO_ATTR_CONN_TAB_SIZE: u16 = 2;
+
+/// A message of the family `IPVS`, version 1.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// What to do, or what the kernel tells.
+    pub command: Command,
+    /// The top-level attributes, in their order on the wire.
+    pub attributes: Vec<Attribute>,
+}
+
+/// `IPVS_CMD_*`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Command {
+    /// `IPVS_CMD_NEW_SERVICE`; also what the kernel answers to `GetService` with.
+    NewService,
+    /// `IPVS_CMD_SET_SERVICE`.
+    SetService,
+    /// `IPVS_CMD_DEL_SERVICE`.
+    DeleteService,
+    /// `IPVS_CMD_GET_SERVICE`: one with the service's key, all as a dump.
+    GetService,
+    /// `IPVS_CMD_NEW_DEST`; also what the kernel answers to `GetDestination` with.
+    NewDestination,
+    /// `IPVS_CMD_SET_DEST`.
+    SetDestination,
+    /// `IPVS_CMD_DEL_DEST`.
+    DeleteDestination,
+    /// `IPVS_CMD_GET_DEST`: a dump only.
+    GetDestination,
+    /// `IPVS_CMD_SET_INFO`: what the kernel answers to `GetInfo` with; never a request.
+    SetInfo,
+    /// `IPVS_CMD_GET_INFO`.
+    GetInfo,
+    /// A command that this library has no name for.
+    Other(u8),
+}
+
+impl From<u8> for Command {
+    fn from(number: u8) -> Self {
+        match number {
+            IPVS_CMD_NEW_SERVICE => Self::NewService,
+            IPVS_CMD_SET_SERVICE => Self::SetService,
+            IPVS_CMD_DEL_SERVICE => Self::DeleteService,
+            IPVS_CMD_GET_SERVICE => Self::GetService,
+            IPVS_CMD_NEW_DEST => Self::NewDestination,
+            IPVS_CMD_SET_DEST => Self::SetDestination,
+            IPVS_CMD_DEL_DEST => Self::DeleteDestination,
+            IPVS_CMD_GET_DEST => Self::GetDestination,
+            IPVS_CMD_SET_INFO => Self::SetInfo,
+            IPVS_CMD_GET_INFO => Self::GetInfo,
+            other => Self::Other(other),
+        }
+    }
+}
+
+impl From<Command> for u8 {
+    fn from(command: Command) -> Self {
+        match command {
+            Command::NewService => IPVS_CMD_NEW_SERVICE,
+            Command::SetService => IPVS_CMD_SET_SERVICE,
+            Command::DeleteService => IPVS_CMD_DEL_SERVICE,
+            Command::GetService => IPVS_CMD_GET_SERVICE,
+            Command::NewDestination => IPVS_CMD_NEW_DEST,
+            Command::SetDestination => IPVS_CMD_SET_DEST,
+            Command::DeleteDestination => IPVS_CMD_DEL_DEST,
+            Command::GetDestination => IPVS_CMD_GET_DEST,
+            Command::SetInfo => IPVS_CMD_SET_INFO,
+            Command::GetInfo => IPVS_CMD_GET_INFO,
+            Command::Other(other) => other,
+        }
+    }
+}
+
+/// A top-level attribute. Its number means `IPVS_INFO_ATTR_*` under [`Command::SetInfo`] and
+/// `IPVS_CMD_ATTR_*` under all other commands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Attribute {
+    /// `IPVS_CMD_ATTR_SERVICE`.
+    Service(Vec<ServiceAttribute>),
+    /// `IPVS_CMD_ATTR_DEST`.
+    Destination(Vec<DestinationAttribute>),
+    /// `IPVS_INFO_ATTR_VERSION`.
+    Version(u32),
+    /// `IPVS_INFO_ATTR_CONN_TAB_SIZE`.
+    ConnectionTableSize(u32),
+    /// Whatever this library has no name for.
+    Other(DefaultNla),
+}
+
+impl Nla for Attribute {
+    fn value_len(&self) -> usize {
+        match self {
+            Self::Service(nest) => nest.as_slice().buffer_len(),
+            Self::Destination(nest) => nest.as_slice().buffer_len(),
+            Self::Version(_) | Self::ConnectionTableSize(_) => 4,
+            Self::Other(nla) => nla.value_len(),
+        }
+    }
+
+    fn kind(&self) -> u16 {
+        match self {
+            Self::Service(_) => IPVS_CMD_ATTR_SERVICE | NLA_F_NESTED,
+            Self::Destination(_) => IPVS_CMD_ATTR_DEST | NLA_F_NESTED,
+            Self::Version(_) => IPVS_INFO_ATTR_VERSION,
+            Self::ConnectionTableSize(_) => IPVS_INFO_ATTR_CONN_TAB_SIZE,
+            Self::Other(nla) => nla.kind(),
+        }
+    }
+
+    fn emit_value(&self, buffer: &mut [u8]) {
+        match self {
+            Self::Service(nest) => nest.as_slice().emit(buffer),
+            Self::Destination(nest) => nest.as_slice().emit(buffer),
+            Self::Version(value) | Self::ConnectionTableSize(value) => {
+                emit_u32(buffer, *value).expect("value_len is 4");
+            }
+            Self::Other(nla) => nla.emit_value(buffer),
+        }
+    }
+}
+
+impl<'a> ParseableParametrized<NlaBuffer<&'a [u8]>, Command> for Attribute {
+    fn parse_with_param(nla: &NlaBuffer<&'a [u8]>, command: Command) -> Result<Self, DecodeError> {
+        let value = nla.value();
+        Ok(match (command, nla.kind()) {
+            (Command::SetInfo, IPVS_INFO_ATTR_VERSION) => {
+                Self::Version(parse_u32(value).context("IPVS_INFO_ATTR_VERSION")?)
+            }
+            (Command::SetInfo, IPVS_INFO_ATTR_CONN_TAB_SIZE) => {
+                Self::ConnectionTableSize(parse_u32(value).context("IPVS_INFO_ATTR_CONN_TAB_SIZE")?)
+            }
+            (Command::SetInfo, _) => Self::Other(DefaultNla::parse(nla)?),
+            (_, IPVS_CMD_ATTR_SERVICE) => Self::Service(parse_nest(value).context("IPVS_CMD_ATTR_SERVICE")?),
+            (_, IPVS_CMD_ATTR_DEST) => Self::Destination(parse_nest(value).context("IPVS_CMD_ATTR_DEST")?),
+            _ => Self::Other(DefaultNla::parse(nla)?),
+        })
+    }
+}
+
+impl GenlFamily for Message {
+    fn family_name() -> &'static str {
+        IPVS_GENL_NAME
+    }
+
+    fn command(&self) -> u8 {
+        self.command.into()
+    }
+
+    fn version(&self) -> u8 {
+        IPVS_GENL_VERSION
+    }
+}
+
+impl Emitable for Message {
+    fn buffer_len(&self) -> usize {
+        self.attributes.as_slice().buffer_len()
+    }
+
+    fn emit(&self, buffer: &mut [u8]) {
+        self.attributes.as_slice().emit(buffer);
+    }
+}
+
+impl ParseableParametrized<[u8], GenlHeader> for Message {
+    fn parse_with_param(bytes: &[u8], header: GenlHeader) -> Result<Self, DecodeError> {
+        let command = Command::from(header.cmd);
+        let attributes = NlasIterator::new(bytes).map(|nla| Attribute::parse_with_param(&nla?, command));
+        Ok(Self { command, attributes: attributes.collect::<Result<_, _>>()? })
+    }
+}
