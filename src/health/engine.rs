@@ -1,0 +1,184 @@
+//! The engine: one thread that sends the probes of all targets and reads what comes back.
+//!
+//! ```text
+//! Checker::set ── targets ──> engine thread (one epoll, one ordered set of deadlines) ── verdicts ──> the daemon
+//! ```
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::io;
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use mio::{Events, Poll, Token, Waker};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::machine::Change;
+use super::prober::{Io, Prober};
+use crate::core::model::{Target, TargetId, Verdict};
+
+/// No target has this id: it would be the four billionth.
+const WAKE: Token = Token(usize::MAX);
+/// So many targets are served before the sockets are looked at again.
+const BATCH: usize = 256;
+
+/// The running engine. Dropping it ends the thread and closes all sockets.
+#[derive(Debug)]
+pub struct Checker {
+    targets: Option<Sender<Vec<Target>>>,
+    waker: Waker,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Starts the engine, without targets, in the network namespace of the calling thread. Verdicts go to `verdicts`: the first one of
+/// each target, and then those that change. The channel is closed when the engine has ended.
+///
+/// The soft limit of open files is raised to the hard one: a target needs one descriptor, and a few more while it is silent.
+///
+/// # Errors
+/// The kernel gives no epoll, event or thread.
+pub fn start(verdicts: UnboundedSender<Verdict>) -> io::Result<Checker> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    if soft < hard {
+        setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    }
+    let poll = Poll::new()?;
+    let waker = Waker::new(poll.registry(), WAKE)?;
+    let (sender, receiver) = channel();
+    let mut engine = Engine {
+        io: Io::new(poll.registry().try_clone()?, verdicts),
+        poll,
+        started: Instant::now(),
+        targets: receiver,
+        probers: HashMap::new(),
+        deadlines: BTreeSet::new(),
+    };
+    let thread = std::thread::Builder::new().name("health".to_owned()).spawn(move || engine.run())?;
+    Ok(Checker { targets: Some(sender), waker, thread: Some(thread) })
+}
+
+impl Checker {
+    /// Probes these targets and no others. A target whose id is known goes on untouched, whatever else it says; one that is
+    /// missing is stopped without a verdict; a new one is probed at once.
+    pub fn set(&self, targets: Vec<Target>) {
+        if let Some(sender) = &self.targets {
+            // An engine that has ended has closed the channel of verdicts: there it is seen.
+            let _ = sender.send(targets);
+            self.wake();
+        }
+    }
+
+    fn wake(&self) {
+        if let Err(error) = self.waker.wake() {
+            tracing::error!(%error, "The health engine cannot be woken.");
+        }
+    }
+}
+
+impl Drop for Checker {
+    fn drop(&mut self) {
+        self.targets = None;
+        self.wake();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Engine {
+    poll: Poll,
+    io: Io,
+    started: Instant,
+    targets: Receiver<Vec<Target>>,
+    probers: HashMap<TargetId, Prober>,
+    /// The deadline of each prober.
+    deadlines: BTreeSet<(Duration, TargetId)>,
+}
+
+impl Engine {
+    fn run(&mut self) {
+        let mut events = Events::with_capacity(1024);
+        loop {
+            // The sockets are looked at after this moment and before anything that is due at it: an answer that waits here
+            // because this thread is late is never taken for silence.
+            let now = self.started.elapsed();
+            let timeout = self.deadlines.first().map(|(deadline, _)| deadline.saturating_sub(now));
+            if let Err(error) = self.poll.poll(&mut events, timeout) {
+                if error.kind() == io::ErrorKind::Interrupted {
+                    continue;
+                }
+                tracing::error!(%error, "Health checks have ended: epoll failed.");
+                return;
+            }
+            for event in &events {
+                if event.token() == WAKE {
+                    if !self.take_targets(now) {
+                        return;
+                    }
+                    continue;
+                }
+                let id = TargetId(event.token().0 as u32);
+                self.with(id, |prober, io| prober.readable(event.is_error(), io));
+            }
+            if events.iter().count() < events.capacity() {
+                self.due(now);
+            }
+        }
+    }
+
+    /// Takes all sets that wait; false when the checker has been dropped.
+    fn take_targets(&mut self, now: Duration) -> bool {
+        loop {
+            match self.targets.try_recv() {
+                Ok(targets) => self.set(targets, now),
+                Err(TryRecvError::Empty) => return true,
+                Err(TryRecvError::Disconnected) => return false,
+            }
+        }
+    }
+
+    fn set(&mut self, targets: Vec<Target>, now: Duration) {
+        let wanted: HashSet<TargetId> = targets.iter().map(|target| target.id).collect();
+        self.probers.retain(|id, prober| {
+            wanted.contains(id) || {
+                self.deadlines.remove(&(prober.deadline(), *id));
+                false
+            }
+        });
+        for target in targets {
+            if self.probers.contains_key(&target.id) {
+                continue;
+            }
+            match Prober::new(&target, now) {
+                Ok(prober) => {
+                    self.deadlines.insert((prober.deadline(), target.id));
+                    self.probers.insert(target.id, prober);
+                }
+                Err(reason) => self.io.report(target.id, Change { up: false, reason }),
+            }
+        }
+    }
+
+    fn due(&mut self, now: Duration) {
+        for _ in 0..BATCH {
+            match self.deadlines.first() {
+                Some(&(deadline, id)) if deadline <= now => self.with(id, |prober, io| prober.due(now, io)),
+                _ => break,
+            }
+        }
+    }
+
+    /// Lets a prober, if it still exists, do something, and keeps its deadline.
+    fn with(&mut self, id: TargetId, act: impl FnOnce(&mut Prober, &mut Io)) {
+        if let Some(prober) = self.probers.get_mut(&id) {
+            let before = prober.deadline();
+            act(prober, &mut self.io);
+            let after = prober.deadline();
+            if before != after {
+                self.deadlines.remove(&(before, id));
+                self.deadlines.insert((after, id));
+            }
+        }
+    }
+}

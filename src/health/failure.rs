@@ -1,0 +1,49 @@
+//! Why a probe failed, in the words of the log.
+
+use std::fmt;
+use std::time::Duration;
+
+use nix::errno::Errno;
+
+/// Why a probe failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// Nothing came within the check's timeout.
+    NoAnswer(Duration),
+    /// An ICMP error came back for the probe.
+    Icmp(Unreachable),
+    /// The answer is not the one that the check asks for; says what is wrong with it.
+    WrongAnswer(String),
+    /// The kernel refused to send the probe (no route, a firewall of the director, …).
+    NotSent(Errno),
+}
+
+/// What an ICMP or ICMPv6 error said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unreachable {
+    /// Nobody listens on the port.
+    Port,
+    /// The host does not answer ARP or neighbour discovery, or a router says so.
+    Host,
+    /// No route to the server's network.
+    Net,
+    /// A firewall said no.
+    Prohibited,
+    /// Another error, by its ICMP type and code.
+    Other(u8, u8),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoAnswer(timeout) => write!(f, "no answer within {}", humantime::format_duration(*timeout)),
+            Self::Icmp(Unreachable::Port) => f.write_str("refused (ICMP port unreachable)"),
+            Self::Icmp(Unreachable::Host) => f.write_str("host unreachable (ICMP)"),
+            Self::Icmp(Unreachable::Net) => f.write_str("network unreachable (ICMP)"),
+            Self::Icmp(Unreachable::Prohibited) => f.write_str("administratively prohibited (ICMP)"),
+            Self::Icmp(Unreachable::Other(kind, code)) => write!(f, "ICMP error (type {kind}, code {code})"),
+            Self::WrongAnswer(what) => write!(f, "wrong answer: {what}"),
+            Self::NotSent(errno) => write!(f, "the probe cannot be sent: {}", errno.desc()),
+        }
+    }
+}

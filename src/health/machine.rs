@@ -1,0 +1,272 @@
+//! The rise/fall machine of one target: when to probe, and what the outcome of a probe does to the verdict.
+//!
+//! Pure: time is an argument, a [`Duration`] since any fixed moment, and never goes back. Probes are numbered in the order in
+//! which they are sent, and outcomes count in that order whatever the order in which they come in: a late success of an early
+//! probe says nothing about the probes that were sent after it.
+//!
+//! ```text
+//!              first success                     `fall` failures in a row
+//!   unknown ───────────────────> up  ──────────────────────────────────────> down
+//!      └── first failure ──> down    <──────────────────────────────────────
+//!                                      `rise` successes in a row (or the first ever)
+//! ```
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::failure::Failure;
+use super::protocol::silence_succeeds;
+use crate::core::model::Check;
+
+/// An ICMP error about a dead neighbour takes the kernel about 3 s; less silence than this does not refute one.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+/// The machine.
+#[derive(Debug)]
+pub struct Machine {
+    interval: Duration,
+    timeout: Duration,
+    retry_interval: Duration,
+    rise: u32,
+    fall: u32,
+    /// Silence is a success (`reply = "optional"`).
+    silence_succeeds: bool,
+
+    up: bool,
+    /// A verdict has been given.
+    announced: bool,
+    /// It was up once, or was taken for up at the start.
+    was_up: bool,
+    /// The probes after the last one whose outcome agreed with the verdict: each waits, or its outcome opposed the verdict.
+    probes: VecDeque<Sent>,
+    next_number: u64,
+    next_regular: Duration,
+    last_sent: Duration,
+    /// Confirming probes still to send for the regular probe `confirming_from`.
+    confirming: u32,
+    confirming_from: u64,
+    /// The second probe is this much after the first.
+    phase: Duration,
+}
+
+#[derive(Debug)]
+struct Sent {
+    number: u64,
+    at: Duration,
+    opposes: bool,
+}
+
+/// What [`Machine::tick`] asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Send the probe with this number now.
+    Send(u64),
+    /// A probe's time is over.
+    Expired(Option<Change>),
+}
+
+/// A verdict that has changed, or the first one.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Up or down.
+    pub up: bool,
+    /// Why, in words for the log.
+    pub reason: String,
+}
+
+enum Outcome {
+    Answered,
+    Silent,
+    Failed(Failure),
+}
+
+impl Machine {
+    /// A target whose first probe is due `now` and the second one `phase` later; `phase` above the interval counts as the
+    /// interval.
+    pub fn new(check: &Check, assumed_up: bool, now: Duration, phase: Duration) -> Machine {
+        Machine {
+            interval: check.interval,
+            timeout: check.timeout,
+            retry_interval: check.retry_interval,
+            rise: check.rise,
+            fall: check.fall,
+            silence_succeeds: silence_succeeds(&check.probe),
+            up: assumed_up,
+            announced: false,
+            was_up: assumed_up,
+            probes: VecDeque::new(),
+            next_number: 0,
+            next_regular: now,
+            last_sent: now,
+            confirming: 0,
+            confirming_from: 0,
+            phase: phase.min(check.interval),
+        }
+    }
+
+    /// When [`Machine::tick`] has something to do next.
+    pub fn deadline(&self) -> Duration {
+        let mut at = self.next_regular;
+        if self.confirming > 0 {
+            at = at.min(self.last_sent + self.retry_interval);
+        }
+        if let Some(oldest) = self.oldest() {
+            at = at.min(oldest.at + self.wait());
+        }
+        at
+    }
+
+    /// What is due at `now`; to be called until it gives `None`.
+    pub fn tick(&mut self, now: Duration) -> Option<Step> {
+        if let Some(oldest) = self.oldest().filter(|oldest| oldest.at + self.wait() <= now) {
+            let number = oldest.number;
+            let outcome = match self.silence_succeeds {
+                true => Outcome::Silent,
+                false => Outcome::Failed(Failure::NoAnswer(self.timeout)),
+            };
+            return Some(Step::Expired(self.settle(number, outcome)));
+        }
+        if self.next_regular <= now {
+            let step = if self.next_number == 0 { self.phase } else { self.interval };
+            self.next_regular += step;
+            if self.next_regular <= now {
+                // Late by more than an interval (the machine slept): no burst to catch up.
+                self.next_regular = now + self.interval;
+            }
+            if self.up && !self.silence_succeeds {
+                self.confirm_from(self.next_number);
+            }
+            return Some(self.send(now));
+        }
+        if self.confirming > 0 && self.last_sent + self.retry_interval <= now {
+            self.confirming -= 1;
+            return Some(self.send(now));
+        }
+        None
+    }
+
+    /// Whether the outcome of this probe still matters.
+    pub fn waits_for(&self, probe: u64) -> bool {
+        self.probes.iter().any(|sent| sent.number == probe && !sent.opposes)
+    }
+
+    /// A right answer came for `probe`.
+    pub fn answered(&mut self, probe: u64) -> Option<Change> {
+        self.settle(probe, Outcome::Answered)
+    }
+
+    /// A right answer came, and its probe cannot be told: it counts for the oldest one.
+    pub fn answered_any(&mut self) -> Option<Change> {
+        self.oldest().map(|oldest| oldest.number).and_then(|number| self.answered(number))
+    }
+
+    /// `probe` has failed.
+    pub fn failed(&mut self, probe: u64, why: Failure) -> Option<Change> {
+        self.settle(probe, Outcome::Failed(why))
+    }
+
+    /// An ICMP error came, and its probe cannot be told, or was already taken for a success because nothing had come back.
+    /// It is one failure while the target is up, and refutes all silence before it while it is not.
+    pub fn failed_any(&mut self, why: Failure) -> Option<Change> {
+        let number = match self.oldest() {
+            Some(oldest) if self.up => oldest.number,
+            _ => {
+                self.probes.push_back(Sent { number: self.next_number, at: self.last_sent, opposes: false });
+                self.next_number += 1;
+                self.next_number - 1
+            }
+        };
+        self.failed(number, why)
+    }
+
+    /// `probe` could not be sent for a reason that says nothing about the target; the next one comes when it would have come.
+    pub fn unsent(&mut self, probe: u64) {
+        self.probes.retain(|sent| sent.number != probe);
+    }
+
+    fn send(&mut self, now: Duration) -> Step {
+        let number = self.next_number;
+        self.next_number += 1;
+        self.last_sent = now;
+        self.probes.push_back(Sent { number, at: now, opposes: false });
+        Step::Send(number)
+    }
+
+    fn oldest(&self) -> Option<&Sent> {
+        self.probes.iter().find(|sent| !sent.opposes)
+    }
+
+    /// How long a probe waits.
+    fn wait(&self) -> Duration {
+        let doubtful = self.silence_succeeds
+            && if self.up { self.probes.iter().any(|sent| sent.opposes) } else { self.announced };
+        if doubtful { self.timeout.max(PATIENCE) } else { self.timeout }
+    }
+
+    /// Confirming probes follow until `fall` probes are out, counted from `number`, or one of these succeeds.
+    fn confirm_from(&mut self, number: u64) {
+        self.confirming = self.fall - 1;
+        self.confirming_from = number;
+    }
+
+    fn settle(&mut self, number: u64, outcome: Outcome) -> Option<Change> {
+        let index = self.probes.iter().position(|sent| sent.number == number && !sent.opposes)?;
+        let success = !matches!(outcome, Outcome::Failed(_));
+        if success && number >= self.confirming_from {
+            self.confirming = 0;
+        }
+        if success == self.up {
+            self.probes.drain(..=index);
+            if self.announced {
+                return None;
+            }
+            self.announced = true;
+            return Some(Change { up: success, reason: first_reason(&outcome) });
+        }
+        if self.silence_succeeds && self.up && !self.probes.iter().any(|sent| sent.opposes) {
+            self.confirm_from(number);
+        }
+        self.probes[index].opposes = true;
+        let (before, after) = (self.opposing_before(index), self.opposing_after(index));
+        let row = before + 1 + after;
+        let needed = match (self.up, self.was_up) {
+            (true, _) => self.fall,
+            (false, true) => self.rise,
+            (false, false) => 1,
+        } as usize;
+        if row < needed {
+            return None;
+        }
+        let reason = if !success || self.was_up { reason(&outcome, row) } else { first_reason(&outcome) };
+        self.probes.drain(..=index + after);
+        self.up = success;
+        self.announced = true;
+        self.was_up |= success;
+        self.confirming = 0;
+        Some(Change { up: success, reason })
+    }
+
+    fn opposing_before(&self, index: usize) -> usize {
+        self.probes.range(..index).rev().take_while(|sent| sent.opposes).count()
+    }
+
+    fn opposing_after(&self, index: usize) -> usize {
+        self.probes.range(index + 1..).take_while(|sent| sent.opposes).count()
+    }
+}
+
+fn first_reason(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Answered => "first answer".to_owned(),
+        Outcome::Silent => "silent as expected".to_owned(),
+        Outcome::Failed(why) => why.to_string(),
+    }
+}
+
+fn reason(outcome: &Outcome, row: usize) -> String {
+    let what = match outcome {
+        Outcome::Answered => "answered".to_owned(),
+        other => first_reason(other),
+    };
+    if row > 1 { format!("{what}, {row} in a row") } else { what }
+}

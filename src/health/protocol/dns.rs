@@ -1,0 +1,121 @@
+//! The `dns` probe: one question (RFC 1035) over UDP; its answer must carry our id and question, and the expected code and data.
+
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
+use hickory_proto::rr::{DNSClass, Name, RData, RecordType};
+
+use super::Judgement;
+use crate::core::model::DnsProbe;
+
+/// The response codes of RFC 1035 and RFC 2136, in the order of their numbers.
+const RCODES: [&str; 11] = [
+    "NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED", "YXDOMAIN", "YXRRSET", "NXRRSET",
+    "NOTAUTH", "NOTZONE",
+];
+
+/// A `dns` probe.
+#[derive(Debug)]
+pub struct Dns {
+    question: Query,
+    rcode: ResponseCode,
+    answer: Option<String>,
+    /// The query; its first two bytes are the id of the last probe.
+    request: Vec<u8>,
+}
+
+impl Dns {
+    /// Builds the query: recursion desired, class IN, no EDNS.
+    ///
+    /// # Errors
+    /// The name, record type or response code that DNS does not have.
+    pub fn new(probe: &DnsProbe) -> Result<Dns, String> {
+        let mut name =
+            Name::from_ascii(&probe.query).map_err(|error| format!("query \"{}\": {error}", probe.query))?;
+        name.set_fqdn(true);
+        let record = RecordType::from_str(&probe.record)
+            .map_err(|_| format!("record \"{}\": not a DNS record type", probe.record))?;
+        let number = (0u16..).zip(RCODES).find(|(_, rcode)| *rcode == probe.rcode);
+        let (number, _) =
+            number.ok_or_else(|| format!("rcode \"{}\": not a DNS response code", probe.rcode))?;
+        let question = Query::query(name, record);
+        let mut message = Message::new(0, MessageType::Query, OpCode::Query);
+        message.metadata.recursion_desired = true;
+        message.add_query(question.clone());
+        let request = message.to_vec().map_err(|error| format!("query \"{}\": {error}", probe.query))?;
+        Ok(Dns { question, rcode: number.into(), answer: probe.answer.clone(), request })
+    }
+
+    /// The query with this id.
+    pub fn request(&mut self, id: u16) -> &[u8] {
+        if let Some(bytes) = self.request.first_chunk_mut() {
+            *bytes = id.to_be_bytes();
+        }
+        &self.request
+    }
+
+    /// Judges a datagram that came back to the query with this id.
+    pub fn judge(&self, id: u16, answer: &[u8]) -> Judgement {
+        if answer.first_chunk().is_some_and(|bytes| u16::from_be_bytes(*bytes) != id) {
+            return Judgement::NotOurs;
+        }
+        let message = match Message::from_vec(answer) {
+            Ok(message) => message,
+            Err(error) => {
+                return Judgement::Wrong(format!("malformed DNS message of {} bytes: {error}", answer.len()));
+            }
+        };
+        if message.metadata.message_type != MessageType::Response {
+            return Judgement::Wrong("a DNS query, not a response".to_owned());
+        }
+        let rcode = message.metadata.response_code;
+        match message.queries.as_slice() {
+            [question] if self.asked(question) => {}
+            // A server that refuses or fails may leave the question out.
+            [] if rcode != self.rcode => {}
+            [] => return Judgement::Wrong("a DNS response without the question".to_owned()),
+            _ => return Judgement::NotOurs,
+        }
+        if rcode != self.rcode {
+            return Judgement::Wrong(format!("{}, expected {}", rcode_name(rcode), rcode_name(self.rcode)));
+        }
+        match &self.answer {
+            Some(expected) if !message.answers.iter().any(|record| data_is(&record.data, expected)) => {
+                Judgement::Wrong(match message.answers.first() {
+                    Some(record) => format!("{}, expected {expected}", shown(&record.data)),
+                    None => format!("no answer record, expected {expected}"),
+                })
+            }
+            _ => Judgement::Right,
+        }
+    }
+
+    /// Names are compared as DNS compares them: case does not count.
+    fn asked(&self, question: &Query) -> bool {
+        question.query_type() == self.question.query_type()
+            && question.query_class() == DNSClass::IN
+            && question.name() == self.question.name()
+    }
+}
+
+/// Addresses are compared as addresses, text byte by byte, and all else (names above all) in its usual text form without the
+/// last dot and without regard to case.
+fn data_is(data: &RData, expected: &str) -> bool {
+    match data {
+        RData::A(address) => expected.parse() == Ok(IpAddr::V4(address.0)),
+        RData::AAAA(address) => expected.parse() == Ok(IpAddr::V6(address.0)),
+        RData::TXT(text) => text.txt_data.concat() == expected.as_bytes(),
+        other => other.to_string().trim_end_matches('.').eq_ignore_ascii_case(expected.trim_end_matches('.')),
+    }
+}
+
+/// Data for the log: short, and no control characters.
+fn shown(data: &RData) -> String {
+    data.to_string().chars().take(60).flat_map(char::escape_default).collect()
+}
+
+fn rcode_name(rcode: ResponseCode) -> String {
+    let number = u16::from(rcode);
+    RCODES.get(usize::from(number)).map_or_else(|| format!("rcode {number}"), |name| (*name).to_owned())
+}

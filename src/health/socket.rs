@@ -1,0 +1,129 @@
+//! A connected, nonblocking UDP socket that hears ICMP errors, each with its type and code.
+
+use std::io::{self, IoSliceMut};
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+
+use mio::{Interest, Registry, Token};
+use nix::errno::Errno;
+use nix::libc;
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt, sockopt};
+use socket2::{Domain, Protocol, Type};
+
+use super::failure::{Failure, Unreachable};
+
+/// The socket. Dropping it closes it, and what still comes for it is lost.
+#[derive(Debug)]
+pub struct Socket(mio::net::UdpSocket);
+
+/// Why a probe could not be sent.
+#[derive(Debug)]
+pub enum Trouble {
+    /// It says something about the way to the server.
+    Failed(Failure),
+    /// The director is out of something: no verdict on the server.
+    Ours(Errno),
+}
+
+impl Socket {
+    /// A socket with a source port of its own, whose events come under `token`.
+    ///
+    /// # Errors
+    /// No descriptor, memory or port left ([`Trouble::Ours`]), or no route to the server.
+    pub fn open(server: SocketAddr, registry: &Registry, token: Token) -> Result<Socket, Trouble> {
+        Self::try_open(server, registry, token).map_err(|error| Trouble::from(&error))
+    }
+
+    fn try_open(server: SocketAddr, registry: &Registry, token: Token) -> io::Result<Socket> {
+        let domain = Domain::for_address(server);
+        let socket = socket2::Socket::new(domain, Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
+        match server {
+            SocketAddr::V4(_) => setsockopt(&socket, sockopt::Ipv4RecvErr, &true)?,
+            SocketAddr::V6(_) => setsockopt(&socket, sockopt::Ipv6RecvErr, &true)?,
+        }
+        socket.connect(&server.into())?;
+        let mut socket = mio::net::UdpSocket::from_std(socket.into());
+        registry.register(&mut socket, token, Interest::READABLE)?;
+        Ok(Socket(socket))
+    }
+
+    /// Sends one datagram.
+    ///
+    /// # Errors
+    /// As [`Socket::open`]. An ICMP error that came since the last call also stops a datagram, once: after an error,
+    /// [`Socket::next_error`] tells.
+    pub fn send(&self, datagram: &[u8]) -> Result<(), Trouble> {
+        self.0.send(datagram).map(|_| ()).map_err(|error| Trouble::from(&error))
+    }
+
+    /// The length of the next datagram, which is put into `buffer`; `None` when there is none.
+    pub fn receive(&self, buffer: &mut [u8]) -> Option<usize> {
+        // Each call that fails for another reason than emptiness has taken one pending error away, which
+        // `next_error` tells better; a bound on them is only prudence.
+        for _ in 0..8 {
+            match self.0.recv(buffer) {
+                Ok(length) => return Some(length),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
+                Err(_) => {}
+            }
+        }
+        None
+    }
+
+    /// The next ICMP error; `None` when there is none. `control` has room for what [`control_buffer`] says.
+    pub fn next_error(&self, control: &mut [u8]) -> Option<Unreachable> {
+        loop {
+            let mut no_data = [IoSliceMut::new(&mut [])];
+            let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
+            let message = recvmsg::<()>(self.0.as_raw_fd(), &mut no_data, Some(control), flags).ok()?;
+            let Ok(mut messages) = message.cmsgs() else { continue };
+            let unreachable = messages.find_map(|message| match message {
+                ControlMessageOwned::Ipv4RecvErr(error, _) | ControlMessageOwned::Ipv6RecvErr(error, _) => {
+                    unreachable(error.ee_origin, error.ee_type, error.ee_code)
+                }
+                _ => None,
+            });
+            if unreachable.is_some() {
+                return unreachable;
+            }
+        }
+    }
+}
+
+impl From<&io::Error> for Trouble {
+    fn from(error: &io::Error) -> Trouble {
+        let errno = error.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw);
+        match errno {
+            // EAGAIN is both a full send buffer and no free source port.
+            Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM | Errno::EAGAIN => {
+                Trouble::Ours(errno)
+            }
+            _ => Trouble::Failed(Failure::NotSent(errno)),
+        }
+    }
+}
+
+/// A buffer for [`Socket::next_error`].
+pub fn control_buffer() -> Vec<u8> {
+    nix::cmsg_space!(libc::sock_extended_err, libc::sockaddr_in6)
+}
+
+/// What an entry of the error queue says about the server. `None` is what says nothing: errors of local origin, and packets that
+/// were too big for a link on the way (the kernel fragments the next one).
+///
+/// Origins are those of linux/errqueue.h, types and codes those of RFC 792, RFC 1812 and RFC 4443.
+fn unreachable(origin: u8, kind: u8, code: u8) -> Option<Unreachable> {
+    match (origin, kind, code) {
+        (libc::SO_EE_ORIGIN_ICMP, 3, 4) | (libc::SO_EE_ORIGIN_ICMP6, 2, _) => None,
+        (libc::SO_EE_ORIGIN_ICMP, 3, 3) | (libc::SO_EE_ORIGIN_ICMP6, 1, 4) => Some(Unreachable::Port),
+        (libc::SO_EE_ORIGIN_ICMP, 3, 1 | 7 | 12) | (libc::SO_EE_ORIGIN_ICMP6, 1, 3) => {
+            Some(Unreachable::Host)
+        }
+        (libc::SO_EE_ORIGIN_ICMP, 3, 0 | 6 | 11) | (libc::SO_EE_ORIGIN_ICMP6, 1, 0) => Some(Unreachable::Net),
+        (libc::SO_EE_ORIGIN_ICMP, 3, 9 | 10 | 13) | (libc::SO_EE_ORIGIN_ICMP6, 1, 1 | 5 | 6) => {
+            Some(Unreachable::Prohibited)
+        }
+        (libc::SO_EE_ORIGIN_ICMP | libc::SO_EE_ORIGIN_ICMP6, _, _) => Some(Unreachable::Other(kind, code)),
+        _ => None,
+    }
+}
