@@ -1,7 +1,9 @@
-//! The rooms of ipvsd; docs/architecture.md has the map. A room uses only rooms above it in this list.
+//! The rooms of ipvsd; docs/architecture.md has the map.
 
+pub mod cli;
 pub mod config;
 pub mod core;
+pub mod daemon;
 pub mod health;
 pub mod kernel;
 pub mod nft;

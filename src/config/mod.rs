@@ -1,1 +1,93 @@
-//! The config: a file and its places, a draft that keeps the place of every value, the validated `Config`.
+//! The config: a file and its places, a draft that keeps the place of every value, the validated [`Config`].
+//!
+//! ```text
+//! text ──toml_*──> Draft (values with places) ──validate──> Config
+//!            \___________________\__________________________ Report (all problems, by place)
+//! ```
+//! A file is refused whole or taken whole. Every problem is reported, not the first one only.
+
+mod address;
+mod check;
+mod conflicts;
+mod draft;
+mod report;
+mod rules;
+mod scheduler;
+#[cfg(test)]
+mod tests;
+mod toml_check;
+mod toml_file;
+mod toml_forward;
+mod toml_table;
+mod toml_value;
+mod validate;
+mod words;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub use report::{Located, Report, Severity};
+
+use self::report::{Place, Problems};
+use crate::core::model::Config;
+
+/// No setting may be longer: sums and products of a few of them then fit everywhere.
+const MAX_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A config that is valid, and what its author should know all the same.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The config.
+    pub config: Config,
+    /// Warnings only; may be empty.
+    pub warnings: Report,
+}
+
+/// Why a file gives no config.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file cannot be read.
+    #[error("cannot read the config {}: {source}", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file is read, and wrong.
+    #[error(transparent)]
+    Invalid(#[from] Report),
+}
+
+/// Reads a file as TOML (UTF-8).
+pub fn load(path: &Path) -> Result<Loaded, LoadError> {
+    let bytes = std::fs::read(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
+    let name = path.display().to_string();
+    match std::str::from_utf8(&bytes) {
+        Ok(text) => Ok(parse(&name, text)?),
+        Err(error) => {
+            // Up to the error both texts are the same, so the place is right.
+            let text = String::from_utf8_lossy(&bytes);
+            let start = error.valid_up_to();
+            let mut problems = Problems::default();
+            problems
+                .error(Place { start, end: start + 1 }, "the file is not UTF-8 from here on")
+                .help("save it as UTF-8; bytes for a check go into `send_hex` and `expect_hex`");
+            Err(Report::new(&name, &text, problems).into())
+        }
+    }
+}
+
+/// Reads a text as TOML; `file_name` is what reports call it.
+///
+/// The report of a refused text holds its warnings too.
+pub fn parse(file_name: &str, text: &str) -> Result<Loaded, Report> {
+    let mut problems = Problems::default();
+    let config =
+        toml_file::read(text, &mut problems).and_then(|draft| validate::validate(&draft, &mut problems));
+    let report = Report::new(file_name, text, problems);
+    match config {
+        Some(config) => Ok(Loaded { config, warnings: report }),
+        None => Err(report),
+    }
+}

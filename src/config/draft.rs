@@ -1,0 +1,149 @@
+//! What a file says, each value with its place and nothing judged yet. Every kind of config file becomes one of these.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use ipvs_netlink::Forward;
+
+use super::report::Place;
+use crate::core::model::{KernelSettings, OnStop, Reply, WhenAllDown};
+
+/// A value and where it stands.
+#[derive(Clone, Copy, Debug)]
+pub struct At<T> {
+    pub value: T,
+    pub place: Place,
+}
+
+/// A key's value, if the file gives one that can be read.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum Field<T> {
+    /// The file does not have the key.
+    #[default]
+    Missing,
+    /// The file has it, and an error says why the value cannot be read. No error may follow from it.
+    Broken,
+    /// The file has it.
+    Given(At<T>),
+}
+
+/// A whole file.
+#[derive(Debug, Default)]
+pub struct Draft {
+    pub services: Field<List<ServiceDraft>>,
+    pub defaults: Defaults,
+    pub kernel: KernelSettings,
+    pub on_stop: OnStop,
+}
+
+/// What holds for services that do not say otherwise.
+#[derive(Debug, Default)]
+pub struct Defaults {
+    pub check: Field<CheckDraft>,
+    pub scheduler: Field<String>,
+    pub forward: Field<Forward>,
+}
+
+/// One service.
+#[derive(Debug)]
+pub struct ServiceDraft {
+    /// Where it begins.
+    pub place: Place,
+    pub name: Field<String>,
+    pub listen: Field<List<At<SocketAddr>>>,
+    pub servers: Field<List<ServerDraft>>,
+    pub ops: Field<bool>,
+    pub scheduler: Field<String>,
+    pub forward: Field<Forward>,
+    pub check: Field<CheckDraft>,
+    pub when_all_down: Field<WhenAllDown>,
+    pub drain: Field<Duration>,
+}
+
+/// Several values of one key.
+#[derive(Debug)]
+pub struct List<T> {
+    pub items: Vec<T>,
+    /// No entry is missing here because it could not be read.
+    pub whole: bool,
+}
+
+/// One server.
+#[derive(Debug)]
+pub struct ServerDraft {
+    pub address: At<SocketAddr>,
+    pub weight: Field<u32>,
+}
+
+/// How servers are to be checked.
+#[derive(Debug)]
+pub enum CheckDraft {
+    /// On purpose not at all.
+    None,
+    /// By asking.
+    Ask(Box<AskDraft>),
+}
+
+/// A check that asks.
+#[derive(Debug)]
+pub struct AskDraft {
+    pub probe: ProbeDraft,
+    pub interval: Field<Duration>,
+    pub timeout: Field<Duration>,
+    pub retry_interval: Field<Duration>,
+    pub rise: Field<u32>,
+    pub fall: Field<u32>,
+    pub address: Field<IpAddr>,
+    pub port: Field<u16>,
+}
+
+/// What is asked.
+#[derive(Debug)]
+pub enum ProbeDraft {
+    Udp { send: Field<Vec<u8>>, reply: Field<Reply> },
+    Dns { query: Field<String>, record: Field<String>, rcode: Field<String>, answer: Field<String> },
+}
+
+impl<T> Field<T> {
+    /// The value, if there is one.
+    pub fn given(&self) -> Option<&At<T>> {
+        match self {
+            Self::Given(at) => Some(at),
+            Self::Missing | Self::Broken => None,
+        }
+    }
+
+    /// The value as `judge` sees it; broken if it sees nothing valid.
+    pub fn judged<U>(&self, judge: impl FnOnce(&At<T>) -> Option<U>) -> Field<U> {
+        match self {
+            Self::Missing => Field::Missing,
+            Self::Broken => Field::Broken,
+            Self::Given(at) => match judge(at) {
+                Some(value) => Field::Given(At { value, place: at.place }),
+                None => Field::Broken,
+            },
+        }
+    }
+
+    /// This one, or `other` if the file does not have this one.
+    pub fn or<'a>(&'a self, other: &'a Self) -> &'a Self {
+        if matches!(self, Self::Missing) { other } else { self }
+    }
+}
+
+impl<T: Default> Field<T> {
+    /// The value, or the type's default where there is none.
+    pub fn into_value(self) -> T {
+        match self {
+            Self::Given(at) => at.value,
+            Self::Missing | Self::Broken => T::default(),
+        }
+    }
+}
+
+impl<T: Copy> Field<T> {
+    /// The value, or `default` where there is none.
+    pub fn value_or(&self, default: T) -> T {
+        self.given().map_or(default, |at| at.value)
+    }
+}

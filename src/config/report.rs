@@ -1,0 +1,241 @@
+//! What is wrong with a config: every problem with its place, for people (source line and caret) and as data.
+
+use std::fmt;
+
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet, normalize_untrusted_str};
+use serde::Serialize;
+
+/// Everything there is to say about one config file, in the order of the file.
+#[derive(Clone, Debug)]
+pub struct Report {
+    file: String,
+    text: String,
+    problems: Vec<Problem>,
+}
+
+/// How bad a problem is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// The config is refused.
+    Error,
+    /// The config is valid; the operator should know.
+    Warning,
+}
+
+/// One problem as data.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Located<'a> {
+    /// How bad it is.
+    pub severity: Severity,
+    /// The file as it was named to [`crate::config::parse`].
+    pub file: &'a str,
+    /// The line, from 1.
+    pub line: usize,
+    /// The column in characters, from 1.
+    pub column: usize,
+    /// What is wrong.
+    pub message: &'a str,
+    /// What to do.
+    pub help: Option<&'a str>,
+}
+
+/// A range of bytes in the text of the config.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    /// The first byte.
+    pub start: usize,
+    /// The byte after the last.
+    pub end: usize,
+}
+
+/// One problem and where it is.
+#[derive(Clone, Debug)]
+pub(super) struct Problem {
+    severity: Severity,
+    pub(super) place: Place,
+    message: String,
+    label: Option<String>,
+    related: Option<(Place, String)>,
+    help: Option<String>,
+}
+
+/// The problems found so far.
+#[derive(Debug, Default)]
+pub(super) struct Problems(pub(super) Vec<Problem>);
+
+impl Problems {
+    /// Adds an error.
+    pub fn error(&mut self, place: Place, message: impl Into<String>) -> &mut Problem {
+        self.add(Severity::Error, place, message.into())
+    }
+
+    /// Adds a warning.
+    pub fn warning(&mut self, place: Place, message: impl Into<String>) -> &mut Problem {
+        self.add(Severity::Warning, place, message.into())
+    }
+
+    /// Whether there is an error among them.
+    pub fn has_errors(&self) -> bool {
+        self.0.iter().any(|problem| problem.severity == Severity::Error)
+    }
+
+    fn add(&mut self, severity: Severity, place: Place, message: String) -> &mut Problem {
+        let index = self.0.len();
+        self.0.push(Problem { severity, place, message, label: None, related: None, help: None });
+        &mut self.0[index]
+    }
+}
+
+impl Problem {
+    /// Says something right at the place.
+    pub fn label(&mut self, text: impl Into<String>) -> &mut Self {
+        self.label = Some(text.into());
+        self
+    }
+
+    /// Points at a second place.
+    pub fn related(&mut self, place: Place, text: impl Into<String>) -> &mut Self {
+        self.related = Some((place, text.into()));
+        self
+    }
+
+    /// Says what to do.
+    pub fn help(&mut self, text: impl Into<String>) -> &mut Self {
+        self.help = Some(text.into());
+        self
+    }
+}
+
+impl Report {
+    pub(super) fn new(file: &str, text: &str, problems: Problems) -> Self {
+        let mut problems = problems.0;
+        problems.sort_by_key(|problem| problem.place);
+        Self { file: file.to_owned(), text: text.to_owned(), problems }
+    }
+
+    /// Whether there is nothing to say.
+    pub fn is_empty(&self) -> bool {
+        self.problems.is_empty()
+    }
+
+    /// All problems as text: source line, caret, label and help; in colour if `colour`.
+    ///
+    /// Ends in a line end unless the report is empty.
+    pub fn render(&self, colour: bool) -> String {
+        let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
+        let lines = Lines::new(&self.text);
+        let mut out = String::new();
+        for (index, problem) in self.problems.iter().enumerate() {
+            if index > 0 {
+                out.push('\n');
+            }
+            out.push_str(&renderer.render(&[problem.group(&self.file, &lines)]));
+            out.push('\n');
+        }
+        out
+    }
+
+    /// All problems as data.
+    pub fn problems(&self) -> impl Iterator<Item = Located<'_>> {
+        let lines = Lines::new(&self.text);
+        self.problems.iter().map(move |problem| {
+            let line = lines.of(problem.place.start);
+            Located {
+                severity: problem.severity,
+                file: &self.file,
+                line: line + 1,
+                column: lines.column(line, problem.place.start) + 1,
+                message: &problem.message,
+                help: problem.help.as_deref(),
+            }
+        })
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.render(false))
+    }
+}
+
+impl std::error::Error for Report {}
+
+impl Problem {
+    fn group<'a>(&'a self, file: &'a str, lines: &Lines<'a>) -> Group<'a> {
+        let level = match self.severity {
+            Severity::Error => Level::ERROR,
+            Severity::Warning => Level::WARNING,
+        };
+        let mut parts = vec![(self.place, AnnotationKind::Primary, self.label.as_deref())];
+        if let Some((place, text)) = &self.related {
+            parts.push((*place, AnnotationKind::Context, Some(text.as_str())));
+        }
+        let mut group = Group::with_title(level.primary_title(self.message.as_str()));
+        // Only the lines concerned are handed over: the renderer would look through the whole file for each problem.
+        for (place, kind, label) in parts {
+            let line = lines.of(place.start);
+            let (text, start) = lines.text(line);
+            let from = place.start.clamp(start, start + text.len()) - start;
+            let to = place.end.clamp(start + from, start + text.len()) - start;
+            let mut annotation = kind.span(char_start(text, from)..char_end(text, to));
+            if let Some(label) = label {
+                annotation = annotation.label(normalize_untrusted_str(label));
+            }
+            group = group.element(
+                Snippet::source(text).line_start(line + 1).path(file).fold(false).annotation(annotation),
+            );
+        }
+        match &self.help {
+            Some(help) => group.element(Level::HELP.message(normalize_untrusted_str(help))),
+            None => group,
+        }
+    }
+}
+
+/// The lines of a text, counted from 0.
+pub(super) struct Lines<'a> {
+    text: &'a str,
+    starts: Vec<usize>,
+}
+
+impl<'a> Lines<'a> {
+    pub fn new(text: &'a str) -> Self {
+        let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        Self { text, starts }
+    }
+
+    /// The line of a byte. The end of the text counts to its last line, not to the nothing after a final line end.
+    pub fn of(&self, byte: usize) -> usize {
+        let byte = byte.min(self.text.len().saturating_sub(1));
+        self.starts.partition_point(|start| *start <= byte) - 1
+    }
+
+    /// A line without its end, and the byte it starts at.
+    fn text(&self, line: usize) -> (&'a str, usize) {
+        let start = self.starts[line];
+        let end = self.starts.get(line + 1).map_or(self.text.len(), |next| next - 1);
+        let text = &self.text[start..end];
+        (text.strip_suffix('\r').unwrap_or(text), start)
+    }
+
+    /// How many characters of the line lie before a byte.
+    fn column(&self, line: usize, byte: usize) -> usize {
+        let (text, start) = self.text(line);
+        text.char_indices().take_while(|(at, _)| start + at < byte).count()
+    }
+}
+
+fn char_start(text: &str, mut at: usize) -> usize {
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    at
+}
+
+fn char_end(text: &str, mut at: usize) -> usize {
+    while !text.is_char_boundary(at) {
+        at += 1;
+    }
+    at
+}

@@ -1,0 +1,220 @@
+//! Tests of the whole room: the config of the README and every default, golden reports, properties.
+
+mod properties;
+mod reports;
+
+use std::path::Path;
+use std::time::Duration;
+
+use ipvs_netlink::{Forward, Tunnel, TunnelChecksum, TunnelKind};
+
+use super::{LoadError, Loaded, load, parse};
+use crate::core::model::{DnsProbe, Forwarding, OnStop, Probe, Reply, Service, Sysctls, WhenAllDown};
+
+/// A valid text, which must be without warnings.
+fn good(text: &str) -> Loaded {
+    let loaded = parse("ipvsd.toml", text).unwrap_or_else(|report| panic!("{report}"));
+    assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);
+    loaded
+}
+
+/// The one service with these settings after `name`, `listen` and `servers`.
+fn service(settings: &str) -> Service {
+    let text = format!("[[service]]\nname='a'\nlisten='192.0.2.1:53'\nservers=['10.0.0.1:53']\n{settings}");
+    parse("ipvsd.toml", &text).unwrap_or_else(|report| panic!("{report}")).config.services.remove(0)
+}
+
+fn probe(check: &str) -> Probe {
+    let check = service(&format!("check = {check}")).check.expect("a check");
+    check.probe.clone()
+}
+
+#[test]
+fn a_small_file_gets_every_default() {
+    let config = good(
+        r#"
+        [[service]]
+        name    = "dns"
+        listen  = ["192.0.2.53:53", "[2001:db8::53]:53"]
+        servers = ["10.0.1.11:5300", { address = "10.0.1.12:5300", weight = 2 }, "[2001:db8:1::11]:5300"]
+        scheduler = "wrr"
+        check   = { type = "udp", send = "ping\n", expect = "^pong", interval = "200ms", timeout = "150ms" }
+        "#,
+    )
+    .config;
+    assert_eq!(config.on_stop, OnStop::Keep);
+    assert_eq!((config.kernel.sysctls, config.kernel.forwarding), (Sysctls::Set, Forwarding::Require));
+    let [service] = config.services.as_slice() else { panic!("one service") };
+    assert_eq!(service.name, "dns");
+    assert_eq!(service.listen, ["192.0.2.53:53".parse().unwrap(), "[2001:db8::53]:53".parse().unwrap()]);
+    assert!(service.ops);
+    assert_eq!(service.forward, Forward::Masquerade);
+    assert_eq!(service.servers.iter().map(|server| server.weight).collect::<Vec<_>>(), [1, 2, 1]);
+    assert_eq!(service.when_all_down, WhenAllDown::Keep);
+    assert_eq!(service.drain, Duration::from_secs(5));
+    let check = service.check.as_ref().unwrap();
+    let reply = Reply::Matches("^pong".to_owned());
+    assert_eq!(check.probe, Probe::Udp { send: b"ping\n".to_vec(), reply });
+    assert_eq!((check.interval, check.timeout), (Duration::from_millis(200), Duration::from_millis(150)));
+    assert_eq!((check.retry_interval, check.rise, check.fall), (Duration::from_millis(100), 2, 3));
+    assert_eq!((check.address, check.port), (None, None));
+}
+
+#[test]
+fn every_setting_arrives() {
+    let config = parse(
+        "ipvsd.toml",
+        r#"
+        on_stop = "remove"
+        [kernel]
+        sysctls = "report"
+        forwarding = "set"
+        [[service]]
+        name = "a"
+        listen = "192.0.2.1:53"
+        servers = ["10.0.0.1:5353"]
+        ops = false
+        scheduler = "wlc"
+        forward = "nat"
+        when_all_down = "refuse"
+        drain = "0s"
+        check = { type = "dns", interval = "1s", timeout = "2s", retry_interval = "3ms", rise = 4, fall = 5, address = "10.9.9.9", port = 54 }
+        "#,
+    )
+    .unwrap()
+    .config;
+    assert_eq!(config.on_stop, OnStop::Remove);
+    assert_eq!((config.kernel.sysctls, config.kernel.forwarding), (Sysctls::Report, Forwarding::Set));
+    let service = &config.services[0];
+    assert!(!service.ops);
+    assert_eq!(service.scheduler.as_str(), "wlc");
+    assert_eq!((service.when_all_down, service.drain), (WhenAllDown::Refuse, Duration::ZERO));
+    let check = service.check.as_ref().unwrap();
+    assert_eq!((check.interval, check.timeout), (Duration::from_secs(1), Duration::from_secs(2)));
+    assert_eq!((check.retry_interval, check.rise, check.fall), (Duration::from_millis(3), 4, 5));
+    assert_eq!(check.target(service.servers[0].address), "10.9.9.9:54".parse().unwrap());
+}
+
+#[test]
+fn defaults_hold_where_a_service_says_nothing() {
+    let services = parse(
+        "ipvsd.toml",
+        r#"
+        [defaults]
+        check = "dns"
+        scheduler = "sh"
+        forward = "direct"
+        [[service]]
+        name = "a"
+        listen = "192.0.2.1:53"
+        servers = ["10.0.0.1:53"]
+        [[service]]
+        name = "b"
+        listen = "192.0.2.2:53"
+        servers = ["10.0.0.1:53"]
+        scheduler = "rr"
+        forward = "tunnel"
+        check = "none"
+        "#,
+    )
+    .unwrap()
+    .config
+    .services;
+    assert_eq!((services[0].scheduler.as_str(), services[0].forward), ("sh", Forward::Direct));
+    assert!(services[0].check.is_some());
+    assert_eq!(services[1].scheduler.as_str(), "rr");
+    assert!(matches!(services[1].forward, Forward::Tunnel(_)));
+    assert_eq!(services[1].check, None);
+}
+
+#[test]
+fn tunnels_have_a_kind_a_port_and_a_checksum() {
+    use TunnelChecksum::{Full, None, Remote};
+    for (text, kind, checksum) in [
+        ("'tunnel'", TunnelKind::Ipip, None),
+        ("{ tunnel = 'ipip', checksum = 'none' }", TunnelKind::Ipip, None),
+        ("{ tunnel = 'gre', checksum = 'full' }", TunnelKind::Gre, Full),
+        ("{ tunnel = 'gue', port = 6080 }", TunnelKind::Gue { port: 6080 }, None),
+        ("{ tunnel = 'gue', port = 6080, checksum = 'remote' }", TunnelKind::Gue { port: 6080 }, Remote),
+    ] {
+        let forward = service(&format!("check = 'none'\nforward = {text}")).forward;
+        assert_eq!(forward, Forward::Tunnel(Tunnel { kind, checksum }), "{text}");
+    }
+}
+
+#[test]
+fn udp_probes() {
+    let udp = |send: &[u8], reply| Probe::Udp { send: send.to_vec(), reply };
+    assert_eq!(probe("{ type = 'udp', send = '' }"), udp(b"", Reply::Any));
+    assert_eq!(
+        probe("{ type = 'udp', send_hex = '0c 2aFF', expect_hex = '02' }"),
+        udp(&[0x0c, 0x2a, 0xff], Reply::StartsWith(vec![2]))
+    );
+    assert_eq!(
+        probe(r"{ type = 'udp', send = 'x', expect = '^\x02\xff', reply = 'required' }"),
+        udp(b"x", Reply::Matches(r"^\x02\xff".to_owned()))
+    );
+    assert_eq!(probe("{ type = 'udp', send = 'x', reply = 'optional' }"), udp(b"x", Reply::Optional));
+}
+
+#[test]
+fn dns_probes() {
+    let dns = |query: &str, record: &str, rcode: &str, answer: Option<&str>| {
+        Probe::Dns(DnsProbe {
+            query: query.to_owned(),
+            record: record.to_owned(),
+            rcode: rcode.to_owned(),
+            answer: answer.map(str::to_owned),
+        })
+    };
+    assert_eq!(probe("'dns'"), dns(".", "SOA", "NOERROR", None));
+    assert_eq!(probe("{ type = 'dns', query = 'a.example' }"), dns("a.example", "A", "NOERROR", None));
+    assert_eq!(
+        probe("{ type = 'dns', query = 'a.example', record = 'aaaa', answer = '2001:DB8:0::1' }"),
+        dns("a.example", "AAAA", "NOERROR", Some("2001:db8::1"))
+    );
+    assert_eq!(
+        probe("{ type = 'dns', query = 'no.example', rcode = 'nxdomain' }"),
+        dns("no.example", "A", "NXDOMAIN", None)
+    );
+}
+
+#[test]
+fn every_example_is_valid() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let mut examples = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            load(&path).unwrap_or_else(|error| panic!("{error}"));
+            examples += 1;
+        }
+    }
+    assert!(examples >= 3, "only {examples} examples");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    let error = load(Path::new("no/such/ipvsd.toml")).unwrap_err();
+    assert!(matches!(error, LoadError::Read { .. }));
+    assert!(
+        error.to_string().starts_with("cannot read the config no/such/ipvsd.toml: No such file"),
+        "{error}"
+    );
+}
+
+#[test]
+fn ten_thousand_services_take_no_time() {
+    let mut text = String::from("[defaults]\ncheck = 'dns'\n");
+    for index in 0..10_000u32 {
+        let (high, low) = (index / 250, index % 250 + 1);
+        text += &format!(
+            "[[service]]\nname = 's{index}'\nlisten = '192.0.{high}.{low}:53'\n\
+             servers = ['10.1.{high}.{low}:53', '10.2.{high}.{low}:53']\n"
+        );
+    }
+    let begun = std::time::Instant::now();
+    assert_eq!(good(&text).config.services.len(), 10_000);
+    // Generous: an unoptimised build on a busy machine. What is quadratic takes minutes.
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+}

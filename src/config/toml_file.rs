@@ -1,0 +1,138 @@
+//! A TOML file → a draft.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+use toml::de::{DeTable, DeValue};
+
+use super::draft::{At, Defaults, Draft, Field, List, ServerDraft, ServiceDraft};
+use super::report::{Lines, Place, Problems};
+use super::toml_check::check;
+use super::toml_forward::forward;
+use super::toml_table::{Table, Value, list, place, wrong_kind};
+use super::toml_value::{boolean, choice, duration, number, socket_address, string};
+use crate::core::model::{Forwarding, KernelSettings, OnStop, Sysctls, WhenAllDown};
+
+/// What the file says; nothing if its syntax is broken, since what is missing then may be there to the eye.
+///
+/// Broken syntax does not stop the reading of values, so that all errors of values are found all the same.
+pub fn read(text: &str, problems: &mut Problems) -> Option<Draft> {
+    let (root, errors) = DeTable::parse_recoverable(text);
+    let lines = Lines::new(text);
+    let mut broken_lines = BTreeSet::new();
+    for error in &errors {
+        let span = error.span().unwrap_or_default();
+        broken_lines.insert(lines.of(span.start));
+        problems.error(Place { start: span.start, end: span.end }, error.message());
+    }
+    let mut found = Problems::default();
+    let draft = file(root.get_ref(), &mut found);
+    if errors.is_empty() {
+        problems.0.append(&mut found.0);
+        return Some(draft);
+    }
+    // What is odd about a value in a broken line follows from the break.
+    found.0.retain(|problem| !broken_lines.contains(&lines.of(problem.place.start)));
+    problems.0.append(&mut found.0);
+    None
+}
+
+fn file(entries: &DeTable<'_>, problems: &mut Problems) -> Draft {
+    let keys = ["service", "defaults", "kernel", "on_stop"];
+    let root = Table::new(entries, Place { start: 0, end: 0 }, "the file", &keys, problems);
+    let services = root.get("service", problems, |value, problems| {
+        if value.get_ref().is_table() {
+            problems.error(place(value), "`service` is a list").help("write `[[service]]`");
+            return None;
+        }
+        list(value, "a list of services", problems, service)
+    });
+    let words = [("keep", OnStop::Keep), ("remove", OnStop::Remove)];
+    Draft {
+        defaults: root.get("defaults", problems, defaults).into_value(),
+        kernel: root.get("kernel", problems, kernel).into_value(),
+        on_stop: root.get("on_stop", problems, |v, p| choice(v, &words, p)).into_value(),
+        services,
+    }
+}
+
+fn defaults(value: Value<'_>, problems: &mut Problems) -> Option<Defaults> {
+    let table = table(value, "`[defaults]`", &["check", "scheduler", "forward"], problems)?;
+    Some(Defaults {
+        check: table.get("check", problems, check),
+        scheduler: table.get("scheduler", problems, string),
+        forward: table.get("forward", problems, forward),
+    })
+}
+
+fn kernel(value: Value<'_>, problems: &mut Problems) -> Option<KernelSettings> {
+    let table = table(value, "`[kernel]`", &["sysctls", "forwarding"], problems)?;
+    let sysctls = [("set", Sysctls::Set), ("report", Sysctls::Report)];
+    let forwarding = [("require", Forwarding::Require), ("set", Forwarding::Set)];
+    Some(KernelSettings {
+        sysctls: table.get("sysctls", problems, |v, p| choice(v, &sysctls, p)).into_value(),
+        forwarding: table.get("forwarding", problems, |v, p| choice(v, &forwarding, p)).into_value(),
+    })
+}
+
+fn service(value: Value<'_>, problems: &mut Problems) -> Option<ServiceDraft> {
+    let keys =
+        ["name", "listen", "servers", "ops", "scheduler", "forward", "check", "when_all_down", "drain"];
+    let table = table(value, "a service", &keys, problems)?;
+    let when_all_down = [("keep", WhenAllDown::Keep), ("refuse", WhenAllDown::Refuse)];
+    Some(ServiceDraft {
+        place: table.place,
+        name: table.get("name", problems, string),
+        listen: table.get("listen", problems, |value, problems| match value.get_ref() {
+            DeValue::String(_) => {
+                let vip = vip(value, problems);
+                vip.map(|vip| List { items: vec![vip], whole: true })
+            }
+            _ => list(value, "an address with a port or a list of them", problems, vip),
+        }),
+        servers: table.get("servers", problems, |v, p| list(v, "a list of servers", p, server)),
+        ops: table.get("ops", problems, boolean),
+        scheduler: table.get("scheduler", problems, string),
+        forward: table.get("forward", problems, forward),
+        check: table.get("check", problems, check),
+        when_all_down: table.get("when_all_down", problems, |v, p| choice(v, &when_all_down, p)),
+        drain: table.get("drain", problems, duration),
+    })
+}
+
+fn vip(value: Value<'_>, problems: &mut Problems) -> Option<At<SocketAddr>> {
+    Some(At { value: socket_address(value, problems)?, place: place(value) })
+}
+
+fn server(value: Value<'_>, problems: &mut Problems) -> Option<ServerDraft> {
+    let DeValue::Table(entries) = value.get_ref() else {
+        if !value.get_ref().is_str() {
+            wrong_kind(
+                value,
+                "a server: \"192.0.2.1:53\" or { address = \"192.0.2.1:53\", weight = 1 }",
+                problems,
+            );
+            return None;
+        }
+        return Some(ServerDraft { address: vip(value, problems)?, weight: Field::Missing });
+    };
+    let table = Table::new(entries, place(value), "a server", &["address", "weight"], problems);
+    let address = table.get("address", problems, socket_address);
+    let weight = table.get("weight", problems, number);
+    match address {
+        Field::Given(address) => Some(ServerDraft { address, weight }),
+        Field::Broken => None,
+        Field::Missing => {
+            problems.error(table.place, "a server needs an `address`");
+            None
+        }
+    }
+}
+
+fn table<'a>(value: Value<'a>, what: &str, keys: &[&str], problems: &mut Problems) -> Option<Table<'a>> {
+    let Some(entries) = value.get_ref().as_table() else {
+        wrong_kind(value, "a table", problems);
+        return None;
+    };
+    Some(Table::new(entries, place(value), what, keys, problems))
+}

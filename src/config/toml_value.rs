@@ -1,0 +1,129 @@
+//! Values of a TOML file: text, numbers, addresses, durations, choices, bytes.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use toml::de::DeValue;
+
+use super::report::Problems;
+use super::toml_table::{Value, place, wrong_kind};
+use super::words::suggest;
+
+/// Text.
+pub fn string(value: Value<'_>, problems: &mut Problems) -> Option<String> {
+    text(value, "a string", problems).map(str::to_owned)
+}
+
+/// `true` or `false`.
+pub fn boolean(value: Value<'_>, problems: &mut Problems) -> Option<bool> {
+    let boolean = value.get_ref().as_bool();
+    if boolean.is_none() {
+        wrong_kind(value, "`true` or `false`", problems);
+    }
+    boolean
+}
+
+/// A whole number that fits.
+pub fn number<T: TryFrom<i64>>(value: Value<'_>, problems: &mut Problems) -> Option<T> {
+    let DeValue::Integer(number) = value.get_ref() else {
+        wrong_kind(value, "a whole number", problems);
+        return None;
+    };
+    let fits = i64::from_str_radix(number.as_str(), number.radix()).ok().and_then(|n| T::try_from(n).ok());
+    if fits.is_none() {
+        let bits = 8 * size_of::<T>() as u32;
+        let highest = (1u128 << bits) - 1;
+        problems.error(place(value), format!("{number} is out of range: 0 to {highest}"));
+    }
+    fits
+}
+
+/// One of several words.
+pub fn choice<T: Copy>(value: Value<'_>, words: &[(&str, T)], problems: &mut Problems) -> Option<T> {
+    let word = text(value, "a string", problems)?;
+    if let Some((_, meaning)) = words.iter().find(|(known, _)| *known == word) {
+        return Some(*meaning);
+    }
+    let known: Vec<&str> = words.iter().map(|(known, _)| *known).collect();
+    problems.error(place(value), format!("unknown value `{word}`")).help(suggest(word, &known));
+    None
+}
+
+/// An address and a port.
+pub fn socket_address(value: Value<'_>, problems: &mut Problems) -> Option<SocketAddr> {
+    let word = text(value, "an address with a port", problems)?;
+    let problem = match word.parse() {
+        Ok(SocketAddr::V6(v6)) if v6.scope_id() != 0 => {
+            problems.error(place(value), format!("`{word}` names an interface"))
+        }
+        Ok(address) => return Some(address),
+        Err(_) => problems.error(place(value), format!("`{word}` is not an address with a port")),
+    };
+    problem.help(match word.parse::<IpAddr>() {
+        Ok(IpAddr::V4(v4)) => format!("add the port: `{v4}:53`"),
+        Ok(IpAddr::V6(v6)) => format!("brackets and the port: `[{v6}]:53`"),
+        Err(_) => "written `192.0.2.1:53` or `[2001:db8::1]:53`; names are not looked up".to_owned(),
+    });
+    None
+}
+
+/// An address.
+pub fn ip_address(value: Value<'_>, problems: &mut Problems) -> Option<IpAddr> {
+    let word = text(value, "an address", problems)?;
+    let address = word.parse().ok();
+    if address.is_none() {
+        problems
+            .error(place(value), format!("`{word}` is not an address"))
+            .help("written `192.0.2.1` or `2001:db8::1`; names are not looked up");
+    }
+    address
+}
+
+/// A duration with its unit.
+pub fn duration(value: Value<'_>, problems: &mut Problems) -> Option<Duration> {
+    if let DeValue::Integer(number) = value.get_ref() {
+        problems
+            .error(place(value), format!("the duration {number} has no unit"))
+            .help(format!("write it as text with a unit: \"{number}ms\" or \"{number}s\""));
+        return None;
+    }
+    let word = text(value, "a duration such as \"500ms\"", problems)?;
+    match humantime::parse_duration(word) {
+        Ok(duration) => Some(duration),
+        Err(error) => {
+            problems
+                .error(place(value), format!("`{word}` is not a duration: {error}"))
+                .help("a number and a unit: \"500ms\", \"2s\", \"1m 30s\"");
+            None
+        }
+    }
+}
+
+/// Bytes written as pairs of hexadecimal digits; blanks between pairs are skipped.
+pub fn hex(value: Value<'_>, problems: &mut Problems) -> Option<Vec<u8>> {
+    let word = text(value, "bytes as hexadecimal digits", problems)?;
+    let digits: Option<Vec<u8>> = word
+        .chars()
+        .filter(|c| !c.is_ascii_whitespace())
+        .map(|c| c.to_digit(16).map(|digit| digit as u8))
+        .collect();
+    match digits {
+        Some(digits) if digits.len() % 2 == 0 => {
+            Some(digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect())
+        }
+        _ => {
+            problems
+                .error(place(value), "not bytes as hexadecimal digits")
+                .help("two digits for each byte, blanks between bytes allowed: \"0c 2a ff\"");
+            None
+        }
+    }
+}
+
+fn text<'a>(value: Value<'a>, wanted: &str, problems: &mut Problems) -> Option<&'a str> {
+    let text = value.get_ref().as_str();
+    if text.is_none() {
+        wrong_kind(value, wanted, problems);
+    }
+    text
+}

@@ -1,0 +1,142 @@
+//! A draft → a valid config, or errors.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipvs_netlink::{Forward, SchedulerName};
+
+use super::draft::{At, Draft, Field, ServerDraft, ServiceDraft};
+use super::report::{Place, Problems};
+use super::{MAX_DURATION, check, conflicts, rules, scheduler};
+use crate::core::model::{Check, Config, Server, Service, WhenAllDown};
+
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// One service with what it takes from the defaults. What could not be read is `None`, and has its error.
+pub struct Resolved<'a> {
+    pub draft: &'a ServiceDraft,
+    /// As errors call it: ``service `dns` ``.
+    pub called: String,
+    pub ops: Option<bool>,
+    pub scheduler: Option<At<SchedulerName>>,
+    pub forward: Option<At<Forward>>,
+    check: Option<Option<Arc<Check>>>,
+}
+
+/// What the defaults say, judged once however many services use it.
+struct Defaults {
+    scheduler: Field<SchedulerName>,
+    forward: Field<Forward>,
+    check: Field<Option<Arc<Check>>>,
+}
+
+/// The config that a draft means; none if there is an error.
+pub fn validate(draft: &Draft, problems: &mut Problems) -> Option<Config> {
+    let defaults = Defaults {
+        scheduler: draft.defaults.scheduler.judged(|at| scheduler::judge(at, problems)),
+        forward: draft.defaults.forward.judged(|at| Some(at.value)),
+        check: draft.defaults.check.judged(|at| check::judge(at, problems)),
+    };
+    let services = match &draft.services {
+        Field::Given(list) => list.value.items.as_slice(),
+        Field::Missing | Field::Broken => &[],
+    };
+    let none = match &draft.services {
+        Field::Given(list) => list.value.items.is_empty() && list.value.whole,
+        Field::Missing => true,
+        Field::Broken => false,
+    };
+    if none {
+        let place = draft.services.given().map_or(Place { start: 0, end: 0 }, |at| at.place);
+        problems.error(place, "the config has no service").help("add a `[[service]]`");
+    }
+    let services: Vec<Resolved<'_>> =
+        services.iter().map(|service| resolve(service, &defaults, problems)).collect();
+    let mut advised = BTreeSet::new();
+    for service in &services {
+        rules::judge(service, &mut advised, problems);
+    }
+    conflicts::judge(&services, problems);
+    if problems.has_errors() {
+        return None;
+    }
+    let services = services.iter().map(build).collect::<Option<_>>()?;
+    Some(Config { services, kernel: draft.kernel, on_stop: draft.on_stop })
+}
+
+impl Resolved<'_> {
+    /// The VIPs that could be read.
+    pub fn listen(&self) -> &[At<SocketAddr>] {
+        self.draft.listen.given().map_or(&[], |at| &at.value.items)
+    }
+
+    /// The servers that could be read.
+    pub fn servers(&self) -> &[ServerDraft] {
+        self.draft.servers.given().map_or(&[], |at| &at.value.items)
+    }
+
+    /// Whether the reply rewrite stands behind it.
+    pub fn rewrites(&self) -> bool {
+        self.ops == Some(true) && self.is_nat()
+    }
+
+    /// Whether its servers are reached by NAT.
+    pub fn is_nat(&self) -> bool {
+        self.forward.is_some_and(|forward| forward.value == Forward::Masquerade)
+    }
+}
+
+fn resolve<'a>(draft: &'a ServiceDraft, defaults: &Defaults, problems: &mut Problems) -> Resolved<'a> {
+    let called = match &draft.name {
+        Field::Given(name) => format!("service `{}`", name.value),
+        _ => "this service".to_owned(),
+    };
+    let own = draft.scheduler.judged(|at| scheduler::judge(at, problems));
+    let scheduler = match own.or(&defaults.scheduler) {
+        Field::Missing => "rr".parse().ok().map(|value| At { value, place: draft.place }),
+        field => field.given().cloned(),
+    };
+    let forward = match draft.forward.or(&defaults.forward) {
+        Field::Missing => Some(At { value: Forward::Masquerade, place: draft.place }),
+        field => field.given().copied(),
+    };
+    let own = draft.check.judged(|at| check::judge(at, problems));
+    let check = match own.or(&defaults.check) {
+        Field::Missing => {
+            problems
+                .error(
+                    draft.place,
+                    format!("{called} has no check: a dead server would get its share for ever"),
+                )
+                .help("add a `check` here or in `[defaults]`; `check = \"none\"` does without on purpose");
+            None
+        }
+        field => field.given().map(|at| at.value.clone()),
+    };
+    let ops = match &draft.ops {
+        Field::Broken => None,
+        field => Some(field.value_or(true)),
+    };
+    if let Some(drain) = draft.drain.given().filter(|drain| drain.value > MAX_DURATION) {
+        problems.error(drain.place, "`drain` must be at most a day");
+    }
+    Resolved { draft, called, ops, scheduler, forward, check }
+}
+
+fn build(service: &Resolved<'_>) -> Option<Service> {
+    let server =
+        |server: &ServerDraft| Server { address: server.address.value, weight: server.weight.value_or(1) };
+    Some(Service {
+        name: service.draft.name.given()?.value.clone(),
+        listen: service.listen().iter().map(|vip| vip.value).collect(),
+        ops: service.ops?,
+        scheduler: service.scheduler.clone()?.value,
+        forward: service.forward?.value,
+        servers: service.servers().iter().map(server).collect(),
+        check: service.check.clone()?,
+        when_all_down: service.draft.when_all_down.value_or(WhenAllDown::default()),
+        drain: service.draft.drain.value_or(DRAIN),
+    })
+}
