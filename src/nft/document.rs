@@ -1,0 +1,196 @@
+//! A transaction for `nft -j -f -`: commands on the objects of our tables, and what they change in words.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use nftables::expr::{Expression, NamedExpression, Verdict};
+use nftables::schema::{Chain, Element, FlushObject, NfCmd, NfListObject, Set, SetType, SetTypeValue, Table};
+use nftables::stmt::JumpTarget;
+use nftables::types::NfChainPolicy;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::table::{Base, Body, Family, Key, NAME, Shape};
+
+/// One nftables transaction, serialised as `nft -j -f -` reads it.
+#[derive(Debug, Default, Serialize)]
+pub struct Document {
+    nftables: Vec<Command>,
+    #[serde(skip)]
+    changes: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Command {
+    Typed(NfCmd<'static>),
+    /// What the crate's types cannot say: `notrack`, a map of verdicts, and the deletion of what only has a name.
+    Raw(Value),
+}
+
+const TABLE: Cow<str> = Cow::Borrowed(NAME);
+
+impl Document {
+    /// The changes in words, one a command: `ip ipvsd: add 2 elements to replies`.
+    pub fn changes(&self) -> &[String] {
+        &self.changes
+    }
+
+    /// Whether there is no command.
+    pub(super) fn is_empty(&self) -> bool {
+        self.nftables.is_empty()
+    }
+
+    /// Begins commands on the table of `family`.
+    pub(super) fn on(&mut self, family: Family) -> Commands<'_> {
+        Commands { document: self, family }
+    }
+}
+
+/// Appends commands on one table to a document.
+pub(super) struct Commands<'a> {
+    document: &'a mut Document,
+    family: Family,
+}
+
+impl Commands<'_> {
+    fn push(&mut self, command: Command, change: String) {
+        self.document.nftables.push(command);
+        self.document.changes.push(format!("{} {NAME}: {change}", self.family));
+    }
+
+    fn table(&self) -> NfListObject<'static> {
+        NfListObject::Table(Table { family: self.family.nft(), name: TABLE, handle: None })
+    }
+
+    fn chain(&self, name: &str) -> Chain<'static> {
+        Chain { family: self.family.nft(), table: TABLE, name: name.to_owned().into(), ..Chain::default() }
+    }
+
+    /// The members of a raw object that say where it is.
+    fn place(&self, rest: Value) -> Value {
+        let mut object = json!({"family": self.family.word(), "table": NAME});
+        if let (Some(object), Value::Object(rest)) = (object.as_object_mut(), rest) {
+            object.extend(rest);
+        }
+        object
+    }
+
+    pub fn add_table(&mut self) {
+        self.push(Command::Typed(NfCmd::Add(self.table())), "add the table".into());
+    }
+
+    pub fn delete_table(&mut self) {
+        self.push(Command::Typed(NfCmd::Delete(self.table())), "delete the table".into());
+    }
+
+    /// `base` is none for a regular chain. A base chain that exists gets the policy accept.
+    pub fn add_chain(&mut self, name: &str, base: Option<Base>) {
+        let mut chain = self.chain(name);
+        if let Some(Base { kind, hook, priority }) = base {
+            chain = Chain {
+                _type: Some(kind),
+                hook: Some(hook),
+                prio: Some(priority),
+                policy: Some(NfChainPolicy::Accept),
+                ..chain
+            };
+        }
+        self.push(Command::Typed(NfCmd::Add(NfListObject::Chain(chain))), format!("add chain {name}"));
+    }
+
+    /// Takes all rules out of a chain.
+    pub fn flush_chain(&mut self, name: &str) {
+        let chain = FlushObject::Chain(self.chain(name));
+        self.push(Command::Typed(NfCmd::Flush(chain)), format!("flush chain {name}"));
+    }
+
+    /// No rule and no element may point to it.
+    pub fn delete_chain(&mut self, name: &str) {
+        let chain = NfListObject::Chain(self.chain(name));
+        self.push(Command::Typed(NfCmd::Delete(chain)), format!("delete chain {name}"));
+    }
+
+    /// Puts a rule before the one with the handle `before`, or at the end of its chain.
+    pub fn add_rule(&mut self, chain: &str, before: Option<u64>, body: &Body) {
+        let (verb, handle) = match before {
+            Some(handle) => ("insert", json!({"handle": handle})),
+            None => ("add", json!({})),
+        };
+        let mut rule = self.place(json!({"chain": chain, "expr": body}));
+        if let (Some(rule), Value::Object(handle)) = (rule.as_object_mut(), handle) {
+            rule.extend(handle);
+        }
+        self.push(Command::Raw(json!({verb: {"rule": rule}})), format!("add a rule to chain {chain}"));
+    }
+
+    pub fn delete_rule(&mut self, chain: &str, handle: u64) {
+        let rule = self.place(json!({"chain": chain, "handle": handle}));
+        self.push(Command::Raw(json!({"delete": {"rule": rule}})), format!("delete a rule of chain {chain}"));
+    }
+
+    pub fn add_set(&mut self, name: &str, shape: Shape) {
+        let address = match self.family {
+            Family::Ip => SetType::Ipv4Addr,
+            Family::Ip6 => SetType::Ipv6Addr,
+        };
+        let set_type = match shape {
+            Shape::Addresses => SetTypeValue::Single(address),
+            Shape::Sockets | Shape::Verdicts => {
+                SetTypeValue::Concatenated(vec![address, SetType::InetService].into())
+            }
+        };
+        let command = if shape == Shape::Verdicts {
+            let map = self.place(json!({"name": name, "type": set_type, "map": "verdict"}));
+            Command::Raw(json!({"add": {"map": map}}))
+        } else {
+            let (family, name) = (self.family.nft(), name.to_owned().into());
+            let set = Set { family, table: TABLE, name, set_type, ..Set::default() };
+            Command::Typed(NfCmd::Add(NfListObject::Set(Box::new(set))))
+        };
+        self.push(command, format!("add {} {name}", shape.word()));
+    }
+
+    /// No rule may use it. `kind` is nft's word for the object: `set`, `map`, `counter`, …
+    pub fn delete_object(&mut self, kind: &str, name: &str) {
+        let object = self.place(json!({"name": name}));
+        self.push(Command::Raw(json!({"delete": {kind: object}})), format!("delete {kind} {name}"));
+    }
+
+    /// The chains that a map's elements go to must be there.
+    pub fn add_elements(&mut self, set: &str, elements: &BTreeMap<Key, Option<&str>>) {
+        let pairs = elements.iter().map(|(&key, chain)| match chain {
+            None => expression(key),
+            Some(chain) => {
+                let verdict = Verdict::Goto(JumpTarget { target: Cow::Owned((*chain).to_owned()) });
+                Expression::List(vec![expression(key), Expression::Verdict(verdict)])
+            }
+        });
+        let element = self.element(set, pairs.collect());
+        self.push(Command::Typed(NfCmd::Add(element)), format!("add {} to {set}", count(elements.len())));
+    }
+
+    pub fn delete_elements(&mut self, set: &str, keys: &[Key]) {
+        let element = self.element(set, keys.iter().copied().map(expression).collect());
+        self.push(Command::Typed(NfCmd::Delete(element)), format!("delete {} from {set}", count(keys.len())));
+    }
+
+    fn element(&self, set: &str, elem: Vec<Expression<'static>>) -> NfListObject<'static> {
+        let (family, name) = (self.family.nft(), set.to_owned().into());
+        NfListObject::Element(Element { family, table: TABLE, name, elem: elem.into() })
+    }
+}
+
+fn expression(key: Key) -> Expression<'static> {
+    let address = Expression::String(key.address.to_string().into());
+    match key.port {
+        None => address,
+        Some(port) => {
+            Expression::Named(NamedExpression::Concat(vec![address, Expression::Number(port.into())]))
+        }
+    }
+}
+
+fn count(elements: usize) -> String {
+    if elements == 1 { "1 element".into() } else { format!("{elements} elements") }
+}

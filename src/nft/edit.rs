@@ -1,0 +1,122 @@
+//! The difference between the tables as they should be and as they are, as one transaction.
+//!
+//! A table is never replaced while it is in use: that lets replies with the servers' own addresses through even inside
+//! one transaction. Only what differs is touched, in an order in which nft takes it: rules before the sets they use go,
+//! elements before the chains they go to; chains before the elements that go to them come.
+
+use std::collections::BTreeMap;
+
+use super::document::{Commands, Document};
+use super::listing::{Found, FoundChain, Listing, Place};
+use super::ruleset;
+use super::table::{Body, Chain, Family, Key, Set, Table};
+use crate::core::model::Rules;
+
+/// The transaction that makes the tables hold `wanted` and nothing else; none if they do.
+pub fn edit(wanted: &Rules, found: &Listing) -> Option<Document> {
+    let mut document = Document::default();
+    for family in Family::ALL {
+        let mut commands = document.on(family);
+        match (ruleset::table(wanted, family), found.tables.get(&family)) {
+            (None, None) => {}
+            (None, Some(_)) => commands.delete_table(),
+            (Some(wanted), None) => {
+                commands.add_table();
+                edit_table(&wanted, &Found::default(), &mut commands);
+            }
+            (Some(wanted), Some(found)) => edit_table(&wanted, found, &mut commands),
+        }
+    }
+    (!document.is_empty()).then_some(document)
+}
+
+fn edit_table(wanted: &Table, found: &Found, commands: &mut Commands<'_>) {
+    let kept_chain = |name: &str| {
+        let (wanted, found) = (wanted.chains.get(name)?, found.chains.get(name)?);
+        stays(wanted, found).then_some((wanted, found))
+    };
+    let kept_set = |name: &str| {
+        let (wanted, found) = (wanted.sets.get(name)?, found.sets.get(name)?.set.as_ref()?);
+        (wanted.shape == found.shape).then_some((wanted, found))
+    };
+
+    for (name, chain) in &found.chains {
+        match kept_chain(name) {
+            Some((wanted, found)) => {
+                let (_, surplus, _) = differing(&wanted.rules, &found.rules);
+                surplus.iter().for_each(|(handle, _)| commands.delete_rule(name, *handle));
+            }
+            None if chain.rules.is_empty() => {}
+            None => commands.flush_chain(name),
+        }
+    }
+    for (name, found) in &found.sets {
+        match kept_set(name) {
+            Some((wanted, found)) => {
+                let surplus: Vec<Key> = missing(found, wanted).into_keys().collect();
+                if !surplus.is_empty() {
+                    commands.delete_elements(name, &surplus);
+                }
+            }
+            None => commands.delete_object(found.word, name),
+        }
+    }
+    for name in found.chains.keys().filter(|name| kept_chain(name).is_none()) {
+        commands.delete_chain(name);
+    }
+    for (kind, name) in &found.others {
+        commands.delete_object(kind, name);
+    }
+
+    for (name, set) in wanted.sets.iter().filter(|(name, _)| kept_set(name).is_none()) {
+        commands.add_set(name, set.shape);
+    }
+    for (name, chain) in &wanted.chains {
+        let found = kept_chain(name).map(|(_, found)| found);
+        if found.is_none_or(|found| matches!(found.place, Place::Base { accepts: false, .. })) {
+            commands.add_chain(name, chain.base);
+        }
+        let (missing, _, next) = differing(&chain.rules, found.map_or(&[], |found| &found.rules));
+        missing.iter().for_each(|body| commands.add_rule(name, next, body));
+    }
+    for (name, wanted) in &wanted.sets {
+        let elements = match kept_set(name) {
+            Some((wanted, found)) => missing(wanted, found),
+            None => wanted.elements.iter().map(|(&key, chain)| (key, chain.as_deref())).collect(),
+        };
+        if !elements.is_empty() {
+            commands.add_elements(name, &elements);
+        }
+    }
+}
+
+/// Whether a chain hangs where it should. If not it can only be deleted and added.
+fn stays(wanted: &Chain, found: &FoundChain) -> bool {
+    match found.place {
+        Place::Regular => wanted.base.is_none(),
+        Place::Base { base, .. } => wanted.base == Some(base),
+        Place::Foreign => false,
+    }
+}
+
+/// The elements of `one` that are not so in `other`.
+fn missing<'a>(one: &'a Set, other: &Set) -> BTreeMap<Key, Option<&'a str>> {
+    (one.elements.iter())
+        .filter(|(key, chain)| other.elements.get(key) != Some(chain))
+        .map(|(&key, chain)| (key, chain.as_deref()))
+        .collect()
+}
+
+/// What is left of a chain without the rules that are right at its beginning and its end: the rules to add, those to
+/// delete, and the handle of the rule before which to add.
+fn differing<'a>(
+    wanted: &'a [Body],
+    found: &'a [(u64, Body)],
+) -> (&'a [Body], &'a [(u64, Body)], Option<u64>) {
+    let same = |(wanted, (_, found)): &(&Body, &(u64, Body))| wanted == &found;
+    let head = wanted.iter().zip(found).take_while(same).count();
+    let (wanted, found) = (&wanted[head..], &found[head..]);
+    let tail = wanted.iter().rev().zip(found.iter().rev()).take_while(same).count();
+    let (found, after) = found.split_at(found.len() - tail);
+    (&wanted[..wanted.len() - tail], found, after.first().map(|(handle, _)| *handle))
+}

@@ -1,0 +1,181 @@
+//! What is in the kernel of our tables, read from `nft -j -p list table`. Anyone may have written into them: whatever
+//! cannot be read is kept as foreign, so that an edit can take it out, and nothing is an error.
+
+use std::collections::BTreeMap;
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::edit::edit;
+use super::ruleset::read_set;
+use super::statement::canonical;
+use super::table::{Base, Body, Family, Key, Set, Shape};
+use crate::core::model::Rules;
+
+/// What is in the kernel of the tables `ip ipvsd` and `ip6 ipvsd`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Listing {
+    /// The tables that exist.
+    pub(super) tables: BTreeMap<Family, Found>,
+}
+
+/// A table that exists.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Found {
+    pub sets: BTreeMap<String, FoundSet>,
+    pub chains: BTreeMap<String, FoundChain>,
+    /// Kind and name of counters, flowtables and whatever else we never make.
+    pub others: Vec<(String, String)>,
+}
+
+/// A set or map.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct FoundSet {
+    /// `set` or `map`.
+    pub word: &'static str,
+    /// None if it is of no shape that we use.
+    pub set: Option<Set>,
+}
+
+/// A chain.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct FoundChain {
+    pub place: Place,
+    /// Handle and statements of each rule in order.
+    pub rules: Vec<(u64, Body)>,
+}
+
+/// Where a chain hangs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// It is reached from other chains.
+    Regular,
+    /// It is a base chain.
+    Base { base: Base, accepts: bool },
+    /// It is a base chain that we cannot have made.
+    Foreign,
+}
+
+impl Listing {
+    /// Adds what `nft -j -p list table FAMILY ipvsd` printed.
+    pub(super) fn read(&mut self, family: Family, printed: &Value) {
+        let mut found = Found::default();
+        let objects = printed.get("nftables").and_then(Value::as_array).into_iter().flatten();
+        for (kind, object) in objects.filter_map(Value::as_object).flatten() {
+            let text = |field: &str| object.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+            match kind.as_str() {
+                "metainfo" | "table" => {}
+                "set" => {
+                    _ = found
+                        .sets
+                        .insert(text("name"), FoundSet { word: "set", set: read_elements(family, object) })
+                }
+                "map" => {
+                    _ = found
+                        .sets
+                        .insert(text("name"), FoundSet { word: "map", set: read_elements(family, object) })
+                }
+                "chain" => found.chain(text("name")).place = read_place(object),
+                "rule" => {
+                    let handle = object.get("handle").and_then(Value::as_u64).unwrap_or_default();
+                    let statements = object.get("expr").and_then(Value::as_array).map(Vec::as_slice);
+                    found
+                        .chain(text("chain"))
+                        .rules
+                        .push((handle, canonical(statements.unwrap_or_default())));
+                }
+                _ => found.others.push((kind.clone(), text("name"))),
+            }
+        }
+        self.tables.insert(family, found);
+    }
+
+    /// What the tables say, so far as it can be read; only with no [`damage`](Listing::damage) do they say it wholly.
+    pub fn rules(&self) -> Rules {
+        let mut rules = Rules::default();
+        for (name, found) in self.tables.values().flat_map(|table| &table.sets) {
+            if let Some(set) = &found.set {
+                read_set(name, set, &mut rules);
+            }
+        }
+        rules
+    }
+
+    /// What would have to be changed for the tables to hold all that belongs to [`rules`](Listing::rules) and nothing
+    /// else, one change an entry; empty if they are intact.
+    pub fn damage(&self) -> Vec<String> {
+        edit(&self.rules(), self).map(|document| document.changes().to_vec()).unwrap_or_default()
+    }
+}
+
+impl Found {
+    fn chain(&mut self, name: String) -> &mut FoundChain {
+        self.chains.entry(name).or_insert(FoundChain { place: Place::Regular, rules: Vec::new() })
+    }
+}
+
+fn read_place(chain: &Value) -> Place {
+    fn field<T: DeserializeOwned>(chain: &Value, name: &str) -> Option<T> {
+        serde_json::from_value(chain.get(name)?.clone()).ok()
+    }
+    if chain.get("hook").is_none() {
+        return Place::Regular;
+    }
+    match (field(chain, "type"), field(chain, "hook"), field(chain, "prio")) {
+        (Some(kind), Some(hook), Some(priority)) if chain.get("dev").is_none() => Place::Base {
+            base: Base { kind, hook, priority },
+            accepts: chain.get("policy").and_then(Value::as_str) == Some("accept"),
+        },
+        _ => Place::Foreign,
+    }
+}
+
+/// None if the set is of no shape that we use, or holds what we cannot read.
+fn read_elements(family: Family, set: &Value) -> Option<Set> {
+    // Intervals, time-outs and bounds change what an element means or whether it can be added.
+    if ["flags", "timeout", "gc-interval", "size"].iter().any(|field| set.get(field).is_some()) {
+        return None;
+    }
+    let address = match family {
+        Family::Ip => "ipv4_addr",
+        Family::Ip6 => "ipv6_addr",
+    };
+    let kind = set.get("type")?;
+    let shape = match (kind.as_array().map(Vec::as_slice), set.get("map").map(Value::as_str)) {
+        (None, None) if kind == address => Shape::Addresses,
+        (Some([first, second]), None) if first == address && second == "inet_service" => Shape::Sockets,
+        (Some([first, second]), Some(Some("verdict"))) if first == address && second == "inet_service" => {
+            Shape::Verdicts
+        }
+        _ => return None,
+    };
+    let elements = match set.get("elem") {
+        None => BTreeMap::new(),
+        Some(elements) => elements
+            .as_array()?
+            .iter()
+            .map(|element| read_element(family, shape, element))
+            .collect::<Option<_>>()?,
+    };
+    Some(Set { shape, elements })
+}
+
+fn read_element(family: Family, shape: Shape, element: &Value) -> Option<(Key, Option<String>)> {
+    let (key, verdict) = match (shape, element.as_array().map(Vec::as_slice)) {
+        (Shape::Verdicts, Some([key, verdict])) => (key, verdict.pointer("/goto/target")),
+        (Shape::Verdicts, _) => return None,
+        _ => (element, None),
+    };
+    // With a counter or a comment the key is wrapped.
+    let key = key.pointer("/elem/val").unwrap_or(key);
+    let (address, port) = match (shape, key.pointer("/concat").and_then(Value::as_array).map(Vec::as_slice)) {
+        (Shape::Addresses, None) => (key, None),
+        (Shape::Sockets | Shape::Verdicts, Some([address, port])) => {
+            (address, Some(u16::try_from(port.as_u64()?).ok()?))
+        }
+        _ => return None,
+    };
+    let key = Key { address: address.as_str()?.parse().ok()?, port };
+    let chain = verdict.and_then(Value::as_str).map(str::to_owned);
+    (Family::of(key.address) == family).then_some((key, chain))
+}

@@ -1,0 +1,171 @@
+//! Running `nft`: what is there, and one transaction at a time.
+
+use std::io;
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+use tokio::time::timeout;
+
+use super::document::Document;
+use super::edit::edit;
+use super::listing::Listing;
+use super::table::{Family, NAME};
+use crate::core::model::Rules;
+
+/// So long may one `nft` take; 10 000 servers take it well under a second.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// Runs `nft` in the network namespace of this process.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Nft;
+
+/// Why `nft` did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no such program.
+    #[error("cannot {tried}: there is no `nft` in PATH; install the package nftables")]
+    NotInstalled {
+        /// What was asked of it.
+        tried: String,
+    },
+    /// The kernel said EPERM.
+    #[error("cannot {tried}: not permitted; run as root or with CAP_NET_ADMIN")]
+    NotPermitted {
+        /// What was asked of it.
+        tried: String,
+    },
+    /// It took too long, and was ended.
+    #[error("cannot {tried}: `nft` was not done after {} s and was ended", LIMIT.as_secs())]
+    TimedOut {
+        /// What was asked of it.
+        tried: String,
+    },
+    /// The program could not be run.
+    #[error("cannot {tried}: running `nft` failed: {error}")]
+    Io {
+        /// What was asked of it.
+        tried: String,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// It refused.
+    #[error("cannot {tried}: nft says: {said}")]
+    Refused {
+        /// What was asked of it.
+        tried: String,
+        /// Its own words, on one line.
+        said: String,
+    },
+    /// It printed something that is not JSON.
+    #[error("cannot {tried}: what `nft` printed is not JSON ({error}); is it built with JSON support?")]
+    Unreadable {
+        /// What was asked of it.
+        tried: String,
+        /// What the reader said.
+        error: serde_json::Error,
+    },
+}
+
+impl Nft {
+    /// An `nft` found in `PATH`.
+    pub fn new() -> Nft {
+        Nft
+    }
+
+    /// What is there of our tables.
+    pub async fn observe(&self) -> Result<Listing, Error> {
+        let mut listing = Listing::default();
+        for family in Family::ALL {
+            // -p: the numbers of protocols, not the names that /etc/protocols has for them.
+            let arguments = ["-j", "-p", "list", "table", family.word(), NAME];
+            match run(&arguments, Vec::new(), format!("list the table {family} {NAME}")).await {
+                Ok(printed) => listing.read(family, &printed),
+                Err(Error::Refused { said, .. }) if said.contains("No such file or directory") => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(listing)
+    }
+
+    /// Makes our tables hold `wanted` and nothing else, in one transaction; says whether there was anything to do.
+    /// After an error nothing has changed.
+    pub async fn apply(&self, wanted: &Rules) -> Result<bool, Error> {
+        let found = self.observe().await?;
+        match edit(wanted, &found) {
+            None => Ok(false),
+            Some(document) => self.commit(&document).await.map(|()| true),
+        }
+    }
+
+    /// Deletes our tables; says whether there were any.
+    pub async fn remove(&self) -> Result<bool, Error> {
+        self.apply(&Rules::default()).await
+    }
+
+    /// All tables of everyone, for [`firewall`](super::firewall).
+    pub async fn ruleset_json(&self) -> Result<Value, Error> {
+        run(&["-j", "-p", "list", "ruleset"], Vec::new(), "list the nftables ruleset".into()).await
+    }
+
+    async fn commit(&self, document: &Document) -> Result<(), Error> {
+        for change in document.changes() {
+            tracing::debug!(target: "ipvsd::nft", "{change}");
+        }
+        let tried = match document.changes() {
+            [change] => format!("change nftables ({change})"),
+            changes => format!("change nftables ({} changes of the tables {NAME})", changes.len()),
+        };
+        match serde_json::to_vec(document) {
+            Ok(text) => run(&["-j", "-f", "-"], text, tried).await.map(|_| ()),
+            Err(error) => Err(Error::Unreadable { tried, error }),
+        }
+    }
+}
+
+/// Runs `nft` and reads what it prints; nothing printed is `null`.
+async fn run(arguments: &[&str], input: Vec<u8>, tried: String) -> Result<Value, Error> {
+    let child = Command::new("nft")
+        .args(arguments)
+        .env("LC_ALL", "C")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn();
+    let mut child = match child {
+        Ok(child) => child,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Error::NotInstalled { tried }),
+        Err(error) => return Err(Error::Io { tried, error }),
+    };
+    let stdin = child.stdin.take();
+    let write = async move {
+        match stdin {
+            Some(mut stdin) => stdin.write_all(&input).await,
+            None => Ok(()),
+        }
+    };
+    // Both at once: nft may print before it has read all.
+    let both = async { tokio::join!(write, child.wait_with_output()) };
+    let (written, output) = match timeout(LIMIT, both).await {
+        Err(_) => return Err(Error::TimedOut { tried }),
+        Ok((written, Ok(output))) => (written, output),
+        Ok((_, Err(error))) => return Err(Error::Io { tried, error }),
+    };
+    if !output.status.success() {
+        let said: Vec<_> =
+            String::from_utf8_lossy(&output.stderr).split_whitespace().map(str::to_owned).collect();
+        let said = said.join(" ");
+        return Err(match said.contains("Operation not permitted") {
+            true => Error::NotPermitted { tried },
+            false => Error::Refused { tried, said },
+        });
+    }
+    match written {
+        Err(error) => Err(Error::Io { tried, error }),
+        Ok(()) if output.stdout.is_empty() => Ok(Value::Null),
+        Ok(()) => serde_json::from_slice(&output.stdout).map_err(|error| Error::Unreadable { tried, error }),
+    }
+}

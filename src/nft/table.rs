@@ -1,0 +1,132 @@
+//! What one of our tables consists of: the vocabulary that the wanted ruleset and the listing share.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+use nftables::types::{NfChainType, NfFamily, NfHook};
+use serde_json::Value;
+
+/// The name of both tables.
+pub const NAME: &str = "ipvsd";
+
+/// The address family of one of the two tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Family {
+    /// IPv4.
+    Ip,
+    /// IPv6.
+    Ip6,
+}
+
+impl Family {
+    /// Both.
+    pub const ALL: [Family; 2] = [Family::Ip, Family::Ip6];
+
+    /// The family of an address.
+    pub fn of(address: IpAddr) -> Family {
+        if address.is_ipv4() { Family::Ip } else { Family::Ip6 }
+    }
+
+    /// nft's word for it, which also names the header in a payload expression.
+    pub fn word(self) -> &'static str {
+        match self {
+            Family::Ip => "ip",
+            Family::Ip6 => "ip6",
+        }
+    }
+
+    /// The crate's word for it.
+    pub fn nft(self) -> NfFamily {
+        match self {
+            Family::Ip => NfFamily::IP,
+            Family::Ip6 => NfFamily::IP6,
+        }
+    }
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+/// One table as it should be.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Table {
+    /// Sets and maps by name.
+    pub sets: BTreeMap<String, Set>,
+    /// Chains by name.
+    pub chains: BTreeMap<String, Chain>,
+}
+
+/// A set or a map with its elements.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Set {
+    /// What its elements are.
+    pub shape: Shape,
+    /// Each element, in a map with the chain to which its verdict goes.
+    pub elements: BTreeMap<Key, Option<String>>,
+}
+
+/// What the elements of a set or map are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// `set { type ipv4_addr; }`
+    Addresses,
+    /// `set { type ipv4_addr . inet_service; }`
+    Sockets,
+    /// `map { type ipv4_addr . inet_service : verdict; }`
+    Verdicts,
+}
+
+impl Shape {
+    /// `set` or `map`, as nft calls it.
+    pub fn word(self) -> &'static str {
+        if self == Shape::Verdicts { "map" } else { "set" }
+    }
+}
+
+/// An element of a set, or the key of a map's element.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Key {
+    /// The address.
+    pub address: IpAddr,
+    /// The UDP port, in sets of addresses and ports.
+    pub port: Option<u16>,
+}
+
+impl From<IpAddr> for Key {
+    fn from(address: IpAddr) -> Key {
+        Key { address, port: None }
+    }
+}
+
+impl From<SocketAddr> for Key {
+    fn from(socket: SocketAddr) -> Key {
+        Key { address: socket.ip(), port: Some(socket.port()) }
+    }
+}
+
+/// A chain and its rules.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Chain {
+    /// Where it hangs in the kernel, if it is a base chain. Its policy is accept.
+    pub base: Option<Base>,
+    /// The rules in order.
+    pub rules: Vec<Body>,
+}
+
+/// Where a base chain hangs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Base {
+    /// `filter` in all of ours.
+    pub kind: NfChainType,
+    /// The hook.
+    pub hook: NfHook,
+    /// Lower runs earlier.
+    pub priority: i32,
+}
+
+/// The statements of a rule, in the form in which `nft -j` prints them.
+pub type Body = Vec<Value>;
