@@ -1,0 +1,115 @@
+//! What cargo knows and builds: where the workspace is, and its test executables.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Instant;
+
+use serde_json::Value;
+
+use crate::job::Command;
+
+/// Test targets that need a kernel with IPVS.
+const KERNEL_TESTS: [&str; 2] = ["e2e", "live"];
+
+/// The workspace and its target directory.
+pub struct Workspace {
+    /// The checkout.
+    pub root: PathBuf,
+    /// Where cargo puts what it builds; may be outside of the checkout.
+    pub target: PathBuf,
+}
+
+/// One test executable.
+pub struct Test {
+    /// The package's name.
+    pub package: String,
+    /// The target's name.
+    pub name: String,
+    executable: String,
+    package_dir: PathBuf,
+}
+
+impl Workspace {
+    /// Asks cargo.
+    pub fn read() -> Result<Workspace, String> {
+        let output = std::process::Command::new("cargo")
+            .args(["metadata", "--no-deps", "--format-version=1"])
+            .stderr(Stdio::inherit())
+            .output()
+            .map_err(|error| format!("cargo metadata: {error}"))?;
+        let metadata: Value =
+            serde_json::from_slice(&output.stdout).map_err(|error| format!("cargo metadata: {error}"))?;
+        let path = |key: &str| {
+            metadata[key].as_str().map(PathBuf::from).ok_or_else(|| format!("cargo metadata has no {key}"))
+        };
+        Ok(Workspace { root: path("workspace_root")?, target: path("target_directory")? })
+    }
+
+    /// Runs cargo in the workspace; true = success.
+    pub fn cargo(&self, args: &[&str]) -> Result<bool, String> {
+        println!("== cargo {}", args.join(" "));
+        let status = std::process::Command::new("cargo").args(args).current_dir(&self.root).status();
+        Ok(status.map_err(|error| format!("cargo: {error}"))?.success())
+    }
+
+    /// Builds all targets of the workspace and returns its test executables.
+    pub fn build_tests(&self) -> Result<Vec<Test>, String> {
+        let start = Instant::now();
+        println!("== building all targets");
+        let mut child = std::process::Command::new("cargo")
+            .args(["test", "--workspace", "--all-targets", "--no-run", "--quiet"])
+            .arg("--message-format=json-render-diagnostics")
+            .current_dir(&self.root)
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|error| format!("cargo test: {error}"))?;
+        let mut tests = Vec::new();
+        for line in BufReader::new(child.stdout.take().ok_or("cargo test: no output")?).lines() {
+            let line = line.map_err(|error| format!("cargo test: {error}"))?;
+            if let Ok(message) = serde_json::from_str::<Value>(&line) {
+                tests.extend(Test::from_message(&message));
+            }
+        }
+        if !child.wait().map_err(|error| format!("cargo test: {error}"))?.success() {
+            return Err("the workspace does not build".into());
+        }
+        println!("   {:.0} s", start.elapsed().as_secs_f32());
+        Ok(tests)
+    }
+}
+
+impl Test {
+    fn from_message(message: &Value) -> Option<Test> {
+        if message["reason"] != "compiler-artifact" || message["profile"]["test"] != true {
+            return None;
+        }
+        let package_dir = Path::new(message["manifest_path"].as_str()?).parent()?.to_owned();
+        let id = message["package_id"].as_str()?;
+        // `path+file:///dir#version`, or `…/dir#name@version` where the directory has another name
+        let (dir, version) = id.split_once('#')?;
+        let package = match version.split_once('@') {
+            Some((name, _)) => name,
+            None => dir.rsplit('/').next()?,
+        };
+        Some(Test {
+            package: package.to_owned(),
+            name: message["target"]["name"].as_str()?.to_owned(),
+            executable: message["executable"].as_str()?.to_owned(),
+            package_dir,
+        })
+    }
+
+    /// True for what runs only on a kernel with IPVS.
+    pub fn needs_ipvs(&self) -> bool {
+        KERNEL_TESTS.contains(&self.name.as_str())
+    }
+
+    /// The executable with these arguments, as cargo would run it.
+    pub fn command(&self, args: &[String]) -> Command {
+        let argv = [std::slice::from_ref(&self.executable), args].concat();
+        let mut command = Command::new(argv, &self.package_dir);
+        command.env.push(("CARGO_MANIFEST_DIR".into(), self.package_dir.display().to_string()));
+        command
+    }
+}

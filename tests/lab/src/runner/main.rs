@@ -1,0 +1,151 @@
+//! `tests/run`: builds once, runs the ordinary tests here and the kernel tests on a kernel with IPVS: this one
+//! if it has it, otherwise a VM that is prepared on the way. Arguments and the order of things; nothing else.
+
+mod cache;
+mod cargo;
+mod guest;
+mod initramfs;
+mod job;
+mod kernel;
+mod native;
+mod root;
+mod tally;
+mod vm;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cargo::Workspace;
+use crate::job::{Command, Job};
+use crate::tally::Tally;
+
+/// Runs all tests; those that need IPVS run on this kernel if it has IPVS, otherwise in a VM.
+#[derive(Parser)]
+#[command(name = "tests/run")]
+struct Args {
+    /// Kernel of the VM: 5.10, 6.1, 6.12 or 7.2; asks for the VM even where this kernel has IPVS
+    #[arg(long, value_name = "VERSION")]
+    kernel: Option<String>,
+    /// Run the kernel tests on this very kernel, or fail
+    #[arg(long, conflicts_with = "kernel")]
+    native: bool,
+    /// Keep the VM's directory (kernel console, initramfs) and say where it is
+    #[arg(long)]
+    keep: bool,
+    /// List the tests and run none
+    #[arg(long)]
+    list: bool,
+    /// Run this one command in the VM, as root in the checkout, and give its exit status
+    #[arg(long, value_name = "CMD", num_args = 1.., allow_hyphen_values = true, conflicts_with_all = ["list", "native"])]
+    exec: Vec<String>,
+    /// Only tests whose name contains one of these; skips rustfmt, clippy and documentation tests
+    filter: Vec<String>,
+}
+
+/// The kernel of the VM unless `--kernel` says otherwise.
+const DEFAULT_KERNEL: &str = "6.1";
+
+fn main() -> ExitCode {
+    if std::process::id() == 1 {
+        guest::main();
+    }
+    match run(&Args::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("tests/run: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<bool, String> {
+    let workspace = Workspace::read()?;
+    let wanted = args.kernel.as_deref().unwrap_or(DEFAULT_KERNEL);
+    if !args.exec.is_empty() {
+        let command = Command::new(args.exec.clone(), &workspace.root);
+        let mut vm = vm::prepare(wanted, &workspace, args.keep)?;
+        let status = vm.run(&Job { commands: vec![command] }, None, &mut |_| {})?;
+        std::process::exit(status[0]);
+    }
+
+    let tests = workspace.build_tests()?;
+    let (kernel_tests, ordinary): (Vec<_>, Vec<_>) = tests.into_iter().partition(cargo::Test::needs_ipvs);
+    if args.list {
+        for test in ordinary.iter().chain(&kernel_tests) {
+            println!("{} {}:", test.package, test.name);
+            test.command(&["--list".into()]).run_here(&mut |_| {})?;
+        }
+        return Ok(true);
+    }
+
+    let mut tally = Tally::default();
+    if args.filter.is_empty() {
+        tally.step("cargo fmt --check", workspace.cargo(&["fmt", "--all", "--check"])?);
+        let clippy = ["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"];
+        tally.step("cargo clippy", workspace.cargo(&clippy)?);
+    }
+    for test in &ordinary {
+        println!("== {} {}", test.package, test.name);
+        tally.run_here(&test.command(&args.filter))?;
+    }
+    if args.filter.is_empty() {
+        let doc = ["test", "--quiet", "--workspace", "--doc"].map(String::from);
+        tally.run_here(&Command::new([vec!["cargo".into()], doc.into()].concat(), &workspace.root))?;
+    }
+    run_kernel_tests(args, wanted, &workspace, &kernel_tests, &mut tally)?;
+    Ok(tally.finish())
+}
+
+/// Runs the kernel tests here or in a VM; where neither can be, says so and counts them as skipped.
+fn run_kernel_tests(
+    args: &Args,
+    wanted: &str,
+    workspace: &Workspace,
+    tests: &[cargo::Test],
+    tally: &mut Tally,
+) -> Result<(), String> {
+    // libtest-mimic takes one filter: a run for each. One thread, for tests measure time and share two processors.
+    let filters: Vec<&[String]> =
+        if args.filter.is_empty() { vec![&[]] } else { args.filter.chunks(1).collect() };
+    let mut commands = Vec::new();
+    for test in tests {
+        for filter in &filters {
+            commands.push(test.command(&[&["--test-threads=1".to_owned()], *filter].concat()));
+        }
+    }
+    let here = native::can_run();
+    if args.native || (args.kernel.is_none() && here.is_ok()) {
+        here.map_err(|why| format!("--native: {why}"))?;
+        println!("== kernel tests on this kernel");
+        return commands.iter().try_for_each(|command| tally.run_here(command));
+    }
+    let mut vm = match vm::prepare(wanted, workspace, args.keep) {
+        Ok(vm) => vm,
+        Err(why) => {
+            tally.skip_all(tests.len(), &format!("kernel tests: no VM could be prepared: {why}"));
+            return Ok(());
+        }
+    };
+    println!("== kernel tests in a VM with Linux {}", vm.release());
+    let status = vm.run(&Job { commands }, Some(vm::TEST_LIMITS), &mut |line| tally.line(line));
+    match status {
+        Ok(status) => tally.step("kernel tests", status.iter().all(|code| *code == 0)),
+        Err(why) => {
+            eprintln!("{why}");
+            tally.step("kernel tests", false);
+        }
+    }
+    Ok(())
+}
+
+/// A command of the machine, found also where a user's PATH does not lead (`/usr/sbin`).
+fn tool(name: impl AsRef<Path>) -> std::process::Command {
+    let mut path = std::env::var_os("PATH").unwrap_or_default();
+    path.push(":/usr/sbin:/sbin");
+    let mut command = std::process::Command::new(name.as_ref());
+    command.env("PATH", path);
+    command
+}
