@@ -1,3 +1,7 @@
-//! Arguments, logging, exit code; nothing else.
+//! The program; everything is in the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ipvsd::cli::main()
+}

@@ -24,6 +24,21 @@ pub fn servers_of(service: &Service, vip: SocketAddr) -> impl Iterator<Item = &S
     service.servers.iter().filter(move |server| Family::of(server.address.ip()) == family)
 }
 
+/// The rules that `config` asks for, whatever the kernel holds.
+pub fn rules_of(config: &Config) -> Rules {
+    let mut rules = Rules::default();
+    for service in config.services.iter().filter(|service| service.ops) {
+        for vip in &service.listen {
+            rules.add(Need::Request(*vip));
+            let servers = servers_of(service, *vip);
+            servers
+                .filter_map(|server| Need::of_server(*vip, server.address, service.forward))
+                .for_each(|need| rules.add(need));
+        }
+    }
+    rules
+}
+
 /// What the kernel is to hold for `service` at `vip`.
 pub fn wanted(service: &Service, vip: SocketAddr, pool: &Pool) -> Wanted {
     let mut config = ServiceConfig::new(service.scheduler.clone(), Family::of(vip.ip()));
@@ -35,7 +50,7 @@ pub fn wanted(service: &Service, vip: SocketAddr, pool: &Pool) -> Wanted {
         let config =
             DestinationConfig { forward: service.forward, weight: 0, upper_threshold: 0, lower_threshold: 0 };
         let need = service.ops.then(|| Need::of_server(vip, server.address, service.forward)).flatten();
-        Some((key, WantedServer { config, due: pool.due(&key)?, need }))
+        Some((key, WantedServer { config, full: server.weight, due: pool.due(&key)?, need }))
     });
     Wanted { config, need: service.ops.then_some(Need::Request(vip)), servers: servers.collect() }
 }

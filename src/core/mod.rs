@@ -15,6 +15,8 @@ pub mod plan;
 pub mod pool;
 pub mod retry;
 pub mod rules;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;

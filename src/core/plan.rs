@@ -40,7 +40,9 @@ pub struct Wanted {
 pub struct WantedServer {
     /// Its configuration, but for the weight.
     pub config: DestinationConfig,
-    /// Its weight.
+    /// Its weight when it is up.
+    pub full: u32,
+    /// Its weight now.
     pub due: Due,
     /// What must be in the rules before it may have weight.
     pub need: Option<Need>,
@@ -118,7 +120,9 @@ pub fn plan<F: Fn(&DestinationKey) -> bool>(
             let weighted = |(server, config): (_, &DestinationConfig)| {
                 config.weight > 0 && wanted.servers.contains_key(server)
             };
-            unwanted(Some(wanted), found, found.servers.iter().any(weighted), circumstances, &mut steps);
+            let spared =
+                found.servers.iter().any(weighted) || wanted.servers.values().all(|server| server.full == 0);
+            unwanted(Some(wanted), found, spared, circumstances, &mut steps);
         }
         (None, Some(found)) => {
             unwanted(None, found, true, circumstances, &mut steps);

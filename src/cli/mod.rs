@@ -1,0 +1,97 @@
+//! The command line: one file a subcommand. Exit status 0 done, 1 failed, 2 usage or config error.
+
+mod flush;
+mod run;
+mod validate;
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{self, LoadError, Loaded};
+
+/// A UDP load balancer on Linux IPVS: every datagram is scheduled on its own, dead servers get none,
+/// and every reply comes from the address that the client asked.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the services of the config in the foreground.
+    ///
+    /// SIGTERM ends it and leaves the kernel forwarding, unless the config says `on_stop = "remove"`.
+    /// SIGHUP reads the config again.
+    Run(ConfigFile),
+    /// Say all that is wrong with the config, and change nothing.
+    Validate(ConfigFile),
+    /// Remove from the kernel the services of the config and the reply rules, and nothing else.
+    Flush(ConfigFile),
+}
+
+#[derive(Args)]
+struct ConfigFile {
+    /// The config.
+    #[arg(long, value_name = "FILE", default_value = "/etc/ipvsd/ipvsd.toml")]
+    config: PathBuf,
+}
+
+/// Runs the command that the process was given.
+pub fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Run(file) => run::main(&file.config),
+        Command::Validate(file) => validate::main(&file.config),
+        Command::Flush(file) => flush::main(&file.config),
+    }
+}
+
+const FAILED: u8 = 1;
+const BAD_CONFIG: u8 = 2;
+
+/// The config, its warnings printed; or its errors, printed, as an exit status.
+fn load(path: &Path) -> Result<Loaded, ExitCode> {
+    let colour = std::io::stderr().is_terminal();
+    match config::load(path) {
+        Ok(loaded) => {
+            eprint!("{}", loaded.warnings.render(colour));
+            Ok(loaded)
+        }
+        Err(error) => {
+            match error {
+                LoadError::Invalid(report) => eprint!("{}", report.render(colour)),
+                LoadError::Read { .. } => eprintln!("ipvsd: {error}"),
+            }
+            Err(ExitCode::from(BAD_CONFIG))
+        }
+    }
+}
+
+fn start_logging() {
+    let colour = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(colour).with_target(false).init();
+}
+
+/// Runs a future to its end on this thread.
+fn block_on(work: impl Future<Output = Result<(), crate::daemon::Refusal>>) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("ipvsd: cannot start the runtime: {error}");
+            return ExitCode::from(FAILED);
+        }
+    };
+    match runtime.block_on(work) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(refusal) => {
+            for line in refusal.to_string().lines() {
+                tracing::error!("{line}");
+            }
+            ExitCode::from(FAILED)
+        }
+    }
+}

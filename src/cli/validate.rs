@@ -1,0 +1,16 @@
+//! `ipvsd validate`.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+pub fn main(path: &Path) -> ExitCode {
+    match super::load(path) {
+        Ok(loaded) => {
+            let services = loaded.config.services.len();
+            let servers: usize = loaded.config.services.iter().map(|service| service.servers.len()).sum();
+            println!("{} is valid: {services} services, {servers} servers", path.display());
+            ExitCode::SUCCESS
+        }
+        Err(status) => status,
+    }
+}

@@ -1,0 +1,65 @@
+//! Words events for the log: one line for each change.
+
+use ipvs_netlink::{Flags, ServiceConfig};
+
+use crate::core::event::{Before, Event};
+use crate::core::plan::{Action, Step};
+
+/// Logs one event.
+pub fn say(event: &Event) {
+    match event {
+        Event::Done { service, key, step, before } => {
+            done(service.as_deref().unwrap_or("not in the config"), key, step, before);
+        }
+        Event::Failed { error } => tracing::error!(error, "failed, will be tried again"),
+        Event::Works { what } => tracing::info!(what, "works again"),
+        Event::Verdict { service, key, server, up, reason } => {
+            let verdict = if *up { "up" } else { "down" };
+            tracing::info!(service, vip = %key, %server, verdict, why = reason, "verdict, weight unchanged");
+        }
+        Event::AllDown { service, key, kept } => {
+            let kept: Vec<String> = kept.iter().map(ToString::to_string).collect();
+            let kept = if kept.is_empty() { "none".to_owned() } else { kept.join(", ") };
+            tracing::error!(service, vip = %key, kept, "all servers are down; these keep their weight");
+        }
+        Event::Recovered { service, key } => {
+            tracing::info!(service, vip = %key, "a server is up again; weights follow the verdicts again");
+        }
+        Event::Rules { requests, replies } => {
+            tracing::info!(vips = requests, servers = replies, "reply rules changed");
+        }
+    }
+}
+
+fn done(service: &str, key: &ipvs_netlink::ServiceKey, step: &Step, before: &Before) {
+    let why = step.why.as_str();
+    let old = match before {
+        Before::Server(config) => Some(config.weight),
+        _ => None,
+    };
+    match &step.action {
+        Action::AddService(config) => {
+            let ServiceConfig { scheduler, flags, .. } = config;
+            let ops = flags.contains(Flags::ONE_PACKET);
+            tracing::info!(service, vip = %key, %scheduler, ops, why, "service added");
+        }
+        Action::SetService(_) => tracing::info!(service, vip = %key, why, "service changed"),
+        Action::DeleteService => tracing::info!(service, vip = %key, why, "service deleted"),
+        Action::AddServer(server, config) => {
+            tracing::info!(service, vip = %key, %server, weight = config.weight, why, "server added");
+        }
+        Action::SetServer(server, config) => {
+            let new = config.weight;
+            if old == Some(new) {
+                tracing::info!(service, vip = %key, %server, why, "server's forwarding changed");
+            } else {
+                let old = old.map_or("unknown".to_owned(), |old| old.to_string());
+                let weight = format_args!("{old} → {new}");
+                tracing::info!(service, vip = %key, %server, %weight, why, "weight changed");
+            }
+        }
+        Action::DeleteServer(server) => {
+            tracing::info!(service, vip = %key, %server, why, "server deleted");
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! The loop. It only translates between the core and the tasks that wait.
+//!
+//! ```text
+//!                    ┌──────────────┐ Verdict
+//!              ┌────>│ health thread│──────────┐
+//!        Probe │     └──────────────┘          │
+//!              │     ┌──────────────┐ Found,   v         ┌──────┐
+//!   ┌──────┐ Do│────>│ kernel::ipvs │─Done──> inputs ───>│ Core │
+//!   │ loop │───┤     └──────────────┘          ^         └──┬───┘
+//!   └──────┘   │     ┌──────────────┐ Found,   │            │ outputs
+//!      ^       └────>│ kernel::rules│─Done─────┘            │
+//!      │             └──────────────┘                       │
+//!      └── SIGHUP, SIGTERM, timer ──────────────────────────┘
+//! ```
+
+mod log;
+mod prepare;
+
+use std::path::Path;
+use std::time::Instant;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+
+use crate::config;
+use crate::core::model::{Config, OnStop};
+use crate::core::{Core, Input, Output, Time};
+use crate::health::{self, Checker};
+use crate::kernel::{ipvs, rules};
+use crate::nft::Nft;
+
+pub use prepare::Refusal;
+
+/// Runs the services of `config` until SIGTERM or SIGINT; SIGHUP reads `path` again.
+///
+/// # Errors
+/// What keeps the daemon from starting, each with its cure.
+pub async fn run(path: &Path, config: Config) -> Result<(), Refusal> {
+    let remove = config.on_stop == OnStop::Remove;
+    let client = prepare::prepare(&config).await?;
+    let mut tasks = Tasks::start(client)?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(Refusal::io("listen for SIGHUP"))?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(Refusal::io("listen for SIGTERM"))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Refusal::io("listen for SIGINT"))?;
+    let services = config.services.len();
+    tracing::info!(config = %path.display(), services, "started");
+    tasks.input(Input::Config(config));
+    while !tasks.finished {
+        tokio::select! {
+            input = tasks.next() => tasks.input(input),
+            _ = hangup.recv() => reload(path, &mut tasks).await,
+            _ = terminate.recv() => tasks.input(Input::Stop),
+            _ = interrupt.recv() => tasks.input(Input::Stop),
+        }
+    }
+    if remove {
+        remove_rules().await?;
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Removes from the kernel all that `config` names, and the reply rules; servers are drained first.
+///
+/// # Errors
+/// What could not be removed and why.
+pub async fn flush(config: Config) -> Result<(), Refusal> {
+    let client = prepare::connect().await?;
+    let mut tasks = Tasks::start(client)?;
+    tasks.input(Input::Config(config));
+    tasks.input(Input::Remove);
+    while !tasks.finished {
+        let input = tasks.next().await;
+        tasks.input(input);
+    }
+    remove_rules().await
+}
+
+/// Damaged rules too, which the core does not see.
+async fn remove_rules() -> Result<(), Refusal> {
+    Nft::new().remove().await.map(drop).map_err(|error| Refusal::new(error.to_string()))
+}
+
+/// A bad file changes nothing: the config that is running goes on.
+async fn reload(path: &Path, tasks: &mut Tasks) {
+    let loaded = match config::load(path) {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            tracing::error!(config = %path.display(), "reload refused, the running config goes on\n{error}");
+            return;
+        }
+    };
+    if let Err(refusal) = prepare::prepare(&loaded.config).await {
+        tracing::error!(config = %path.display(), %refusal, "reload refused, the running config goes on");
+        return;
+    }
+    tracing::info!(config = %path.display(), "reloaded");
+    tasks.input(Input::Config(loaded.config));
+}
+
+/// The core and the tasks around it.
+struct Tasks {
+    core: Core,
+    epoch: Instant,
+    inputs: tokio::sync::mpsc::UnboundedReceiver<Input>,
+    ipvs: UnboundedSender<ipvs::Work>,
+    rules: UnboundedSender<rules::Work>,
+    checker: Checker,
+    wake: Option<Time>,
+    finished: bool,
+}
+
+impl Tasks {
+    fn start(client: ipvs_netlink::tokio::Client) -> Result<Self, Refusal> {
+        let (to_core, inputs) = unbounded_channel();
+        let (ipvs, ipvs_work) = unbounded_channel();
+        let (rules, rules_work) = unbounded_channel();
+        let (to_verdicts, mut verdicts) = unbounded_channel();
+        tokio::spawn(ipvs::run(client, ipvs_work, to_core.clone()));
+        tokio::spawn(rules::run(Nft::new(), rules_work, to_core.clone()));
+        tokio::spawn(async move {
+            while let Some(verdict) = verdicts.recv().await {
+                let _ = to_core.send(Input::Verdict(verdict));
+            }
+        });
+        let checker = health::start(to_verdicts).map_err(Refusal::io("start the checker"))?;
+        Ok(Self {
+            core: Core::new(),
+            epoch: Instant::now(),
+            inputs,
+            ipvs,
+            rules,
+            checker,
+            wake: None,
+            finished: false,
+        })
+    }
+
+    /// Hands one input to the core and carries out what it asks for.
+    fn input(&mut self, input: Input) {
+        for output in self.core.handle(self.epoch.elapsed(), input) {
+            match output {
+                // The tasks live as long as this struct: a send cannot fail.
+                Output::LookAtServices(own) => drop(self.ipvs.send(ipvs::Work::Look(own))),
+                Output::Do(key, steps) => drop(self.ipvs.send(ipvs::Work::Do(key, steps))),
+                Output::LookAtRules => drop(self.rules.send(rules::Work::Look)),
+                Output::DoRules(rules) => drop(self.rules.send(rules::Work::Do(rules))),
+                Output::Probe(targets) => self.checker.set(targets),
+                Output::Wake(time) => self.wake = Some(time),
+                Output::Say(event) => log::say(&event),
+                Output::Finished => self.finished = true,
+            }
+        }
+    }
+
+    /// The next input: from a task, or that the time has come which the core asked to be woken at.
+    async fn next(&mut self) -> Input {
+        let alarm = async |wake: Option<Time>| match wake {
+            Some(time) => tokio::time::sleep_until((self.epoch + time).into()).await,
+            None => std::future::pending().await,
+        };
+        tokio::select! {
+            Some(input) = self.inputs.recv() => input,
+            () = alarm(self.wake) => {
+                self.wake = None;
+                Input::Wake
+            }
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Before the first change: what the daemon needs is there, and what would silently break it is said.
+
+use std::fmt;
+use std::io;
+
+use ipvs_netlink::tokio::Client;
+
+use crate::core::desired;
+use crate::core::model::Config;
+use crate::kernel::facts;
+use crate::kernel::preflight::{self, Finding};
+use crate::kernel::sysctl;
+
+/// What keeps the daemon from starting, with its cure; one line each.
+#[derive(Debug)]
+pub struct Refusal(Vec<String>);
+
+impl Refusal {
+    /// One reason.
+    pub fn new(reason: String) -> Self {
+        Self(vec![reason])
+    }
+
+    /// A failed system call, by what was tried.
+    pub fn io(tried: &'static str) -> impl Fn(io::Error) -> Self {
+        move |error| Self::new(format!("cannot {tried}: {error}"))
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("\n"))
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// Connects to IPVS.
+pub async fn connect() -> Result<Client, Refusal> {
+    Client::connect().await.map_err(|error| Refusal::new(error.to_string()))
+}
+
+/// Looks for obstacles, sets the sysctls that the config lets it set, warns of the rest.
+pub async fn prepare(config: &Config) -> Result<Client, Refusal> {
+    let mut client = connect().await?;
+    let services = client.list_services().await.map_err(|error| Refusal::new(error.to_string()))?;
+    let own: Vec<_> = desired::listens(config).map(|(key, ..)| key).collect();
+    let foreign = services.iter().filter(|service| !own.contains(&service.key)).count();
+    let facts = facts::read(config, foreign).map_err(Refusal::io("read the network's settings"))?;
+
+    let mut refusals = Vec::new();
+    for finding in preflight::judge(config, &facts) {
+        match &finding {
+            Finding::Set { key, old, new, why } => match sysctl::set(key, new) {
+                Ok(()) => tracing::warn!(key, old, new, why, "sysctl set"),
+                Err(error) => refusals.push(format!(
+                    "{key} is {old}: {why}; setting it to {new} failed ({error}): run `sysctl -w {key}={new}`"
+                )),
+            },
+            Finding::Warn { what, cure } => tracing::warn!(cure, "{what}"),
+            Finding::Refuse { .. } => refusals.push(finding.to_string()),
+        }
+    }
+    if refusals.is_empty() { Ok(client) } else { Err(Refusal(refusals)) }
+}

@@ -1,0 +1,111 @@
+//! Reads the facts that [`super::preflight`] judges.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+
+use super::preflight::{Facts, addresses, keys};
+use super::sysctl;
+use crate::core::model::Config;
+
+/// Reads everything but the number of foreign services, which netlink tells.
+///
+/// # Errors
+/// A sysctl or the routes could not be read.
+pub fn read(config: &Config, foreign_services: usize) -> io::Result<Facts> {
+    let interfaces = interfaces()?;
+    let mut sysctls = BTreeMap::new();
+    for key in keys(&interfaces) {
+        if let Some(value) = sysctl::get(&key)? {
+            sysctls.insert(key, value);
+        }
+    }
+    let (vips, servers) = addresses(config);
+    let routes = Route::parse_all(&fs::read_to_string("/proc/net/route")?);
+    let link = |server: IpAddr| match server {
+        IpAddr::V4(server) => Route::to(&routes, server).map(|route| route.interface.clone()),
+        IpAddr::V6(_) => None,
+    };
+    Ok(Facts {
+        sysctls,
+        foreign_services,
+        absent_vips: vips.into_iter().filter(|vip| !is_local(*vip)).collect(),
+        server_links: servers.into_iter().filter_map(|server| Some((server, link(server)?))).collect(),
+        client_links: client_links(&routes),
+    })
+}
+
+fn interfaces() -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir("/proc/sys/net/ipv4/conf")? {
+        names.push(entry?.file_name().to_string_lossy().into_owned());
+    }
+    names.retain(|name| !["all", "default", "lo"].contains(&name.as_str()));
+    Ok(names)
+}
+
+/// Only an address of this machine can be bound (`ip_nonlocal_bind` is off unless somebody wants this).
+fn is_local(address: IpAddr) -> bool {
+    UdpSocket::bind(SocketAddr::new(address, 0)).is_ok()
+}
+
+fn client_links(routes: &[Route]) -> BTreeSet<String> {
+    let all: BTreeSet<String> = routes.iter().map(|route| route.interface.clone()).collect();
+    let default = routes.iter().filter(|route| route.mask == 0).map(|route| route.interface.clone());
+    if all.len() == 1 { all } else { default.collect() }
+}
+
+/// One line of `/proc/net/route`: the IPv4 main table.
+#[derive(Debug, PartialEq, Eq)]
+struct Route {
+    interface: String,
+    destination: u32,
+    mask: u32,
+}
+
+impl Route {
+    /// Lines that are not understood are left out. Addresses there are hexadecimal words in host order of
+    /// what lies in memory in network order.
+    fn parse_all(text: &str) -> Vec<Self> {
+        let number = |field: Option<&str>| u32::from_str_radix(field?, 16).ok().map(u32::to_be);
+        let route = |line: &str| {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            Some(Self {
+                interface: (*fields.first()?).to_owned(),
+                destination: number(fields.get(1).copied())?,
+                mask: number(fields.get(7).copied())?,
+            })
+        };
+        text.lines().skip(1).filter_map(route).collect()
+    }
+
+    /// The most specific route to `address`.
+    fn to(routes: &[Self], address: Ipv4Addr) -> Option<&Self> {
+        let matches = routes.iter().filter(|route| u32::from(address) & route.mask == route.destination);
+        matches.max_by_key(|route| route.mask)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TABLE: &str = "\
+Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT
+eth0\t00000000\t0100000A\t0003\t0\t0\t0\t00000000\t0\t0\t0
+eth1\t0001000A\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0
+rubbish
+";
+
+    #[test]
+    #[cfg(target_endian = "little")]
+    fn the_most_specific_route_wins() {
+        let routes = Route::parse_all(TABLE);
+        assert_eq!(routes.len(), 2);
+        let link = |address: &str| &Route::to(&routes, address.parse().unwrap()).unwrap().interface;
+        assert_eq!(link("10.0.1.11"), "eth1");
+        assert_eq!(link("192.0.2.1"), "eth0");
+        assert_eq!(client_links(&routes), BTreeSet::from(["eth0".to_owned()]));
+    }
+}

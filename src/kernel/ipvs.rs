@@ -1,0 +1,116 @@
+//! The task that owns the IPVS socket: looks, and steps in bounded windows of one send each.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use ipvs_netlink::{Error, Request, ServiceKey, request, tokio::Client};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+
+use crate::core::Input;
+use crate::core::plan::{Action, FoundService, Step};
+
+/// What the task is asked to do.
+#[derive(Debug)]
+pub enum Work {
+    /// List all services, and the servers of these.
+    Look(BTreeSet<ServiceKey>),
+    /// Do these steps for one service, in this order.
+    Do(ServiceKey, Vec<Step>),
+}
+
+/// Between two windows a server's weight can go to 0 before other steps that were asked for earlier.
+const WINDOW: usize = 64;
+
+struct Batch {
+    key: ServiceKey,
+    left: VecDeque<Step>,
+    done: Vec<(Step, Result<(), String>)>,
+}
+
+/// Works until the other end of `work` is dropped. A look comes after all steps that were asked for before it.
+pub async fn run(mut client: Client, mut work: UnboundedReceiver<Work>, inputs: UnboundedSender<Input>) {
+    let mut batches: VecDeque<Batch> = VecDeque::new();
+    let mut look = None;
+    loop {
+        if batches.is_empty() {
+            if let Some(own) = look.take() {
+                let found = find(&mut client, &own).await.map_err(|error| error.to_string());
+                let _ = inputs.send(Input::FoundServices(found));
+            }
+            let Some(work) = work.recv().await else { return };
+            accept(work, &mut batches, &mut look);
+        }
+        while let Ok(work) = work.try_recv() {
+            accept(work, &mut batches, &mut look);
+        }
+        batches
+            .make_contiguous()
+            .sort_by_key(|batch| !batch.left.iter().any(|step| step.action.stops_traffic()));
+        window(&mut client, &mut batches).await;
+        while let Some(place) = batches.iter().position(|batch| batch.left.is_empty()) {
+            let Some(batch) = batches.remove(place) else { break };
+            let _ = inputs.send(Input::Done(batch.key, batch.done));
+        }
+    }
+}
+
+fn accept(work: Work, batches: &mut VecDeque<Batch>, look: &mut Option<BTreeSet<ServiceKey>>) {
+    match work {
+        Work::Look(own) => *look = Some(own),
+        Work::Do(key, steps) => batches.push_back(Batch { key, left: steps.into(), done: Vec::new() }),
+    }
+}
+
+async fn window(client: &mut Client, batches: &mut VecDeque<Batch>) {
+    let mut steps = Vec::new();
+    for (place, batch) in batches.iter_mut().enumerate() {
+        let room = WINDOW - steps.len();
+        steps.extend(batch.left.drain(..room.min(batch.left.len())).map(|step| (place, step)));
+    }
+    let requests = steps.iter().map(|(place, step)| message(&batches[*place].key, &step.action)).collect();
+    let results = client.send_all(requests).await;
+    for ((place, step), result) in steps.into_iter().zip(results) {
+        let result = match result {
+            // What was to go is gone.
+            Err(Error::NoSuchService(_) | Error::NoSuchDestination(_))
+                if matches!(step.action, Action::DeleteService | Action::DeleteServer(_)) =>
+            {
+                Ok(())
+            }
+            result => result.map_err(|error| error.to_string()),
+        };
+        batches[place].done.push((step, result));
+    }
+}
+
+fn message(key: &ServiceKey, action: &Action) -> Request<()> {
+    match action {
+        Action::AddService(config) => request::add_service(key, config),
+        Action::SetService(config) => request::set_service(key, config),
+        Action::DeleteService => request::delete_service(key),
+        Action::AddServer(server, config) => request::add_destination(key, server, config),
+        Action::SetServer(server, config) => request::set_destination(key, server, config),
+        Action::DeleteServer(server) => request::delete_destination(key, server),
+    }
+}
+
+async fn find(
+    client: &mut Client,
+    own: &BTreeSet<ServiceKey>,
+) -> Result<Vec<(ServiceKey, FoundService)>, Error> {
+    let mut found = Vec::new();
+    for service in client.list_services().await? {
+        let servers = if own.contains(&service.key) {
+            match client.list_destinations(&service.key).await {
+                Ok(servers) => servers,
+                // It went while we looked.
+                Err(Error::NoSuchService(_)) => continue,
+                Err(error) => return Err(error),
+            }
+        } else {
+            Vec::new()
+        };
+        let servers = servers.into_iter().map(|server| (server.key, server.config)).collect();
+        found.push((service.key, FoundService { config: service.config, servers }));
+    }
+    Ok(found)
+}

@@ -1,0 +1,295 @@
+//! What would silently break the service, judged from facts: pure. `facts.rs` reads them, the daemon acts.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+use ipvs_netlink::Forward;
+
+use crate::core::model::{Config, Forwarding, Sysctls};
+
+/// What was read of the director before the first change.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// The sysctls of [`keys`] that this kernel has.
+    pub sysctls: BTreeMap<String, String>,
+    /// IPVS services that are not in the config.
+    pub foreign_services: usize,
+    /// VIPs that are no address of this machine.
+    pub absent_vips: BTreeSet<IpAddr>,
+    /// The interface that the route to each server leaves by, where there is a route.
+    pub server_links: BTreeMap<IpAddr, String>,
+    /// The interfaces by which clients may come: that of the default route, or the only one.
+    pub client_links: BTreeSet<String>,
+}
+
+/// One thing that is not as it must be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// A sysctl that the daemon sets.
+    Set {
+        /// Its name, `net.ipv4.vs.nat_icmp_send`.
+        key: String,
+        /// Its value now.
+        old: String,
+        /// The value that it gets.
+        new: String,
+        /// What the old one does.
+        why: String,
+    },
+    /// The daemon starts, and says this.
+    Warn {
+        /// What is wrong and what follows.
+        what: String,
+        /// What to do.
+        cure: String,
+    },
+    /// The daemon does not start.
+    Refuse {
+        /// What is wrong and what follows.
+        what: String,
+        /// What to do.
+        cure: String,
+    },
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Set { key, old, new, why } => write!(f, "{key}: {old} → {new} ({why})"),
+            Self::Warn { what, cure } | Self::Refuse { what, cure } => write!(f, "{what}; {cure}"),
+        }
+    }
+}
+
+/// A key of `net.ipv4.vs` that breaks one-packet scheduling unless it has the value 0.
+const MUST_BE_ZERO: [(&str, &str); 4] = [
+    ("net.ipv4.vs.nat_icmp_send", "the kernel drops every reply of a server under NAT with OPS"),
+    ("net.ipv4.vs.drop_packet", "the kernel drops a share of the requests on purpose"),
+    ("net.ipv4.vs.backup_only", "a director that runs a backup sync daemon ignores every request"),
+    ("net.ipv4.vs.schedule_icmp", "ICMP errors about replies are sent to a server chosen at random"),
+];
+
+const CONN_MAX: &str = "net.ipv4.vs.conn_max";
+const IP_FORWARD: &str = "net.ipv4.ip_forward";
+const IP6_FORWARD: &str = "net.ipv6.conf.all.forwarding";
+
+/// Every sysctl that [`judge`] looks at, on a machine with these interfaces.
+pub fn keys(interfaces: &[String]) -> Vec<String> {
+    let fixed = MUST_BE_ZERO.iter().map(|(key, _)| *key).chain([CONN_MAX, IP_FORWARD, IP6_FORWARD]);
+    let mut keys: Vec<String> = fixed.map(str::to_owned).collect();
+    for interface in interfaces.iter().map(String::as_str).chain(["all"]) {
+        keys.extend(["rp_filter", "send_redirects"].map(|name| per_interface(interface, name)));
+    }
+    keys
+}
+
+fn per_interface(interface: &str, name: &str) -> String {
+    format!("net.ipv4.conf.{}.{name}", interface.replace('.', "/"))
+}
+
+/// All that is wrong, in the order in which it is said.
+pub fn judge(config: &Config, facts: &Facts) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    forwarding(config, facts, &mut findings);
+    if config.services.iter().any(|service| service.ops) {
+        vs_keys(config, facts, &mut findings);
+    }
+    reply_path(config, facts, &mut findings);
+    for vip in &facts.absent_vips {
+        findings.push(Finding::Warn {
+            what: format!("the VIP {vip} is no address of this machine: requests to it do not get here"),
+            cure: "right for a backup director; otherwise add the address (ipvsd does not)".to_owned(),
+        });
+    }
+    findings
+}
+
+fn forwarding(config: &Config, facts: &Facts, findings: &mut Vec<Finding>) {
+    let families = [
+        (IP_FORWARD, "IPv4", false, ""),
+        (
+            IP6_FORWARD,
+            "IPv6",
+            true,
+            "; a host that learns its default route from router advertisements loses it by this, \
+             unless `accept_ra` of that interface is 2",
+        ),
+    ];
+    for (key, family, v6, note) in families {
+        let nat = config.services.iter().filter(|service| service.forward == Forward::Masquerade);
+        let mut names =
+            nat.filter(|service| service.listen.iter().any(|vip| vip.is_ipv6() == v6)).map(|s| &s.name);
+        let Some(name) = names.next() else { continue };
+        if facts.sysctls.get(key).is_none_or(|value| value != "0") {
+            continue;
+        }
+        let why = format!("{family} is not forwarded, so no reply of service \"{name}\" reaches a client");
+        findings.push(match config.kernel.forwarding {
+            Forwarding::Set => Finding::Set {
+                key: key.to_owned(),
+                old: "0".to_owned(),
+                new: "1".to_owned(),
+                why: format!("{why}{note}"),
+            },
+            Forwarding::Require => Finding::Refuse {
+                what: why,
+                cure: format!("run `sysctl -w {key}=1`, or set `forwarding = \"set\"` in [kernel]{note}"),
+            },
+        });
+    }
+}
+
+fn vs_keys(config: &Config, facts: &Facts, findings: &mut Vec<Finding>) {
+    let wrong = |(key, why): &(&str, &str)| {
+        let value = facts.sysctls.get(*key)?;
+        (value != "0").then(|| (key.to_string(), value.clone(), "0".to_owned(), why.to_string()))
+    };
+    let conn_max = facts.sysctls.get(CONN_MAX).filter(|value| *value == "0").map(|value| {
+        let why = "the kernel drops every request".to_owned();
+        (CONN_MAX.to_owned(), value.clone(), i32::MAX.to_string(), why)
+    });
+    for (key, old, new, why) in MUST_BE_ZERO.iter().filter_map(wrong).chain(conn_max) {
+        let foreign = facts.foreign_services;
+        findings.push(if config.kernel.sysctls == Sysctls::Set && foreign == 0 {
+            Finding::Set { key, old, new, why }
+        } else {
+            let left = if foreign > 0 {
+                format!(
+                    "left alone, since {foreign} IPVS services that are not in the config may depend on it"
+                )
+            } else {
+                "left alone, as `sysctls = \"report\"` says".to_owned()
+            };
+            Finding::Warn {
+                what: format!("{key} is {old}: {why}"),
+                cure: format!("{left}; run `sysctl -w {key}={new}`"),
+            }
+        });
+    }
+}
+
+/// rp_filter and send_redirects: they matter where replies come through the director, in IPv4.
+fn reply_path(config: &Config, facts: &Facts, findings: &mut Vec<Finding>) {
+    let nat = config.services.iter().filter(|service| service.forward == Forward::Masquerade);
+    let servers: BTreeSet<IpAddr> =
+        nat.flat_map(|service| &service.servers).map(|s| s.address.ip()).collect();
+    let links: BTreeSet<&String> = servers
+        .iter()
+        .filter(|server| server.is_ipv4())
+        .filter_map(|server| facts.server_links.get(server))
+        .collect();
+    let value = |interface: &str, name: &str| -> u8 {
+        let value = facts.sysctls.get(&per_interface(interface, name));
+        value.and_then(|value| value.parse().ok()).unwrap_or(0)
+    };
+    for link in links {
+        // The kernel takes the larger of the two.
+        if value("all", "rp_filter").max(value(link, "rp_filter")) == 1 {
+            findings.push(Finding::Warn {
+                what: format!(
+                    "rp_filter is strict on {link}: replies that come in by another interface than the \
+                     route to their server are dropped"
+                ),
+                cure: format!(
+                    "if routes are asymmetric run `sysctl -w {}=2`",
+                    per_interface(link, "rp_filter")
+                ),
+            });
+        }
+        // The kernel takes either of the two.
+        if facts.client_links.contains(link)
+            && value("all", "send_redirects").max(value(link, "send_redirects")) != 0
+        {
+            findings.push(Finding::Warn {
+                what: format!(
+                    "servers and clients are both behind {link}: ICMP redirects teach the servers to answer \
+                     past the director, from their own addresses"
+                ),
+                cure: format!(
+                    "run `sysctl -w {}=0 net.ipv4.conf.all.send_redirects=0`, and make the director the \
+                     servers' only route to the clients",
+                    per_interface(link, "send_redirects")
+                ),
+            });
+        }
+    }
+}
+
+/// What a VIP or a server needs checked before start.
+pub fn addresses(config: &Config) -> (BTreeSet<IpAddr>, BTreeSet<IpAddr>) {
+    let ip = |address: &SocketAddr| address.ip();
+    let vips = config.services.iter().flat_map(|service| service.listen.iter().map(ip)).collect();
+    let servers = config.services.iter().flat_map(|service| service.servers.iter().map(|s| s.address.ip()));
+    (vips, servers.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::core::model::{KernelSettings, OnStop, Server, Service, WhenAllDown};
+
+    fn config(forward: Forward) -> Config {
+        let service = Service {
+            name: "dns".to_owned(),
+            listen: vec!["192.0.2.53:53".parse().unwrap(), "[2001:db8::53]:53".parse().unwrap()],
+            ops: true,
+            scheduler: "rr".parse().unwrap(),
+            forward,
+            servers: vec![Server { address: "10.0.1.11:53".parse().unwrap(), weight: 1 }],
+            check: None,
+            when_all_down: WhenAllDown::Keep,
+            drain: Duration::from_secs(5),
+        };
+        Config { services: vec![service], kernel: KernelSettings::default(), on_stop: OnStop::Keep }
+    }
+
+    fn facts(sysctls: &[(&str, &str)]) -> Facts {
+        let healthy = [(IP_FORWARD, "1"), (IP6_FORWARD, "1"), ("net.ipv4.vs.nat_icmp_send", "0")];
+        let sysctls = healthy.iter().chain(sysctls).map(|(key, value)| (key.to_string(), value.to_string()));
+        Facts { sysctls: sysctls.collect(), ..Facts::default() }
+    }
+
+    fn said(findings: &[Finding]) -> Vec<String> {
+        findings.iter().map(Finding::to_string).collect()
+    }
+
+    #[test]
+    fn a_healthy_director_has_no_findings() {
+        assert_eq!(said(&judge(&config(Forward::Masquerade), &facts(&[]))), Vec::<String>::new());
+    }
+
+    #[test]
+    fn forwarding_is_refused_or_set_but_only_for_nat() {
+        let off = facts(&[(IP6_FORWARD, "0")]);
+        let findings = judge(&config(Forward::Masquerade), &off);
+        assert!(matches!(&findings[..], [Finding::Refuse { cure, .. }] if cure.contains("accept_ra")));
+        let mut set = config(Forward::Masquerade);
+        set.kernel.forwarding = Forwarding::Set;
+        assert!(matches!(&judge(&set, &off)[..], [Finding::Set { key, .. }] if key == IP6_FORWARD));
+        assert_eq!(judge(&config(Forward::Direct), &off), []);
+    }
+
+    #[test]
+    fn a_harmful_key_is_set_unless_others_may_depend_on_it() {
+        let mut bad = facts(&[("net.ipv4.vs.nat_icmp_send", "1"), (CONN_MAX, "0")]);
+        let findings = judge(&config(Forward::Masquerade), &bad);
+        assert!(findings.iter().all(|finding| matches!(finding, Finding::Set { .. })), "{findings:?}");
+        assert_eq!(findings.len(), 2);
+        bad.foreign_services = 1;
+        let findings = judge(&config(Forward::Masquerade), &bad);
+        assert!(findings.iter().all(|finding| matches!(finding, Finding::Warn { .. })), "{findings:?}");
+    }
+
+    #[test]
+    fn one_armed_with_redirects_and_strict_rp_filter_are_said() {
+        let mut bad =
+            facts(&[("net.ipv4.conf.eth0.rp_filter", "1"), ("net.ipv4.conf.all.send_redirects", "1")]);
+        bad.server_links = BTreeMap::from([("10.0.1.11".parse().unwrap(), "eth0".to_owned())]);
+        bad.client_links = BTreeSet::from(["eth0".to_owned()]);
+        bad.absent_vips = BTreeSet::from(["192.0.2.53".parse().unwrap()]);
+        assert_eq!(judge(&config(Forward::Masquerade), &bad).len(), 3);
+    }
+}

@@ -1,0 +1,36 @@
+//! The task that owns the reply rules: looks, and one transaction for each change.
+
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+
+use crate::core::Input;
+use crate::core::model::Rules;
+use crate::nft::Nft;
+
+/// What the task is asked to do.
+#[derive(Debug)]
+pub enum Work {
+    /// Read what the rules hold.
+    Look,
+    /// Make them hold exactly this.
+    Do(Rules),
+}
+
+/// Works until the other end of `work` is dropped.
+pub async fn run(nft: Nft, mut work: UnboundedReceiver<Work>, inputs: UnboundedSender<Input>) {
+    while let Some(work) = work.recv().await {
+        let input = match work {
+            Work::Look => Input::FoundRules(match nft.observe().await {
+                Ok(listing) if listing.damage().is_empty() => Ok(listing.rules()),
+                Ok(_) => Ok(Rules::default()),
+                Err(error) => Err(error.to_string()),
+            }),
+            Work::Do(rules) => Input::RulesDone(match nft.apply(&rules).await {
+                Ok(_) => Ok(rules),
+                Err(error) => Err(error.to_string()),
+            }),
+        };
+        if inputs.send(input).is_err() {
+            return;
+        }
+    }
+}
