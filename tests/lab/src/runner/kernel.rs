@@ -116,17 +116,17 @@ fn download(cache: &Path, version: &str, suite: &str, mirror: &str) -> Result<()
 fn unpack(apt: &Apt, work: &Path, cache: &Path, version: &str) -> Result<(), String> {
     let escaped = version.replace('.', r"\.");
     // Not the cloud, rt, unsigned and debug variants: those have one more dash.
-    let pattern = format!(r"^linux-(image|modules)-{escaped}\.[^-]*(-[0-9]+)?-amd64$");
+    let pattern = format!(r"^linux-(image|modules|binary|base)-{escaped}\.[^-]*(-[0-9]+)?-amd64$");
     let found = cache::run(&mut apt.command("apt-cache", &["search", "--names-only", &pattern]))?;
-    let names = found.lines().filter_map(|line| line.split(' ').next());
-    let (images, modules): (Vec<&str>, Vec<&str>) = names.partition(|name| name.starts_with("linux-image-"));
+    let names: Vec<&str> = found.lines().filter_map(|line| line.split(' ').next()).collect();
     let numbers = |name: &&str| -> Vec<u32> {
         name.split(|c: char| !c.is_ascii_digit()).filter_map(|number| number.parse().ok()).collect()
     };
-    let image = images.into_iter().max_by_key(numbers).ok_or("there is no such package any more")?;
-    // In newer releases the image package holds little, and this one the kernel and its modules.
-    let modules_name = image.replacen("-image-", "-modules-", 1);
-    let wanted: Vec<&str> = modules.into_iter().filter(|name| *name == modules_name).chain([image]).collect();
+    let images = names.iter().copied().filter(|name| name.starts_with("linux-image-"));
+    let image = images.max_by_key(numbers).ok_or("there is no such package any more")?;
+    // In newer releases the image package is only a name, and the kernel and its modules are in others beside it.
+    let part = |name: &&str| image.ends_with(name.trim_start_matches(|c: char| !c.is_ascii_digit()));
+    let wanted: Vec<&str> = names.iter().copied().filter(part).collect();
 
     let show = cache::run(&mut apt.command("apt-cache", &["show", "--no-all-versions", image]))?;
     let package = show
