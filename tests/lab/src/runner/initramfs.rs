@@ -51,7 +51,11 @@ fn script(modules: &[String], mounts: &[Mount], program: &Path) -> Result<String
         "#!/busybox sh\n\
          export PATH=/\n\
          b() { /busybox \"$@\" || { /busybox echo \"initramfs: $* failed\"; /busybox poweroff -f; }; }\n\
-         b mount -t devtmpfs dev /dev\n",
+         b mount -t devtmpfs dev /dev\n\
+         b ln -s /proc/self/fd /dev/fd\n\
+         b ln -s /proc/self/fd/0 /dev/stdin\n\
+         b ln -s /proc/self/fd/1 /dev/stdout\n\
+         b ln -s /proc/self/fd/2 /dev/stderr\n",
     );
     for module in modules {
         script += &format!("b insmod /{module}\n");
