@@ -426,7 +426,8 @@ impl Core {
         }
         let drained =
             |server: &DestinationKey| self.drains.get(&(key, *server)).is_some_and(|time| *time <= now);
-        let steps = plan::plan(wanted.as_ref(), found, &Circumstances { rules, drained });
+        let unwanted = if self.leaving { "all of ipvsd's own is removed" } else { "not in the config" };
+        let steps = plan::plan(wanted.as_ref(), found, &Circumstances { rules, drained, unwanted });
         if !steps.is_empty() {
             self.busy.insert(key);
             out.push(Output::Do(key, steps));

@@ -38,7 +38,7 @@ pub struct Wanted {
 /// A server that the kernel is to hold.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WantedServer {
-    /// Its configuration, but for the weight.
+    /// Its configuration, with weight 0.
     pub config: DestinationConfig,
     /// Its weight when it is up.
     pub full: u32,
@@ -87,6 +87,8 @@ pub struct Circumstances<'a, F: Fn(&DestinationKey) -> bool> {
     pub rules: &'a Rules,
     /// Whether a server that nobody wants has had weight 0 for long enough.
     pub drained: F,
+    /// Why nobody wants what is not wanted, in words for the log.
+    pub unwanted: &'static str,
 }
 
 /// Whether the kernel's `found` is what `wanted` asks for. HASHED is the kernel's own flag.
@@ -129,7 +131,7 @@ pub fn plan<F: Fn(&DestinationKey) -> bool>(
             if found.servers.keys().all(|server| (circumstances.drained)(server))
                 && found.servers.values().all(|config| config.weight == 0)
             {
-                steps.push(step(Action::DeleteService, "not in the config"));
+                steps.push(step(Action::DeleteService, circumstances.unwanted));
             }
         }
     }
@@ -159,7 +161,8 @@ fn servers<F: Fn(&DestinationKey) -> bool>(
         let may = hold(circumstances.rules, &wanted.need) && hold(circumstances.rules, &server.need);
         let config = DestinationConfig { weight: if may { due } else { due.min(has) }, ..server.config };
         match before {
-            None => steps.push(step(Action::AddServer(*key, config), &server.due.why)),
+            // Without weight, so that no server gets everything while the others are still being added.
+            None => steps.push(step(Action::AddServer(*key, server.config), "in the config")),
             Some(before) if *before == config => {}
             Some(_) if config.weight < has => {
                 lowering.push(step(Action::SetServer(*key, config), &server.due.why));
@@ -178,7 +181,7 @@ fn unwanted<F: Fn(&DestinationKey) -> bool>(
     circumstances: &Circumstances<'_, F>,
     steps: &mut Vec<Step>,
 ) {
-    let why = "not in the config";
+    let why = circumstances.unwanted;
     for (key, config) in &found.servers {
         if wanted.is_some_and(|wanted| wanted.servers.contains_key(key)) {
             continue;

@@ -74,7 +74,7 @@ impl Kernel {
     /// Every server with weight, or with replies in flight, has its rules; every OPS service has OPS.
     fn check(&mut self, now: Time) {
         for (key, service) in &self.services {
-            let ServiceKey::Address { address: vip, .. } = *key else { unreachable!() };
+            let ServiceKey::Address { address: vip, .. } = *key else { panic!("{key} is no address") };
             if !service.config.flags.contains(Flags::ONE_PACKET) {
                 continue;
             }

@@ -17,13 +17,18 @@ pub fn say(event: &Event) {
             let verdict = if *up { "up" } else { "down" };
             tracing::info!(service, vip = %key, %server, verdict, why = reason, "verdict, weight unchanged");
         }
+        Event::AllDown { service, key, kept } if kept.is_empty() => {
+            tracing::error!(service, vip = %key, "no server is up: clients are refused");
+        }
         Event::AllDown { service, key, kept } => {
-            let kept: Vec<String> = kept.iter().map(ToString::to_string).collect();
-            let kept = if kept.is_empty() { "none".to_owned() } else { kept.join(", ") };
-            tracing::error!(service, vip = %key, kept, "all servers are down; these keep their weight");
+            let kept = kept.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            tracing::error!(
+                service, vip = %key, kept,
+                "all servers are down: the last healthy ones keep their weight, or nobody would answer"
+            );
         }
         Event::Recovered { service, key } => {
-            tracing::info!(service, vip = %key, "a server is up again; weights follow the verdicts again");
+            tracing::info!(service, vip = %key, "a server is up: weights follow the verdicts again");
         }
         Event::Rules { requests, replies } => {
             tracing::info!(vips = requests, servers = replies, "reply rules changed");
