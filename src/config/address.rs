@@ -19,7 +19,7 @@ pub fn judge_ip(what: &str, address: IpAddr, place: Place, problems: &mut Proble
         IpAddr::V4(_) => None,
     };
     let (kind, help) = if let Some(v4) = mapped {
-        ("an IPv4 address in IPv6 clothes", format!("write it as IPv4: `{v4}`"))
+        ("an IPv4 address written as IPv6", format!("write it as IPv4: `{v4}`"))
     } else if address.is_unspecified() {
         ("the unspecified address", "name one address; IPVS has no wildcard".to_owned())
     } else if address.is_multicast() {

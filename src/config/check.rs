@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::draft::{AskDraft, At, CheckDraft, Field, ProbeDraft};
+use super::draft::{At, CheckDraft, Field, ProbeDraft};
 use super::report::{Place, Problems};
 use super::words::suggest;
 use super::{MAX_DURATION, address};
@@ -33,9 +33,16 @@ pub fn judge(draft: &At<CheckDraft>, problems: &mut Problems) -> Option<Option<A
     let interval = duration("interval", &ask.interval, 500, problems);
     let timeout = duration("timeout", &ask.timeout, 400, problems);
     let retry_interval = duration("retry_interval", &ask.retry_interval, 100, problems);
-    let rise = count("rise", &ask.rise, 2, problems);
-    let fall = count("fall", &ask.fall, 3, problems);
-    let (address, port) = target(ask, problems)?;
+    let rise = count("`rise`", &ask.rise, 2, problems);
+    let fall = count("`fall`", &ask.fall, 3, problems);
+    if let Some(at) = ask.address.given() {
+        address::judge_ip("the probed address", at.value, at.place, problems);
+    }
+    let port = match &ask.port {
+        Field::Missing => Some(None),
+        Field::Broken => None,
+        Field::Given(at) => at.within("`port`", 1..=u16::MAX, problems).map(Some),
+    };
     Some(Some(Arc::new(Check {
         probe: probe?,
         interval: interval?,
@@ -43,8 +50,8 @@ pub fn judge(draft: &At<CheckDraft>, problems: &mut Problems) -> Option<Option<A
         retry_interval: retry_interval?,
         rise: rise?,
         fall: fall?,
-        address,
-        port,
+        address: ask.address.given().map(|at| at.value),
+        port: port?,
     })))
 }
 
@@ -67,31 +74,12 @@ fn duration(name: &str, field: &Field<Duration>, default: u64, problems: &mut Pr
     Some(value)
 }
 
-fn count(name: &str, field: &Field<u32>, default: u32, problems: &mut Problems) -> Option<u32> {
+fn count(name: &str, field: &Field<i64>, default: u32, problems: &mut Problems) -> Option<u32> {
     match field {
         Field::Missing => Some(default),
         Field::Broken => None,
-        Field::Given(at) if (1..=MAX_COUNT).contains(&at.value) => Some(at.value),
-        Field::Given(at) => {
-            problems
-                .error(at.place, format!("`{name}` must be 1 to {MAX_COUNT}"))
-                .help(format!("the default is {default}"));
-            None
-        }
+        Field::Given(at) => at.within(name, 1..=MAX_COUNT, problems),
     }
-}
-
-type Target = (Option<std::net::IpAddr>, Option<u16>);
-
-fn target(ask: &AskDraft, problems: &mut Problems) -> Option<Target> {
-    if let Some(at) = ask.address.given() {
-        address::judge_ip("the probed address", at.value, at.place, problems);
-    }
-    if let Some(port) = ask.port.given().filter(|port| port.value == 0) {
-        problems.error(port.place, "probes cannot go to port 0");
-        return None;
-    }
-    Some((ask.address.given().map(|at| at.value), ask.port.given().map(|at| at.value)))
 }
 
 fn probe(draft: &ProbeDraft, place: Place, problems: &mut Problems) -> Option<Probe> {
@@ -156,6 +144,7 @@ fn dns(
     problems: &mut Problems,
 ) -> Option<Probe> {
     let query = match query {
+        // Any resolver answers that, and is a resolver only if it does. An authoritative server needs `query`.
         Field::Missing => Some(".".to_owned()),
         Field::Broken => None,
         Field::Given(at) => match hickory_proto::rr::Name::from_ascii(&at.value) {

@@ -1,11 +1,12 @@
 //! What a file says, each value with its place and nothing judged yet. Every kind of config file becomes one of these.
 
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use ipvs_netlink::Forward;
 
-use super::report::Place;
+use super::report::{Place, Problems};
 use crate::core::model::{KernelSettings, OnStop, Reply, WhenAllDown};
 
 /// A value and where it stands.
@@ -72,7 +73,7 @@ pub struct List<T> {
 #[derive(Debug)]
 pub struct ServerDraft {
     pub address: At<SocketAddr>,
-    pub weight: Field<u32>,
+    pub weight: Field<i64>,
 }
 
 /// How servers are to be checked.
@@ -91,10 +92,10 @@ pub struct AskDraft {
     pub interval: Field<Duration>,
     pub timeout: Field<Duration>,
     pub retry_interval: Field<Duration>,
-    pub rise: Field<u32>,
-    pub fall: Field<u32>,
+    pub rise: Field<i64>,
+    pub fall: Field<i64>,
     pub address: Field<IpAddr>,
-    pub port: Field<u16>,
+    pub port: Field<i64>,
 }
 
 /// What is asked.
@@ -102,6 +103,21 @@ pub struct AskDraft {
 pub enum ProbeDraft {
     Udp { send: Field<Vec<u8>>, reply: Field<Reply> },
     Dns { query: Field<String>, record: Field<String>, rcode: Field<String>, answer: Field<String> },
+}
+
+impl At<i64> {
+    /// The number, if it lies in `range`; an error that names `what` if not.
+    pub fn within<T>(&self, what: &str, range: RangeInclusive<T>, problems: &mut Problems) -> Option<T>
+    where
+        T: Copy + std::fmt::Display + PartialOrd + TryFrom<i64>,
+    {
+        let number = T::try_from(self.value).ok().filter(|number| range.contains(number));
+        if number.is_none() {
+            let (least, most) = (range.start(), range.end());
+            problems.error(self.place, format!("{what} is {}, which is not {least} to {most}", self.value));
+        }
+        number
+    }
 }
 
 impl<T> Field<T> {

@@ -1,8 +1,9 @@
 //! The config: a file and its places, a draft that keeps the place of every value, the validated [`Config`].
 //!
 //! ```text
-//! text ──toml_*──> Draft (values with places) ──validate──> Config
-//!            \___________________\__________________________ Report (all problems, by place)
+//! text ── toml_* ──> Draft ── validate, rules, conflicts ──> Config
+//!            │                          │
+//!            └────────> Problems <──────┘ ──> Report: every problem, by place
 //! ```
 //! A file is refused whole or taken whole. Every problem is reported, not the first one only.
 

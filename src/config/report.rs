@@ -82,7 +82,14 @@ impl Problems {
 
     fn add(&mut self, severity: Severity, place: Place, message: String) -> &mut Problem {
         let index = self.0.len();
-        self.0.push(Problem { severity, place, message, label: None, related: None, help: None });
+        self.0.push(Problem {
+            severity,
+            place,
+            message: one_line(message),
+            label: None,
+            related: None,
+            help: None,
+        });
         &mut self.0[index]
     }
 }
@@ -90,19 +97,19 @@ impl Problems {
 impl Problem {
     /// Says something right at the place.
     pub fn label(&mut self, text: impl Into<String>) -> &mut Self {
-        self.label = Some(text.into());
+        self.label = Some(one_line(text.into()));
         self
     }
 
     /// Points at a second place.
     pub fn related(&mut self, place: Place, text: impl Into<String>) -> &mut Self {
-        self.related = Some((place, text.into()));
+        self.related = Some((place, one_line(text.into())));
         self
     }
 
     /// Says what to do.
     pub fn help(&mut self, text: impl Into<String>) -> &mut Self {
-        self.help = Some(text.into());
+        self.help = Some(one_line(text.into()));
         self
     }
 }
@@ -173,18 +180,20 @@ impl Problem {
         }
         let mut group = Group::with_title(level.primary_title(self.message.as_str()));
         // Only the lines concerned are handed over: the renderer would look through the whole file for each problem.
-        for (place, kind, label) in parts {
-            let line = lines.of(place.start);
-            let (text, start) = lines.text(line);
-            let from = place.start.clamp(start, start + text.len()) - start;
-            let to = place.end.clamp(start + from, start + text.len()) - start;
-            let mut annotation = kind.span(char_start(text, from)..char_end(text, to));
-            if let Some(label) = label {
-                annotation = annotation.label(normalize_untrusted_str(label));
-            }
-            group = group.element(
-                Snippet::source(text).line_start(line + 1).path(file).fold(false).annotation(annotation),
-            );
+        for line in parts.chunk_by(|a, b| lines.of(a.0.start) == lines.of(b.0.start)) {
+            let number = lines.of(line[0].0.start);
+            let (text, start) = lines.text(number);
+            let annotations = line.iter().map(|(place, kind, label)| {
+                let from = place.start.clamp(start, start + text.len()) - start;
+                let to = place.end.clamp(start + from, start + text.len()) - start;
+                let annotation = kind.span(text.floor_char_boundary(from)..text.ceil_char_boundary(to));
+                match label {
+                    Some(label) => annotation.label(normalize_untrusted_str(label)),
+                    None => annotation,
+                }
+            });
+            let snippet = Snippet::source(text).line_start(number + 1).path(file).fold(false);
+            group = group.element(snippet.annotations(annotations));
         }
         match &self.help {
             Some(help) => group.element(Level::HELP.message(normalize_untrusted_str(help))),
@@ -211,8 +220,13 @@ impl<'a> Lines<'a> {
         self.starts.partition_point(|start| *start <= byte) - 1
     }
 
+    /// How many lines there are; at least one.
+    pub fn count(&self) -> usize {
+        self.starts.len()
+    }
+
     /// A line without its end, and the byte it starts at.
-    fn text(&self, line: usize) -> (&'a str, usize) {
+    pub fn text(&self, line: usize) -> (&'a str, usize) {
         let start = self.starts[line];
         let end = self.starts.get(line + 1).map_or(self.text.len(), |next| next - 1);
         let text = &self.text[start..end];
@@ -226,16 +240,10 @@ impl<'a> Lines<'a> {
     }
 }
 
-fn char_start(text: &str, mut at: usize) -> usize {
-    while !text.is_char_boundary(at) {
-        at -= 1;
+/// Names and values from the file come with whatever characters they hold: none may break a line of the log.
+fn one_line(text: String) -> String {
+    if !text.contains(char::is_control) {
+        return text;
     }
-    at
-}
-
-fn char_end(text: &str, mut at: usize) -> usize {
-    while !text.is_char_boundary(at) {
-        at += 1;
-    }
-    at
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ipvs_netlink::Forward;
 
-use super::draft::Field;
+use super::draft::{Field, ServerDraft};
 use super::report::{Place, Problems};
 use super::validate::Resolved;
 use super::{address, scheduler};
@@ -64,8 +64,8 @@ fn servers(service: &Resolved<'_>, problems: &mut Problems) {
     for server in service.servers() {
         let at = server.address;
         address::judge("the server", at.value, at.place, problems);
-        if let Some(weight) = server.weight.given().filter(|weight| i32::try_from(weight.value).is_err()) {
-            problems.error(weight.place, format!("the weight {} is over {}", weight.value, i32::MAX));
+        if let Some(weight) = server.weight.given() {
+            weight.within("the weight", 0..=i32::MAX, problems);
         }
         if let Some(first) = seen.insert(at.value, at.place) {
             problems
@@ -140,12 +140,11 @@ fn weights(service: &Resolved<'_>, problems: &mut Problems) {
         .iter()
         .filter(|server| !matches!(server.weight, Field::Broken))
         .map(|server| (server.weight.value_or(1), server))
-        .filter(|(weight, _)| *weight > 0);
+        .filter(|(weight, _)| (1..=i32::MAX.into()).contains(weight));
     let Some((first, first_server)) = weights.next() else { return };
     let Some((other, server)) = weights.find(|(weight, _)| *weight != first) else { return };
-    let place = |server: &super::draft::ServerDraft| {
-        server.weight.given().map_or(server.address.place, |weight| weight.place)
-    };
+    let place =
+        |server: &ServerDraft| server.weight.given().map_or(server.address.place, |weight| weight.place);
     problems
         .error(
             place(server),

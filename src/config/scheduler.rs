@@ -68,9 +68,10 @@ pub fn ignores_weights(name: &SchedulerName) -> bool {
 /// Warns of a scheduler that does not spread the datagrams of one client under OPS.
 pub fn advise(name: &SchedulerName, place: Place, problems: &mut Problems) {
     let Some((_, _, spread)) = KNOWN.iter().find(|(known, ..)| *known == name.as_str()) else {
-        problems
-            .warning(place, format!("the scheduler `{name}` is none that ipvsd knows"))
-            .help(format!("{}; the kernel needs the module ip_vs_{name}", suggest(name.as_str(), &names())));
+        problems.warning(place, format!("the scheduler `{name}` is none that ipvsd knows")).help(format!(
+            "{} For a scheduler of your own the kernel needs its module, ip_vs_{name}.",
+            suggest(name.as_str(), &names())
+        ));
         return;
     };
     let (what, help) = match spread {

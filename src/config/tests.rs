@@ -2,6 +2,7 @@
 
 mod properties;
 mod reports;
+mod written;
 
 use std::path::Path;
 use std::time::Duration;

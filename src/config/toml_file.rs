@@ -17,13 +17,16 @@ use crate::core::model::{Forwarding, KernelSettings, OnStop, Sysctls, WhenAllDow
 ///
 /// Broken syntax does not stop the reading of values, so that all errors of values are found all the same.
 pub fn read(text: &str, problems: &mut Problems) -> Option<Draft> {
-    let (root, errors) = DeTable::parse_recoverable(text);
+    let (root, mut errors) = DeTable::parse_recoverable(text);
     let lines = Lines::new(text);
     let mut broken_lines = BTreeSet::new();
-    for error in &errors {
+    errors.sort_by_key(|error| error.span().unwrap_or_default().start);
+    for (index, error) in errors.iter().enumerate() {
         let span = error.span().unwrap_or_default();
-        broken_lines.insert(lines.of(span.start));
-        problems.error(Place { start: span.start, end: span.end }, error.message());
+        // One break makes the parser stumble on: the first error of a line tells, and the last one of the file.
+        if broken_lines.insert(lines.of(span.start)) || index + 1 == errors.len() {
+            problems.error(Place { start: span.start, end: span.end }, error.message());
+        }
     }
     let mut found = Problems::default();
     let draft = file(root.get_ref(), &mut found);
@@ -31,7 +34,12 @@ pub fn read(text: &str, problems: &mut Problems) -> Option<Draft> {
         problems.0.append(&mut found.0);
         return Some(draft);
     }
-    // What is odd about a value in a broken line follows from the break.
+    // What is odd about a value in a broken line follows from the break, and so does what is odd about the keys
+    // below a broken header: they were read into another table.
+    let is_header = |line: &usize| lines.text(*line).0.trim_start().starts_with('[');
+    for header in broken_lines.clone().into_iter().filter(is_header) {
+        broken_lines.extend((header + 1..lines.count()).take_while(|line| !is_header(line)));
+    }
     found.0.retain(|problem| !broken_lines.contains(&lines.of(problem.place.start)));
     problems.0.append(&mut found.0);
     None
@@ -47,9 +55,14 @@ fn file(entries: &DeTable<'_>, problems: &mut Problems) -> Draft {
         }
         list(value, "a list of services", problems, service)
     });
+    let defaults = match root.get("defaults", problems, defaults) {
+        // Whatever it should have said, no service is without it.
+        Field::Broken => Defaults { check: Field::Broken, scheduler: Field::Broken, forward: Field::Broken },
+        defaults => defaults.into_value(),
+    };
     let words = [("keep", OnStop::Keep), ("remove", OnStop::Remove)];
     Draft {
-        defaults: root.get("defaults", problems, defaults).into_value(),
+        defaults,
         kernel: root.get("kernel", problems, kernel).into_value(),
         on_stop: root.get("on_stop", problems, |v, p| choice(v, &words, p)).into_value(),
         services,

@@ -19,7 +19,7 @@ pub fn forward(value: Value<'_>, problems: &mut Problems) -> Option<Forward> {
     let table = Table::new(entries, place(value), "`forward`", &["tunnel", "port", "checksum"], problems);
     let kind = table
         .get("tunnel", problems, |v, p| choice(v, &[("ipip", "ipip"), ("gue", "gue"), ("gre", "gre")], p));
-    let port = table.get("port", problems, number::<u16>);
+    let port = table.get("port", problems, number);
     let checksums =
         [("none", TunnelChecksum::None), ("full", TunnelChecksum::Full), ("remote", TunnelChecksum::Remote)];
     let checksum = table.get("checksum", problems, |v, p| choice(v, &checksums, p));
@@ -30,7 +30,7 @@ pub fn forward(value: Value<'_>, problems: &mut Problems) -> Option<Forward> {
     }
     let kind = kind.given()?.value;
     if let (Some(port), true) = (port.given(), kind != "gue") {
-        problems.error(port.place, format!("a `{kind}` tunnel has no port")).help("remove `port`");
+        problems.error(port.place, format!("the tunnel `{kind}` has no port")).help("remove `port`");
         return None;
     }
     if let Some(sum) = checksum.given() {
@@ -42,22 +42,20 @@ pub fn forward(value: Value<'_>, problems: &mut Problems) -> Option<Forward> {
         if !fits {
             let allowed = if kind == "ipip" { "\"none\"" } else { "\"none\" and \"full\"" };
             problems
-                .error(sum.place, format!("a `{kind}` tunnel cannot have this checksum"))
+                .error(sum.place, format!("the tunnel `{kind}` cannot have this checksum"))
                 .help(format!("`{kind}` has {allowed}, `gue` has \"remote\" too"));
             return None;
         }
     }
     let kind = match kind {
-        "gue" => match &port {
-            Field::Given(port) if port.value != 0 => TunnelKind::Gue { port: port.value },
-            Field::Broken => return None,
-            Field::Given(_) | Field::Missing => {
+        "gue" => {
+            if let Field::Missing = port {
                 problems
-                    .error(port.given().map_or(table.place, |port| port.place), "a `gue` tunnel needs a port")
-                    .help("the UDP port that the servers decapsulate, commonly `port = 6080`");
-                return None;
+                    .error(table.place, "the tunnel `gue` needs a `port`")
+                    .help("the UDP port on which the servers decapsulate, commonly 6080");
             }
-        },
+            TunnelKind::Gue { port: port.given()?.within("`port`", 1..=u16::MAX, problems)? }
+        }
         "gre" => TunnelKind::Gre,
         _ => TunnelKind::Ipip,
     };

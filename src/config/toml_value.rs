@@ -23,19 +23,17 @@ pub fn boolean(value: Value<'_>, problems: &mut Problems) -> Option<bool> {
     boolean
 }
 
-/// A whole number that fits.
-pub fn number<T: TryFrom<i64>>(value: Value<'_>, problems: &mut Problems) -> Option<T> {
+/// A whole number.
+pub fn number(value: Value<'_>, problems: &mut Problems) -> Option<i64> {
     let DeValue::Integer(number) = value.get_ref() else {
         wrong_kind(value, "a whole number", problems);
         return None;
     };
-    let fits = i64::from_str_radix(number.as_str(), number.radix()).ok().and_then(|n| T::try_from(n).ok());
-    if fits.is_none() {
-        let bits = 8 * size_of::<T>() as u32;
-        let highest = (1u128 << bits) - 1;
-        problems.error(place(value), format!("{number} is out of range: 0 to {highest}"));
+    let read = i64::from_str_radix(number.as_str(), number.radix()).ok();
+    if read.is_none() {
+        problems.error(place(value), format!("{number} is out of every range"));
     }
-    fits
+    read
 }
 
 /// One of several words.
@@ -52,18 +50,22 @@ pub fn choice<T: Copy>(value: Value<'_>, words: &[(&str, T)], problems: &mut Pro
 /// An address and a port.
 pub fn socket_address(value: Value<'_>, problems: &mut Problems) -> Option<SocketAddr> {
     let word = text(value, "an address with a port", problems)?;
-    let problem = match word.parse() {
-        Ok(SocketAddr::V6(v6)) if v6.scope_id() != 0 => {
-            problems.error(place(value), format!("`{word}` names an interface"))
-        }
+    let (what, help) = match word.parse() {
+        Ok(SocketAddr::V6(v6)) if v6.scope_id() != 0 && !v6.ip().is_unicast_link_local() => (
+            "names an interface",
+            format!("write `[{}]:{}`: the interface follows from the routes", v6.ip(), v6.port()),
+        ),
         Ok(address) => return Some(address),
-        Err(_) => problems.error(place(value), format!("`{word}` is not an address with a port")),
+        Err(_) => {
+            let help = match word.parse() {
+                Ok(IpAddr::V4(v4)) => format!("add the port: `{v4}:53`"),
+                Ok(IpAddr::V6(v6)) => format!("add brackets and the port: `[{v6}]:53`"),
+                Err(_) => "written `192.0.2.1:53` or `[2001:db8::1]:53`; names are not looked up".to_owned(),
+            };
+            ("is not an address with a port", help)
+        }
     };
-    problem.help(match word.parse::<IpAddr>() {
-        Ok(IpAddr::V4(v4)) => format!("add the port: `{v4}:53`"),
-        Ok(IpAddr::V6(v6)) => format!("brackets and the port: `[{v6}]:53`"),
-        Err(_) => "written `192.0.2.1:53` or `[2001:db8::1]:53`; names are not looked up".to_owned(),
-    });
+    problems.error(place(value), format!("`{word}` {what}")).help(help);
     None
 }
 

@@ -91,7 +91,7 @@ impl Resolved<'_> {
 fn resolve<'a>(draft: &'a ServiceDraft, defaults: &Defaults, problems: &mut Problems) -> Resolved<'a> {
     let called = match &draft.name {
         Field::Given(name) => format!("service `{}`", name.value),
-        _ => "this service".to_owned(),
+        Field::Missing | Field::Broken => "this service".to_owned(),
     };
     let own = draft.scheduler.judged(|at| scheduler::judge(at, problems));
     let scheduler = match own.or(&defaults.scheduler) {
@@ -126,15 +126,17 @@ fn resolve<'a>(draft: &'a ServiceDraft, defaults: &Defaults, problems: &mut Prob
 }
 
 fn build(service: &Resolved<'_>) -> Option<Service> {
-    let server =
-        |server: &ServerDraft| Server { address: server.address.value, weight: server.weight.value_or(1) };
+    let server = |server: &ServerDraft| {
+        let weight = u32::try_from(server.weight.value_or(1)).ok()?;
+        Some(Server { address: server.address.value, weight })
+    };
     Some(Service {
         name: service.draft.name.given()?.value.clone(),
         listen: service.listen().iter().map(|vip| vip.value).collect(),
         ops: service.ops?,
         scheduler: service.scheduler.clone()?.value,
         forward: service.forward?.value,
-        servers: service.servers().iter().map(server).collect(),
+        servers: service.servers().iter().map(server).collect::<Option<_>>()?,
         check: service.check.clone()?,
         when_all_down: service.draft.when_all_down.value_or(WhenAllDown::default()),
         drain: service.draft.drain.value_or(DRAIN),
