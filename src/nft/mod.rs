@@ -10,6 +10,7 @@
 
 mod document;
 mod edit;
+pub mod firewall;
 mod listing;
 mod ruleset;
 mod run;
@@ -18,6 +19,8 @@ mod table;
 
 #[cfg(test)]
 mod kernel_tests;
+#[cfg(test)]
+mod packet_tests;
 
 pub use document::Document;
 pub use edit::edit;

@@ -60,7 +60,10 @@ pub enum Error {
         said: String,
     },
     /// It printed something that is not JSON.
-    #[error("cannot {tried}: what `nft` printed is not JSON ({error}); is it built with JSON support?")]
+    #[error(
+        "cannot {tried}: what `nft` printed is not JSON ({error}); some versions print too little where a table \
+         has flags (dormant, owner)"
+    )]
     Unreadable {
         /// What was asked of it.
         tried: String,
