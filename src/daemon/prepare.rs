@@ -10,6 +10,7 @@ use crate::core::model::Config;
 use crate::kernel::facts;
 use crate::kernel::preflight::{self, Finding};
 use crate::kernel::sysctl;
+use crate::nft::{Nft, firewall};
 
 /// What keeps the daemon from starting, with its cure; one line each.
 #[derive(Debug)]
@@ -57,8 +58,19 @@ pub async fn prepare(config: &Config) -> Result<Client, Refusal> {
                     "{key} is {old}: {why}; setting it to {new} failed ({error}): run `sysctl -w {key}={new}`"
                 )),
             },
-            Finding::Warn { what, cure } => tracing::warn!(cure, "{what}"),
+            Finding::Warn { .. } => tracing::warn!("{finding}"),
             Finding::Refuse { .. } => refusals.push(finding.to_string()),
+        }
+    }
+    let rules = desired::rules_of(config);
+    if !rules.is_empty() {
+        match Nft::new().ruleset_json().await {
+            Ok(ruleset) => {
+                for obstacle in firewall::obstacles(&ruleset, &rules) {
+                    tracing::warn!("{obstacle}; run\n{}", obstacle.cure());
+                }
+            }
+            Err(error) => refusals.push(error.to_string()),
         }
     }
     if refusals.is_empty() { Ok(client) } else { Err(Refusal(refusals)) }
