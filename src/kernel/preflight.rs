@@ -71,6 +71,8 @@ const MUST_BE_ZERO: [(&str, &str); 4] = [
 ];
 
 const CONN_MAX: &str = "net.ipv4.vs.conn_max";
+/// Of Linux 7.2.
+const CONN_MAX_DEFAULT: &str = "1073741824";
 const IP_FORWARD: &str = "net.ipv4.ip_forward";
 const IP6_FORWARD: &str = "net.ipv6.conf.all.forwarding";
 
@@ -147,7 +149,7 @@ fn vs_keys(config: &Config, facts: &Facts, findings: &mut Vec<Finding>) {
     };
     let conn_max = facts.sysctls.get(CONN_MAX).filter(|value| *value == "0").map(|value| {
         let why = "the kernel drops every request".to_owned();
-        (CONN_MAX.to_owned(), value.clone(), i32::MAX.to_string(), why)
+        (CONN_MAX.to_owned(), value.clone(), CONN_MAX_DEFAULT.to_owned(), why)
     });
     for (key, old, new, why) in MUST_BE_ZERO.iter().filter_map(wrong).chain(conn_max) {
         let foreign = facts.foreign_services;
