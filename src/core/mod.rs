@@ -15,6 +15,8 @@ pub mod plan;
 pub mod pool;
 pub mod retry;
 pub mod rules;
+mod start;
+mod steps;
 #[cfg(test)]
 mod tests;
 
@@ -23,13 +25,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ipvs_netlink::{DestinationConfig, DestinationKey, ServiceKey};
+use ipvs_netlink::{DestinationKey, ServiceKey};
 use serde::{Deserialize, Serialize};
 
-use event::{Before, Event};
+use event::Event;
 use model::{Check, Config, OnStop, Rules, Service, Target, TargetId, Verdict};
-use plan::{Action, Circumstances, FoundService, FoundServices, Step, Wanted};
-use pool::{Member, Pool, Standing, Turn};
+use plan::{FoundService, FoundServices, Step};
+use pool::{Pool, Turn};
 use retry::Retries;
 
 /// A moment: the time since one that the daemon chose. A plain number, so that a history can be written down.
@@ -76,7 +78,10 @@ pub enum Output {
     /// Something to log.
     Say(Event),
     /// Nothing is left to do; the daemon may end.
-    Finished,
+    Finished {
+        /// All that is ipvsd's own is gone.
+        removed: bool,
+    },
 }
 
 /// What is tried again when it fails.
@@ -179,7 +184,10 @@ impl Core {
                 }
                 self.plan_all(now, &mut out);
             }
-            Input::Wake => self.wake(now, &mut out),
+            Input::Wake => {
+                self.look_again(now, &mut out);
+                self.plan_all(now, &mut out);
+            }
             Input::Stop if self.config.on_stop == OnStop::Keep => self.finish(&mut out),
             Input::Stop | Input::Remove => {
                 self.leaving = true;
@@ -187,56 +195,11 @@ impl Core {
                 self.plan_all(now, &mut out);
             }
         }
+        self.look_again(now, &mut out);
         if let Some(time) = self.next_wake(now) {
             out.push(Output::Wake(time));
         }
         out
-    }
-
-    fn configure(&mut self, config: Config, out: &mut Vec<Output>) {
-        for (key, (_, place)) in &self.index {
-            self.drain_of_gone.insert(*key, self.config.services[*place].drain);
-        }
-        self.config = config;
-        self.index = desired::listens(&self.config).map(|(key, vip, place)| (key, (vip, place))).collect();
-        self.own.extend(self.index.keys());
-
-        let old = std::mem::take(&mut self.pools);
-        let members = old.values().flat_map(|pool| pool.members.values());
-        let standings: BTreeMap<TargetId, &Standing> =
-            members.filter_map(|member| Some((member.target?, &member.standing))).collect();
-        let mut targets = BTreeMap::new();
-        self.probed_for.clear();
-        for (key, (vip, place)) in &self.index {
-            let service = &self.config.services[*place];
-            let mut members = BTreeMap::new();
-            for server in desired::servers_of(service, *vip) {
-                let name = DestinationKey(server.address);
-                let target = service.check.as_ref().map(|check| {
-                    let probed = (check.target(server.address), check.clone());
-                    let known = targets.get(&probed).or_else(|| self.targets.get(&probed)).copied();
-                    let id = known.unwrap_or_else(|| {
-                        self.next_target += 1;
-                        TargetId(self.next_target)
-                    });
-                    targets.insert(probed, id);
-                    self.probed_for.entry(id).or_default().push((*key, name));
-                    id
-                });
-                let standing = target.and_then(|id| standings.get(&id).copied().cloned());
-                let standing = standing.unwrap_or(Standing::Unknown { weighted: false });
-                members.insert(name, Member { weight: server.weight, target, standing });
-            }
-            let window = service.check.as_ref().map_or(Duration::ZERO, |check| check.worst_case());
-            let mut pool = Pool::new(members, service.when_all_down, window);
-            if let Some(old) = old.get(key) {
-                pool.inherit(old);
-            }
-            self.pools.insert(*key, pool);
-        }
-        self.targets = targets;
-        self.started = false;
-        self.look(out);
     }
 
     /// The config's service behind an IPVS service, and its VIP.
@@ -246,53 +209,6 @@ impl Core {
 
     fn name(&self, key: &ServiceKey) -> Option<String> {
         self.service(key).map(|(service, _)| service.name.clone())
-    }
-
-    fn look(&mut self, out: &mut Vec<Output>) {
-        self.rules = None;
-        self.found = None;
-        out.push(Output::LookAtRules);
-    }
-
-    /// Part of a look came in. The rules come first: they name services of an earlier run that are ours.
-    fn looked(&mut self, now: Time, out: &mut Vec<Output>) {
-        let Some(rules) = &self.rules else { return };
-        if self.found.is_none() {
-            self.own.extend(rules.requests.iter().map(|vip| ServiceKey::udp(*vip)));
-            out.push(Output::LookAtServices(self.own.clone()));
-            return;
-        }
-        self.works(&Subject::Look, "reading the kernel", out);
-        if !self.started {
-            self.started = true;
-            self.adopt();
-            out.push(Output::Probe(if self.leaving { Vec::new() } else { self.probes() }));
-        }
-        self.plan_all(now, out);
-    }
-
-    /// Of a weight that is found only zero or not zero counts: the last known verdict.
-    fn adopt(&mut self) {
-        for (key, pool) in &mut self.pools {
-            let Some(service) = self.found.as_ref().and_then(|found| found.get(key)) else { continue };
-            for (server, config) in &service.servers {
-                pool.found(server, config.weight);
-            }
-        }
-    }
-
-    fn probes(&self) -> Vec<Target> {
-        let members = || self.pools.values().flat_map(|pool| pool.members.values());
-        let weighted = |member: &&Member| matches!(member.standing, Standing::Unknown { weighted: true });
-        let assumed_up: BTreeSet<TargetId> =
-            members().filter(weighted).filter_map(|member| member.target).collect();
-        let targets = self.targets.iter().map(|((address, check), id)| Target {
-            id: *id,
-            address: *address,
-            check: check.clone(),
-            assumed_up: assumed_up.contains(id),
-        });
-        targets.collect()
     }
 
     fn verdict(&mut self, now: Time, verdict: &Verdict, out: &mut Vec<Output>) {
@@ -316,124 +232,6 @@ impl Core {
         }
     }
 
-    fn done(
-        &mut self,
-        now: Time,
-        key: ServiceKey,
-        results: Vec<(Step, Result<(), String>)>,
-        out: &mut Vec<Output>,
-    ) {
-        self.busy.remove(&key);
-        let name = self.name(&key);
-        let mut errors = Vec::new();
-        let mut frees_rules = false;
-        for (step, result) in results {
-            match result {
-                Ok(()) => {
-                    let before = self.picture(key, &step.action);
-                    frees_rules |= matches!(
-                        step.action,
-                        Action::SetService(_) | Action::DeleteService | Action::DeleteServer(_)
-                    );
-                    out.push(Output::Say(Event::Done { service: name.clone(), key, step, before }));
-                }
-                Err(error) => errors.push(error),
-            }
-        }
-        match errors.into_iter().next() {
-            Some(error) => self.failed(now, Subject::Service(key), error, out),
-            None => self.works(&Subject::Service(key), &key.to_string(), out),
-        }
-        self.plan(now, key, out);
-        if frees_rules {
-            self.plan_rules(now, out);
-        }
-    }
-
-    /// Takes a step that succeeded into the picture of the kernel and returns what was there before.
-    fn picture(&mut self, key: ServiceKey, action: &Action) -> Before {
-        let Some(found) = &mut self.found else { return Before::Nothing };
-        let server_before = |old: Option<DestinationConfig>| old.map_or(Before::Nothing, Before::Server);
-        match action {
-            Action::AddService(config) => {
-                found.insert(key, FoundService { config: config.clone(), servers: BTreeMap::new() });
-                Before::Nothing
-            }
-            Action::SetService(config) => match found.get_mut(&key) {
-                Some(service) => Before::Service(std::mem::replace(&mut service.config, config.clone())),
-                None => Before::Nothing,
-            },
-            Action::DeleteService => {
-                self.drains.retain(|(service, _), _| *service != key);
-                found.remove(&key).map_or(Before::Nothing, |service| Before::Service(service.config))
-            }
-            Action::AddServer(server, config) | Action::SetServer(server, config) => server_before(
-                found.get_mut(&key).and_then(|service| service.servers.insert(*server, *config)),
-            ),
-            Action::DeleteServer(server) => {
-                self.drains.remove(&(key, *server));
-                server_before(found.get_mut(&key).and_then(|service| service.servers.remove(server)))
-            }
-        }
-    }
-
-    fn wanted(&self, key: &ServiceKey) -> Option<Wanted> {
-        let (service, vip) = self.service(key).filter(|_| !self.leaving)?;
-        Some(desired::wanted(service, vip, self.pools.get(key)?))
-    }
-
-    fn plan_all(&mut self, now: Time, out: &mut Vec<Output>) {
-        self.plan_rules(now, out);
-        for key in self.own.clone() {
-            self.plan(now, key, out);
-        }
-    }
-
-    fn plan_rules(&mut self, now: Time, out: &mut Vec<Output>) {
-        let (Some(found), Some(held)) = (&self.found, &self.rules) else { return };
-        if self.started && !self.rules_busy && !self.retries.waits(&Subject::Rules, now) {
-            let rules = {
-                let wanted = self.index.keys().filter_map(|key| Some((*key, self.wanted(key)?))).collect();
-                desired::rules(self.own.iter(), &wanted, found, held)
-            };
-            if rules != *held {
-                self.rules_busy = true;
-                out.push(Output::DoRules(rules));
-            } else if self.leaving && self.own.iter().all(|key| !found.contains_key(key)) {
-                self.finish(out);
-            }
-        }
-    }
-
-    fn plan(&mut self, now: Time, key: ServiceKey, out: &mut Vec<Output>) {
-        let (Some(found), Some(rules)) = (&self.found, &self.rules) else { return };
-        if !self.started || self.busy.contains(&key) || self.retries.waits(&Subject::Service(key), now) {
-            return;
-        }
-        let wanted = self.wanted(&key);
-        let drain = self.service(&key).map(|(service, _)| service.drain);
-        let drain = drain.or(self.drain_of_gone.get(&key).copied()).unwrap_or(DRAIN_OF_STRANGERS);
-        let found = found.get(&key);
-
-        let stranger = |server: &DestinationKey| {
-            wanted.as_ref().is_none_or(|wanted| !wanted.servers.contains_key(server))
-        };
-        self.drains.retain(|(service, server), _| *service != key || stranger(server));
-        for (server, config) in found.iter().flat_map(|service| &service.servers) {
-            if config.weight == 0 && stranger(server) {
-                self.drains.entry((key, *server)).or_insert(now + drain);
-            }
-        }
-        let drained =
-            |server: &DestinationKey| self.drains.get(&(key, *server)).is_some_and(|time| *time <= now);
-        let unwanted = if self.leaving { "all of ipvsd's own is removed" } else { "not in the config" };
-        let steps = plan::plan(wanted.as_ref(), found, &Circumstances { rules, drained, unwanted });
-        if !steps.is_empty() {
-            self.busy.insert(key);
-            out.push(Output::Do(key, steps));
-        }
-    }
-
     fn failed(&mut self, now: Time, subject: Subject, error: String, out: &mut Vec<Output>) {
         if self.retries.failed(subject, now, &error) {
             out.push(Output::Say(Event::Failed { error }));
@@ -446,25 +244,22 @@ impl Core {
         }
     }
 
-    /// After a failure the kernel is read anew: the picture of it may be wrong.
-    fn wake(&mut self, now: Time, out: &mut Vec<Output>) {
+    /// After a failure the kernel is read anew, when nothing is under way: the picture of it may be wrong.
+    fn look_again(&mut self, now: Time, out: &mut Vec<Output>) {
         if self.retries.due(now) && self.busy.is_empty() && !self.rules_busy {
             self.retries.asked();
             self.look(out);
-        } else {
-            self.plan_all(now, out);
         }
     }
 
     fn next_wake(&self, now: Time) -> Option<Time> {
-        let drains = self.drains.values().copied().filter(|time| *time > now);
-        drains.chain(self.retries.next()).min()
+        self.drains.values().copied().chain(self.retries.times()).filter(|time| *time > now).min()
     }
 
     fn finish(&mut self, out: &mut Vec<Output>) {
         if !self.finished {
             self.finished = true;
-            out.push(Output::Finished);
+            out.push(Output::Finished { removed: self.leaving });
         }
     }
 }

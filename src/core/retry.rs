@@ -70,8 +70,8 @@ impl<S: Ord> Retries<S> {
         self.failures.values_mut().for_each(|failure| failure.at = None);
     }
 
-    /// When the next try is due.
-    pub fn next(&self) -> Option<Time> {
-        self.failures.values().filter_map(|failure| failure.at).min()
+    /// When tries are due.
+    pub fn times(&self) -> impl Iterator<Item = Time> {
+        self.failures.values().filter_map(|failure| failure.at)
     }
 }

@@ -179,7 +179,7 @@ impl World {
                     Output::Probe(targets) => self.probed = targets,
                     Output::Wake(time) => self.wake = Some(time),
                     Output::Say(event) => self.events.push(event),
-                    Output::Finished => self.finished = true,
+                    Output::Finished { .. } => self.finished = true,
                 }
             }
         }

@@ -23,7 +23,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use crate::config;
-use crate::core::model::{Config, OnStop};
+use crate::core::model::Config;
 use crate::core::{Core, Input, Output, Time};
 use crate::health::{self, Checker};
 use crate::kernel::{ipvs, rules};
@@ -36,7 +36,6 @@ pub use prepare::Refusal;
 /// # Errors
 /// What keeps the daemon from starting, each with its cure.
 pub async fn run(path: &Path, config: Config) -> Result<(), Refusal> {
-    let remove = config.on_stop == OnStop::Remove;
     let client = prepare::prepare(&config).await?;
     let mut tasks = Tasks::start(client)?;
     let mut hangup = signal(SignalKind::hangup()).map_err(Refusal::io("listen for SIGHUP"))?;
@@ -45,7 +44,7 @@ pub async fn run(path: &Path, config: Config) -> Result<(), Refusal> {
     let services = config.services.len();
     tracing::info!(config = %path.display(), services, "started");
     tasks.input(Input::Config(config));
-    while !tasks.finished {
+    while tasks.finished.is_none() {
         tokio::select! {
             input = tasks.next() => tasks.input(input),
             _ = hangup.recv() => reload(path, &mut tasks).await,
@@ -53,7 +52,7 @@ pub async fn run(path: &Path, config: Config) -> Result<(), Refusal> {
             _ = interrupt.recv() => tasks.input(Input::Stop),
         }
     }
-    if remove {
+    if tasks.finished == Some(Removed(true)) {
         remove_rules().await?;
     }
     tracing::info!("stopped");
@@ -69,7 +68,7 @@ pub async fn flush(config: Config) -> Result<(), Refusal> {
     let mut tasks = Tasks::start(client)?;
     tasks.input(Input::Config(config));
     tasks.input(Input::Remove);
-    while !tasks.finished {
+    while tasks.finished.is_none() {
         let input = tasks.next().await;
         tasks.input(input);
     }
@@ -107,8 +106,12 @@ struct Tasks {
     rules: UnboundedSender<rules::Work>,
     checker: Checker,
     wake: Option<Time>,
-    finished: bool,
+    finished: Option<Removed>,
 }
+
+/// The core is done; whether all that is ipvsd's own is gone.
+#[derive(PartialEq)]
+struct Removed(bool);
 
 impl Tasks {
     fn start(client: ipvs_netlink::tokio::Client) -> Result<Self, Refusal> {
@@ -132,7 +135,7 @@ impl Tasks {
             rules,
             checker,
             wake: None,
-            finished: false,
+            finished: None,
         })
     }
 
@@ -148,7 +151,7 @@ impl Tasks {
                 Output::Probe(targets) => self.checker.set(targets),
                 Output::Wake(time) => self.wake = Some(time),
                 Output::Say(event) => log::say(&event),
-                Output::Finished => self.finished = true,
+                Output::Finished { removed } => self.finished = Some(Removed(removed)),
             }
         }
     }

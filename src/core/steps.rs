@@ -1,0 +1,129 @@
+//! Plans: which steps are asked for now, and what their results change in the picture of the kernel.
+
+use std::collections::BTreeMap;
+
+use ipvs_netlink::{DestinationConfig, DestinationKey, ServiceKey};
+
+use super::event::{Before, Event};
+use super::plan::{self, Action, Circumstances, FoundService, Step, Wanted};
+use super::{Core, DRAIN_OF_STRANGERS, Output, Subject, Time, desired};
+
+impl Core {
+    pub(super) fn wanted(&self, key: &ServiceKey) -> Option<Wanted> {
+        let (service, vip) = self.service(key).filter(|_| !self.leaving)?;
+        Some(desired::wanted(service, vip, self.pools.get(key)?))
+    }
+
+    pub(super) fn plan_all(&mut self, now: Time, out: &mut Vec<Output>) {
+        self.plan_rules(now, out);
+        for key in self.own.clone() {
+            self.plan(now, key, out);
+        }
+    }
+
+    pub(super) fn plan_rules(&mut self, now: Time, out: &mut Vec<Output>) {
+        let (Some(found), Some(held)) = (&self.found, &self.rules) else { return };
+        if self.started && !self.rules_busy && !self.retries.waits(&Subject::Rules, now) {
+            let rules = {
+                let wanted = self.index.keys().filter_map(|key| Some((*key, self.wanted(key)?))).collect();
+                desired::rules(self.own.iter(), &wanted, found, held)
+            };
+            if rules != *held {
+                self.rules_busy = true;
+                out.push(Output::DoRules(rules));
+            } else if self.leaving && self.own.iter().all(|key| !found.contains_key(key)) {
+                self.finish(out);
+            }
+        }
+    }
+
+    pub(super) fn plan(&mut self, now: Time, key: ServiceKey, out: &mut Vec<Output>) {
+        let (Some(found), Some(rules)) = (&self.found, &self.rules) else { return };
+        if !self.started || self.busy.contains(&key) || self.retries.waits(&Subject::Service(key), now) {
+            return;
+        }
+        let wanted = self.wanted(&key);
+        let drain = self.service(&key).map(|(service, _)| service.drain);
+        let drain = drain.or(self.drain_of_gone.get(&key).copied()).unwrap_or(DRAIN_OF_STRANGERS);
+        let found = found.get(&key);
+
+        let stranger = |server: &DestinationKey| {
+            wanted.as_ref().is_none_or(|wanted| !wanted.servers.contains_key(server))
+        };
+        self.drains.retain(|(service, server), _| *service != key || stranger(server));
+        for (server, config) in found.iter().flat_map(|service| &service.servers) {
+            if config.weight == 0 && stranger(server) {
+                self.drains.entry((key, *server)).or_insert(now + drain);
+            }
+        }
+        let drained =
+            |server: &DestinationKey| self.drains.get(&(key, *server)).is_some_and(|time| *time <= now);
+        let unwanted = if self.leaving { "all of ipvsd's own is removed" } else { "not in the config" };
+        let steps = plan::plan(wanted.as_ref(), found, &Circumstances { rules, drained, unwanted });
+        if !steps.is_empty() {
+            self.busy.insert(key);
+            out.push(Output::Do(key, steps));
+        }
+    }
+
+    pub(super) fn done(
+        &mut self,
+        now: Time,
+        key: ServiceKey,
+        results: Vec<(Step, Result<(), String>)>,
+        out: &mut Vec<Output>,
+    ) {
+        self.busy.remove(&key);
+        let name = self.name(&key);
+        let mut errors = Vec::new();
+        let mut frees_rules = false;
+        for (step, result) in results {
+            match result {
+                Ok(()) => {
+                    let before = self.picture(key, &step.action);
+                    frees_rules |= matches!(
+                        step.action,
+                        Action::SetService(_) | Action::DeleteService | Action::DeleteServer(_)
+                    );
+                    out.push(Output::Say(Event::Done { service: name.clone(), key, step, before }));
+                }
+                Err(error) => errors.push(error),
+            }
+        }
+        match errors.into_iter().next() {
+            Some(error) => self.failed(now, Subject::Service(key), error, out),
+            None => self.works(&Subject::Service(key), &key.to_string(), out),
+        }
+        self.plan(now, key, out);
+        if frees_rules {
+            self.plan_rules(now, out);
+        }
+    }
+
+    /// Takes a step that succeeded into the picture of the kernel and returns what was there before.
+    fn picture(&mut self, key: ServiceKey, action: &Action) -> Before {
+        let Some(found) = &mut self.found else { return Before::Nothing };
+        let server_before = |old: Option<DestinationConfig>| old.map_or(Before::Nothing, Before::Server);
+        match action {
+            Action::AddService(config) => {
+                found.insert(key, FoundService { config: config.clone(), servers: BTreeMap::new() });
+                Before::Nothing
+            }
+            Action::SetService(config) => match found.get_mut(&key) {
+                Some(service) => Before::Service(std::mem::replace(&mut service.config, config.clone())),
+                None => Before::Nothing,
+            },
+            Action::DeleteService => {
+                self.drains.retain(|(service, _), _| *service != key);
+                found.remove(&key).map_or(Before::Nothing, |service| Before::Service(service.config))
+            }
+            Action::AddServer(server, config) | Action::SetServer(server, config) => server_before(
+                found.get_mut(&key).and_then(|service| service.servers.insert(*server, *config)),
+            ),
+            Action::DeleteServer(server) => {
+                self.drains.remove(&(key, *server));
+                server_before(found.get_mut(&key).and_then(|service| service.servers.remove(server)))
+            }
+        }
+    }
+}
