@@ -18,6 +18,8 @@ mod statement;
 mod table;
 
 #[cfg(test)]
+mod edit_tests;
+#[cfg(test)]
 mod kernel_tests;
 #[cfg(test)]
 mod packet_tests;
