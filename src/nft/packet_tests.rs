@@ -36,8 +36,8 @@ impl Host {
         result.recv().expect("the job does not panic")
     }
 
-    /// Joins it to this thread's namespace by a link named `name` with these addresses here and there; there it is the way to
-    /// everywhere.
+    /// Joins it to this thread's namespace by a link named `name` with these addresses here and there; there it is the
+    /// way to everywhere.
     fn link(&self, name: &str, here: [&'static str; 2], there: [&'static str; 2]) {
         let thread = self.run(|| gettid().to_string());
         ip(&format!("link add {name} type veth peer name router netns {thread}"));
