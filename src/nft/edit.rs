@@ -6,6 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
+
 use super::document::{Commands, Document};
 use super::listing::{Found, FoundChain, Listing, Place};
 use super::ruleset;
@@ -39,11 +41,14 @@ fn edit_table(wanted: &Table, found: &Found, commands: &mut Commands<'_>) {
         let (wanted, found) = (wanted.sets.get(name)?, found.sets.get(name)?.set.as_ref()?);
         (wanted.shape == found.shape).then_some((wanted, found))
     };
+    // A set of another shape can only be deleted and added, and with it the rules that use it.
+    let gone: Vec<String> =
+        found.sets.keys().filter(|name| kept_set(name).is_none()).map(|name| format!("@{name}")).collect();
 
     for (name, chain) in &found.chains {
         match kept_chain(name) {
             Some((wanted, found)) => {
-                let (_, surplus, _) = differing(&wanted.rules, &found.rules);
+                let (_, surplus, _) = differing(&wanted.rules, &found.rules, &gone);
                 surplus.iter().for_each(|(handle, _)| commands.delete_rule(name, *handle));
             }
             None if chain.rules.is_empty() => {}
@@ -76,7 +81,7 @@ fn edit_table(wanted: &Table, found: &Found, commands: &mut Commands<'_>) {
         if found.is_none_or(|found| matches!(found.place, Place::Base { accepts: false, .. })) {
             commands.add_chain(name, chain.base);
         }
-        let (missing, _, next) = differing(&chain.rules, found.map_or(&[], |found| &found.rules));
+        let (missing, _, next) = differing(&chain.rules, found.map_or(&[], |found| &found.rules), &gone);
         missing.iter().for_each(|body| commands.add_rule(name, next, body));
     }
     for (name, wanted) in &wanted.sets {
@@ -108,15 +113,27 @@ fn missing<'a>(one: &'a Set, other: &Set) -> BTreeMap<Key, Option<&'a str>> {
 }
 
 /// What is left of a chain without the rules that are right at its beginning and its end: the rules to add, those to
-/// delete, and the handle of the rule before which to add.
+/// delete, and the handle of the rule before which to add. A rule is not right if it uses one of the sets `gone`.
 fn differing<'a>(
     wanted: &'a [Body],
     found: &'a [(u64, Body)],
+    gone: &[String],
 ) -> (&'a [Body], &'a [(u64, Body)], Option<u64>) {
-    let same = |(wanted, (_, found)): &(&Body, &(u64, Body))| wanted == &found;
-    let head = wanted.iter().zip(found).take_while(same).count();
+    let right = |(wanted, (_, found)): &(&Body, &(u64, Body))| {
+        wanted == &found && !found.iter().any(|statement| mentions(statement, gone))
+    };
+    let head = wanted.iter().zip(found).take_while(right).count();
     let (wanted, found) = (&wanted[head..], &found[head..]);
-    let tail = wanted.iter().rev().zip(found.iter().rev()).take_while(same).count();
+    let tail = wanted.iter().rev().zip(found.iter().rev()).take_while(right).count();
     let (found, after) = found.split_at(found.len() - tail);
     (&wanted[..wanted.len() - tail], found, after.first().map(|(handle, _)| *handle))
+}
+
+fn mentions(value: &Value, names: &[String]) -> bool {
+    match value {
+        Value::String(text) => names.contains(text),
+        Value::Array(items) => items.iter().any(|item| mentions(item, names)),
+        Value::Object(fields) => fields.values().any(|item| mentions(item, names)),
+        _ => false,
+    }
 }

@@ -53,16 +53,23 @@ pub enum Direction {
     Reply,
 }
 
-/// The obstacles that `ruleset` (as printed by `nft -j list ruleset`) puts in the way of requests to all VIPs in
-/// `rules`, and of requests and replies of all servers under NAT, for clients and servers on other machines.
+/// The obstacles that `ruleset` (as printed by `nft -j list ruleset`) puts in the way of requests to the VIPs in `rules`,
+/// and of requests to and replies of the servers under NAT, for clients and servers on other machines. Of VIPs and of
+/// servers the first 256 of each family are tried: a ruleset may be long, and seldom knows servers one by one.
 pub fn obstacles(ruleset: &Value, rules: &Rules) -> Vec<Obstacle> {
     let tables = Tables::read(ruleset);
-    let requests = rules.requests.iter().map(|&vip| Packet { direction: Direction::Request, socket: vip });
-    let servers = rules.replies.keys().flat_map(|&server| {
-        [Direction::Scheduled, Direction::Reply].map(|direction| Packet { direction, socket: server })
-    });
+    let asked = |direction, sockets: &mut dyn Iterator<Item = &SocketAddr>| -> Vec<Packet> {
+        let (four, six): (Vec<_>, Vec<_>) = sockets.partition(|socket| socket.is_ipv4());
+        let some = [four, six].into_iter().flat_map(|sockets| sockets.into_iter().take(ASKED));
+        some.map(|&socket| Packet { direction, socket }).collect()
+    };
+    let packets = [
+        asked(Direction::Request, &mut rules.requests.iter()),
+        asked(Direction::Scheduled, &mut rules.replies.keys()),
+        asked(Direction::Reply, &mut rules.replies.keys()),
+    ];
     let mut found: BTreeMap<_, Obstacle> = BTreeMap::new();
-    for packet in requests.chain(servers) {
+    for packet in packets.into_iter().flatten() {
         for chain in tables.base_chains(&packet) {
             let Some((reason, certain)) = dropped(&tables, chain, packet) else { continue };
             let (family, table, name) = chain.id;
@@ -115,6 +122,9 @@ impl Direction {
     }
 }
 
+/// So many VIPs and servers of each family are tried.
+const ASKED: usize = 256;
+
 /// What drops the packet, and whether it does so for certain.
 fn dropped(tables: &Tables<'_>, chain: &BaseChain<'_>, packet: Packet) -> Option<(String, bool)> {
     let certain = Walk::new(tables, packet, false).drops(chain).map(|reason| (reason, true));
@@ -127,13 +137,13 @@ const CURE_SOCKETS: usize = 8;
 impl Obstacle {
     /// The command that lets our packets through this chain, one a line; it lasts until the firewall is loaded again.
     pub fn cure(&self) -> String {
-        let (address, port, source, source_port) = self.direction.end();
+        let (address, port, end, end_port) = self.direction.end();
         if self.iptables() {
             let rule = |socket: &SocketAddr| {
                 let program = if socket.is_ipv4() { "iptables" } else { "ip6tables" };
                 let (ip, port) = (socket.ip(), socket.port());
                 format!(
-                    "{program} -I {} {source} {ip} -p udp {source_port} {port} -m conntrack --ctstate UNTRACKED -j ACCEPT",
+                    "{program} -I {} {end} {ip} -p udp {end_port} {port} -m conntrack --ctstate UNTRACKED -j ACCEPT",
                     self.chain
                 )
             };

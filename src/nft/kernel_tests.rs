@@ -152,6 +152,13 @@ fn damage_is_found_and_repaired() {
             "delete map ip ipvsd rewrite",
             "add set ip ipvsd rewrite { type ipv4_addr . inet_service; }",
         ],
+        &[
+            "flush chain ip ipvsd prerouting",
+            "flush chain ip ipvsd output",
+            "delete set ip ipvsd requests",
+            "add set ip ipvsd requests { type ipv4_addr . inet_service; flags interval; }",
+            "add rule ip ipvsd prerouting ip daddr . udp dport @requests notrack",
+        ],
         &["delete table ip6 ipvsd"],
         &["delete table ip ipvsd", "add table ip ipvsd"],
     ];

@@ -1,5 +1,5 @@
-//! The reply rewrite: the tables `ip ipvsd` and `ip6 ipvsd` as a pure function of [`Rules`], what is found of them in the
-//! kernel, the edits that lead from one to the other, and running `nft`.
+//! The reply rewrite: the tables `ip ipvsd` and `ip6 ipvsd` as a pure function of [`Rules`], what is found of them in
+//! the kernel, the edits that lead from one to the other, and running `nft`.
 //!
 //! ```text
 //! Rules ──ruleset──> Table (wanted) ──┐
@@ -17,6 +17,8 @@ mod run;
 mod statement;
 mod table;
 
+#[cfg(test)]
+mod edit_tests;
 #[cfg(test)]
 mod kernel_tests;
 #[cfg(test)]

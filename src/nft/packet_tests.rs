@@ -36,8 +36,8 @@ impl Host {
         result.recv().expect("the job does not panic")
     }
 
-    /// Joins it to this thread's namespace by a link named `name` with these addresses here and there; there it is the way to
-    /// everywhere.
+    /// Joins it to this thread's namespace by a link named `name` with these addresses here and there; there it is the
+    /// way to everywhere.
     fn link(&self, name: &str, here: [&'static str; 2], there: [&'static str; 2]) {
         let thread = self.run(|| gettid().to_string());
         ip(&format!("link add {name} type veth peer name router netns {thread}"));
@@ -104,7 +104,7 @@ fn tracked() -> u32 {
 }
 
 /// Client 198.51.100.9, router (this thread), server 10.0.1.11; the tables for these servers, and a firewall that lets
-/// only established and untracked packets in and through.
+/// only established packets in, and through also untracked ones.
 fn lab(replies: &[(&str, &str)]) -> (Host, Host) {
     let (client, server) = (Host::new(), Host::new());
     ip("link set lo up");
@@ -114,11 +114,15 @@ fn lab(replies: &[(&str, &str)]) -> (Host, Host) {
     std::fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1").unwrap();
     ip("addr add 192.0.2.53/32 dev lo");
     ip("addr add 2001:db8::53/128 dev lo");
-    let rules = "ct state established,related accept; ct state untracked accept; meta l4proto ipv6-icmp accept; iif lo accept";
-    for hook in ["input", "forward"] {
-        nft(&format!(
-            "add table inet fw; add chain inet fw {hook} {{ type filter hook {hook} priority 0; policy drop; }}"
-        ));
+    for (hook, rules) in [
+        ("input", "ct state established,related accept; meta l4proto ipv6-icmp accept; iif lo accept"),
+        (
+            "forward",
+            "ct state established,related accept; ct state untracked accept; meta l4proto ipv6-icmp accept",
+        ),
+    ] {
+        let base = format!("type filter hook {hook} priority 0; policy drop;");
+        nft(&format!("add table inet fw; add chain inet fw {hook} {{ {base} }}"));
         rules.split("; ").for_each(|rule| nft(&format!("add rule inet fw {hook} {rule}")));
     }
     let replies = replies.iter().map(|(server, vip)| (socket(server), socket(vip))).collect();
