@@ -27,7 +27,7 @@ use crate::core::model::Config;
 use crate::core::{Core, Input, Output, Time};
 use crate::health::{self, Checker};
 use crate::kernel::{ipvs, rules};
-use crate::nft::Nft;
+use crate::nft::{self, Nft};
 
 pub use prepare::Refusal;
 
@@ -77,7 +77,11 @@ pub async fn flush(config: Config) -> Result<(), Refusal> {
 
 /// Damaged rules too, which the core does not see.
 async fn remove_rules() -> Result<(), Refusal> {
-    Nft::new().remove().await.map(drop).map_err(|error| Refusal::new(error.to_string()))
+    match Nft::new().remove().await {
+        // Without nft there are none.
+        Ok(_) | Err(nft::Error::NotInstalled { .. }) => Ok(()),
+        Err(error) => Err(Refusal::new(error.to_string())),
+    }
 }
 
 /// A bad file changes nothing: the config that is running goes on.

@@ -6,11 +6,11 @@ use std::io;
 use ipvs_netlink::tokio::Client;
 
 use crate::core::desired;
-use crate::core::model::Config;
+use crate::core::model::{Config, Rules};
 use crate::kernel::facts;
 use crate::kernel::preflight::{self, Finding};
 use crate::kernel::sysctl;
-use crate::nft::{Nft, firewall};
+use crate::nft::{self, Nft, firewall};
 
 /// What keeps the daemon from starting, with its cure; one line each.
 #[derive(Debug)]
@@ -65,13 +65,24 @@ pub async fn prepare(config: &Config) -> Result<Client, Refusal> {
     let rules = desired::rules_of(config);
     if !rules.is_empty() {
         match Nft::new().ruleset_json().await {
-            Ok(ruleset) => {
-                for obstacle in firewall::obstacles(&ruleset, &rules) {
-                    tracing::warn!("{obstacle}; run\n{}", obstacle.cure());
-                }
+            Ok(ruleset) => say_obstacles(&ruleset, &rules),
+            Err(error @ nft::Error::Unreadable { .. }) => {
+                tracing::warn!(%error, "whether a firewall drops requests or replies could not be looked at");
             }
             Err(error) => refusals.push(error.to_string()),
         }
     }
     if refusals.is_empty() { Ok(client) } else { Err(Refusal(refusals)) }
+}
+
+/// Rules of iptables do not show everything that they match: what they seem to drop may be let through already.
+fn say_obstacles(ruleset: &serde_json::Value, rules: &Rules) {
+    for obstacle in firewall::obstacles(ruleset, rules) {
+        let cure = obstacle.cure();
+        if obstacle.certain {
+            tracing::warn!("{obstacle}; run\n{cure}");
+        } else {
+            tracing::info!("{obstacle}; unless a rule of iptables lets them through already, run\n{cure}");
+        }
+    }
 }

@@ -4,7 +4,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 use crate::core::Input;
 use crate::core::model::Rules;
-use crate::nft::Nft;
+use crate::nft::{Error, Nft};
 
 /// What the task is asked to do.
 #[derive(Debug)]
@@ -21,7 +21,8 @@ pub async fn run(nft: Nft, mut work: UnboundedReceiver<Work>, inputs: UnboundedS
         let input = match work {
             Work::Look => Input::FoundRules(match nft.observe().await {
                 Ok(listing) if listing.damage().is_empty() => Ok(listing.rules()),
-                Ok(_) => Ok(Rules::default()),
+                // Without nft there is nothing of ours; where rules are needed, the change says what is missing.
+                Ok(_) | Err(Error::NotInstalled { .. }) => Ok(Rules::default()),
                 Err(error) => Err(error.to_string()),
             }),
             Work::Do(rules) => Input::RulesDone(match nft.apply(&rules).await {
