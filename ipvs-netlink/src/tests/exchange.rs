@@ -1,6 +1,8 @@
 //! What an exchange makes of the datagrams that it is fed.
 
-use netlink_packet_core::{NLM_F_DUMP_INTR, NLM_F_MULTIPART, NLMSG_DONE, NLMSG_NOOP, NLMSG_OVERRUN};
+use netlink_packet_core::{
+    NLM_F_DUMP_INTR, NLM_F_MULTIPART, NLMSG_DONE, NLMSG_ERROR, NLMSG_NOOP, NLMSG_OVERRUN,
+};
 
 use super::*;
 use crate::{DecodeError, Error, Exchange, Result, request};
@@ -50,6 +52,14 @@ fn a_dump_whose_done_carries_an_error_failed() {
     assert!(matches!(&error, Error::Kernel(refusal) if refusal.errno == 12), "{error:?}");
     assert_eq!(error.operation().unwrap().service, Some(key()));
     assert!(matches!(dump(&[ack(SEQUENCE, 1)]), Err(Error::NotPermitted(_))));
+}
+
+#[test]
+fn a_code_that_has_no_opposite_is_an_error_too() {
+    let datagram = netlink(NLMSG_DONE, NLM_F_MULTIPART, SEQUENCE, &i32::MIN.to_ne_bytes());
+    assert_eq!(dump(&[datagram]).unwrap_err().errno(), Some(i32::MAX));
+    let datagram = netlink(NLMSG_ERROR, 0, SEQUENCE, &i32::MIN.to_ne_bytes());
+    assert_eq!(change(&datagram).unwrap().unwrap_err().errno(), Some(i32::MAX));
 }
 
 #[test]
