@@ -88,13 +88,25 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// The errno in words, and the kernel's text.
+    /// The errno in words, the kernel's text, and, as IPVS itself gives none, what the errno is known to mean.
     fn reason(&self) -> String {
-        let errno = io::Error::from_raw_os_error(self.errno);
-        match &self.message {
-            Some(message) => format!("{errno}: {message}"),
-            None => errno.to_string(),
+        use Verb::{AddDestination, SetDestination};
+        let mut reason = io::Error::from_raw_os_error(self.errno).to_string();
+        if let Some(message) = &self.message {
+            reason = format!("{reason}: {message}");
         }
+        reason
+            + match (self.operation.verb, self.errno) {
+                (AddDestination | SetDestination, EINVAL) => {
+                    ": is its address unicast and not link-local, has this network namespace an IPv4 address yet \
+                     (lo up is enough), and, in a tunnel, is the GUE port set; a destination of the other family \
+                     must be in a tunnel"
+                }
+                (AddDestination | SetDestination, ERANGE) => {
+                    ": the weight is over 2147483647, or the lower threshold above the upper one"
+                }
+                _ => "",
+            }
     }
 }
 
@@ -120,6 +132,8 @@ const EPERM: i32 = 1;
 const ENOENT: i32 = 2;
 const ESRCH: i32 = 3;
 const EEXIST: i32 = 17;
+const EINVAL: i32 = 22;
+const ERANGE: i32 = 34;
 
 impl Error {
     /// The kernel's errno, positive, where it was the kernel that refused.
@@ -198,18 +212,16 @@ mod tests {
         assert!(matches!(refused(Verb::DeleteDestination, ESRCH), Error::NoSuchService(_)));
         assert!(matches!(refused(Verb::ListServices, EPERM), Error::NotPermitted(_)));
         assert!(matches!(refused(Verb::ResolveFamily, ENOENT), Error::NotInKernel));
-        assert!(matches!(refused(Verb::AddDestination, 22), Error::Kernel(_)));
+        assert!(matches!(refused(Verb::AddDestination, EINVAL), Error::Kernel(_)));
         assert!(matches!(refused(Verb::DeleteService, EEXIST), Error::Kernel(_)));
     }
 
     #[test]
     fn an_error_names_the_verb_the_objects_and_the_reason() {
-        let error = refused(Verb::AddDestination, 22);
-        assert_eq!(
-            error.to_string(),
-            "cannot add destination 10.0.0.1:5300 of service UDP 192.0.2.53:53: \
-             the kernel answered: Invalid argument (os error 22)"
-        );
+        let error = refused(Verb::AddDestination, EINVAL);
+        let text = "cannot add destination 10.0.0.1:5300 of service UDP 192.0.2.53:53: \
+                    the kernel answered: Invalid argument (os error 22): is its address unicast";
+        assert!(error.to_string().starts_with(text), "{error}");
         assert_eq!(error.errno(), Some(22));
         let operation = error.operation().unwrap();
         assert_eq!(operation.service, Some(ServiceKey::udp("192.0.2.53:53".parse().unwrap())));

@@ -7,7 +7,8 @@ use std::fmt;
 pub struct Info {
     /// The version of IPVS, 1.2.1 for a long time.
     pub version: Version,
-    /// Buckets of the connection table; since 7.1 its present size, as it then grows and shrinks.
+    /// Buckets of the connection table. Since 7.1 it is the namespace's own, grows and shrinks, and is 0 before
+    /// the first service.
     pub connection_table_size: u32,
 }
 

@@ -20,6 +20,8 @@ mod operation;
 pub mod request;
 mod service;
 mod stats;
+#[cfg(test)]
+mod tests;
 #[cfg(feature = "tokio")]
 pub mod tokio;
 mod window;
@@ -36,3 +38,7 @@ pub use operation::{Operation, Verb};
 pub use request::Request;
 pub use service::{Flags, InvalidName, Netmask, SchedulerName, Service, ServiceConfig};
 pub use stats::Stats;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

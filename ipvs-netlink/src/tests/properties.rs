@@ -1,0 +1,211 @@
+//! What holds for all values and for all bytes.
+
+use std::net::{IpAddr, SocketAddr};
+
+use netlink_packet_core::{DefaultNla, Emitable, ParseableParametrized};
+use netlink_packet_generic::GenlHeader;
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::*;
+use crate::answer::{Answer, FamilyId};
+use crate::frame::frames;
+use crate::window::Window;
+use crate::{
+    Exchange, Family, Info, Netmask, Protocol, Request, Tunnel, TunnelChecksum, TunnelKind, request,
+};
+
+fn address() -> impl Strategy<Value = SocketAddr> {
+    (any::<IpAddr>(), any::<u16>()).prop_map(SocketAddr::from)
+}
+
+fn service_key() -> impl Strategy<Value = ServiceKey> {
+    let family = prop_oneof![Just(Family::Inet), Just(Family::Inet6)];
+    prop_oneof![
+        (any::<u16>().prop_map(Protocol), address())
+            .prop_map(|(protocol, address)| ServiceKey::Address { protocol, address }),
+        (family, any::<u32>()).prop_map(|(family, mark)| ServiceKey::FwMark { family, mark }),
+    ]
+}
+
+fn stats() -> impl Strategy<Value = Stats> {
+    any::<[u64; 10]>().prop_map(|[a, b, c, d, e, f, g, h, i, j]| Stats {
+        connections: a,
+        packets_in: b,
+        packets_out: c,
+        bytes_in: d,
+        bytes_out: e,
+        connections_rate: f,
+        packets_in_rate: g,
+        packets_out_rate: h,
+        bytes_in_rate: i,
+        bytes_out_rate: j,
+    })
+}
+
+/// Attributes with numbers that nobody has given a name yet.
+fn unknown() -> impl Strategy<Value = Vec<DefaultNla>> {
+    let attribute = (100u16..0x3fff, vec(any::<u8>(), 0..20));
+    vec(attribute.prop_map(|(kind, value)| DefaultNla::new(kind, value)), 0..3)
+}
+
+prop_compose! {
+    fn any_service()(
+        key in service_key(),
+        scheduler in "[a-z]{1,15}",
+        flags in any::<(u32, u32)>(),
+        timeout in any::<u32>(),
+        mask in any::<[u8; 4]>(),
+        persistence_engine in prop::option::of("[a-z]{1,15}"),
+        stats in stats(),
+        unknown in unknown(),
+    ) -> Service {
+        let netmask = match key.family() {
+            Family::Inet => Netmask::V4(mask),
+            Family::Inet6 => Netmask::V6(u32::from_ne_bytes(mask)),
+        };
+        let flags = Flags { value: flags.0, mask: flags.1 };
+        let scheduler = scheduler.parse().unwrap();
+        let config = ServiceConfig { scheduler, flags, timeout, netmask, persistence_engine };
+        Service { key, config, stats, unknown }
+    }
+}
+
+fn forward() -> impl Strategy<Value = Forward> {
+    let kind = prop_oneof![
+        Just(TunnelKind::Ipip),
+        any::<u16>().prop_map(|port| TunnelKind::Gue { port }),
+        Just(TunnelKind::Gre),
+        (3u8.., any::<u16>()).prop_map(|(kind, port)| TunnelKind::Other { kind, port }),
+    ];
+    let checksum = prop_oneof![
+        Just(TunnelChecksum::None),
+        Just(TunnelChecksum::Full),
+        Just(TunnelChecksum::Remote),
+        (3u16..).prop_map(TunnelChecksum::Other),
+    ];
+    prop_oneof![
+        Just(Forward::Masquerade),
+        Just(Forward::Local),
+        (kind, checksum).prop_map(|(kind, checksum)| Forward::Tunnel(Tunnel { kind, checksum })),
+        Just(Forward::Direct),
+        Just(Forward::Bypass),
+        (5u32..).prop_map(Forward::Other),
+    ]
+}
+
+prop_compose! {
+    fn any_destination()(
+        key in address(),
+        forward in forward(),
+        numbers in any::<[u32; 6]>(),
+        stats in stats(),
+        unknown in unknown(),
+    ) -> Destination {
+        let [weight, upper_threshold, lower_threshold, active, inactive, persistent] = numbers;
+        Destination {
+            key: DestinationKey(key),
+            config: DestinationConfig { forward, weight, upper_threshold, lower_threshold },
+            active_connections: active,
+            inactive_connections: inactive,
+            persistent_connections: persistent,
+            stats,
+            unknown,
+        }
+    }
+}
+
+/// Feeds `datagram` to everything that reads datagrams. All that is promised is that nothing panics.
+fn feed_to_all(datagram: &[u8]) {
+    fn exchange<R: Answer>(request: Request<R>, datagram: &[u8]) {
+        for frame in frames(datagram).map_while(|frame| frame.ok()) {
+            let _ = Exchange::new(&request, frame.sequence).feed(datagram);
+        }
+    }
+    exchange(request::delete_service(&key()), datagram);
+    exchange(request::get_service(&key()), datagram);
+    exchange(request::list_services(), datagram);
+    exchange(request::list_destinations(&key()), datagram);
+    exchange::<Info>(request::get_info(), datagram);
+    exchange::<FamilyId>(request::resolve_family(), datagram);
+    let first = frames(datagram).next().and_then(|frame| frame.ok()).map_or(0, |frame| frame.sequence);
+    Window::new(&[request::delete_service(&key())], FAMILY, first).0.feed(datagram);
+}
+
+/// What a kernel has said: whole netlink messages.
+fn answers() -> Vec<Vec<u8>> {
+    let captured = golden::SERVICES.into_iter().chain(golden::DESTINATIONS).chain([golden::INFO]);
+    let written = [ack(1, 0), ack(1, 22), done(1, 0), done(1, 12), family(1, FAMILY)];
+    let quoted = request::delete_service(&key()).encode(FAMILY, 1);
+    let texts = [true, false].map(|capped| ack_with_text(1, 22, "no", &quoted, capped));
+    captured.map(golden::hex).chain(written).chain(texts).collect()
+}
+
+/// The attributes as bytes, parsed again.
+fn through_bytes(message: &Message) -> Message {
+    let mut bytes = vec![0; message.buffer_len()];
+    message.emit(&mut bytes);
+    let parsed =
+        Message::parse_with_param(&bytes[..], GenlHeader { cmd: message.command.into(), version: 1 })
+            .unwrap();
+    let mut again = vec![0; parsed.buffer_len()];
+    parsed.emit(&mut again);
+    assert_eq!(again, bytes);
+    parsed
+}
+
+proptest! {
+    #[test]
+    fn a_service_survives_its_bytes(service in any_service()) {
+        let attributes = vec![Attribute::Service(service.clone().into())];
+        let message = Message { command: Command::NewService, attributes };
+        let parsed = through_bytes(&message);
+        prop_assert_eq!(&parsed, &message);
+        let Some(Attribute::Service(attributes)) = parsed.attributes.into_iter().next() else { panic!() };
+        prop_assert_eq!(Service::try_from(attributes).unwrap(), service);
+    }
+
+    #[test]
+    fn a_destination_survives_its_bytes(destination in any_destination()) {
+        let attributes = vec![Attribute::Destination(destination.clone().into())];
+        let message = Message { command: Command::NewDestination, attributes };
+        let parsed = through_bytes(&message);
+        prop_assert_eq!(&parsed, &message);
+        let Some(Attribute::Destination(attributes)) = parsed.attributes.into_iter().next() else { panic!() };
+        prop_assert_eq!(Destination::try_from(attributes).unwrap(), destination);
+    }
+
+    #[test]
+    fn unknown_commands_and_attributes_are_emitted_as_they_came(command in any::<u8>(), unknown in unknown()) {
+        let attributes = unknown.into_iter().map(Attribute::Other).collect();
+        let message = Message { command: command.into(), attributes };
+        prop_assert_eq!(u8::from(message.command), command);
+        prop_assert_eq!(through_bytes(&message), message);
+    }
+
+    #[test]
+    fn no_bytes_make_it_panic(datagram in vec(any::<u8>(), 0..200)) {
+        feed_to_all(&datagram);
+    }
+
+    #[test]
+    fn no_damage_to_an_answer_makes_it_panic(
+        answer in prop::sample::select(answers()),
+        damage in vec((any::<prop::sample::Index>(), any::<u8>()), 0..8),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let mut bytes = answer;
+        for (index, byte) in damage {
+            let index = index.index(bytes.len());
+            bytes[index] = byte;
+        }
+        feed_to_all(&bytes);
+        bytes.truncate(cut.index(bytes.len() + 1));
+        feed_to_all(&bytes);
+        // The header's length corrected, what is inside is reached.
+        if let Some(length) = bytes.get(..16).map(|_| bytes.len() as u32) {
+            bytes[..4].copy_from_slice(&length.to_ne_bytes());
+            feed_to_all(&bytes);
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! What each verb asks of the kernel: command, flags and attributes.
+
+use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkBuffer, ParseableParametrized};
+use netlink_packet_generic::GenlHeader;
+
+use super::*;
+use crate::wire::{DestinationAttribute as Dest, ServiceAttribute as Svc};
+use crate::{Family, Netmask, Request, Tunnel, TunnelChecksum, TunnelKind, request};
+
+const DO: u16 = NLM_F_REQUEST | NLM_F_ACK;
+const LIST: u16 = NLM_F_REQUEST | NLM_F_DUMP;
+
+/// Checks the headers of `request` and returns its attributes.
+fn asked<R>(request: Request<R>, command: Command, flags: u16) -> Vec<Attribute> {
+    let bytes = request.encode(FAMILY, 9);
+    let header = NetlinkBuffer::new_checked(&bytes[..]).unwrap();
+    assert_eq!(header.length() as usize, bytes.len());
+    assert_eq!((header.message_type(), header.flags(), header.sequence_number()), (FAMILY, flags, 9));
+    let generic = GenlHeader { cmd: bytes[16], version: bytes[17] };
+    assert_eq!(generic.version, 1);
+    let message = Message::parse_with_param(&bytes[20..], generic).unwrap();
+    assert_eq!(message.command, command);
+    message.attributes
+}
+
+fn union(first: [u8; 4]) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    bytes[..4].copy_from_slice(&first);
+    bytes
+}
+
+fn service_id() -> Vec<Svc> {
+    vec![Svc::Family(2), Svc::Protocol(17), Svc::Address(union([192, 0, 2, 53])), Svc::Port(53)]
+}
+
+fn service_whole() -> Attribute {
+    let rest = [
+        Svc::SchedulerName("rr".to_owned()),
+        Svc::Flags(Flags { value: 4, mask: u32::MAX }),
+        Svc::Timeout(0),
+        Svc::Netmask([255; 4]),
+    ];
+    Attribute::Service(service_id().into_iter().chain(rest).collect())
+}
+
+fn destination_id() -> Vec<Dest> {
+    vec![Dest::Family(2), Dest::Address(union([10, 0, 0, 1])), Dest::Port(5300)]
+}
+
+fn destination_whole(forward: u32, weight: u32) -> Vec<Dest> {
+    let rest = [
+        Dest::ForwardingMethod(forward),
+        Dest::Weight(weight),
+        Dest::UpperThreshold(0),
+        Dest::LowerThreshold(0),
+    ];
+    destination_id().into_iter().chain(rest).collect()
+}
+
+#[test]
+fn the_verbs_of_services() {
+    let add = asked(request::add_service(&key(), &config()), Command::NewService, DO);
+    assert_eq!(add, [service_whole()]);
+    let set = asked(request::set_service(&key(), &config()), Command::SetService, DO);
+    assert_eq!(set, [service_whole()]);
+    let id = [Attribute::Service(service_id())];
+    assert_eq!(asked(request::delete_service(&key()), Command::DeleteService, DO), id);
+    assert_eq!(asked(request::get_service(&key()), Command::GetService, DO), id);
+    assert_eq!(asked(request::list_services(), Command::GetService, LIST), []);
+}
+
+#[test]
+fn the_verbs_of_destinations() {
+    let (key, server) = (key(), server(1));
+    let whole = [Attribute::Service(service_id()), Attribute::Destination(destination_whole(0, 5))];
+    let add = request::add_destination(&key, &server, &weight(5));
+    assert_eq!(asked(add, Command::NewDestination, DO), whole);
+    let set = request::set_destination(&key, &server, &weight(5));
+    assert_eq!(asked(set, Command::SetDestination, DO), whole);
+    let id = [Attribute::Service(service_id()), Attribute::Destination(destination_id())];
+    assert_eq!(asked(request::delete_destination(&key, &server), Command::DeleteDestination, DO), id);
+    let list = asked(request::list_destinations(&key), Command::GetDestination, LIST);
+    assert_eq!(list, [Attribute::Service(service_id())]);
+}
+
+#[test]
+fn the_verb_of_the_information() {
+    assert_eq!(asked(request::get_info(), Command::GetInfo, DO), []);
+}
+
+#[test]
+fn a_firewall_mark_is_its_family_and_its_number() {
+    let key = ServiceKey::FwMark { family: Family::Inet6, mark: 7 };
+    let id = [Attribute::Service(vec![Svc::Family(10), Svc::FwMark(7)])];
+    assert_eq!(asked(request::get_service(&key), Command::GetService, DO), id);
+}
+
+#[test]
+fn an_ipv4_mask_is_sent_in_network_order_and_a_prefix_length_in_native_order() {
+    for (netmask, bytes) in
+        [(Netmask::V4([255, 255, 255, 0]), [255, 255, 255, 0]), (Netmask::V6(56), 56u32.to_ne_bytes())]
+    {
+        let config = ServiceConfig { netmask, ..config() };
+        let attributes = asked(request::add_service(&key(), &config), Command::NewService, DO);
+        let [Attribute::Service(attributes)] = &attributes[..] else { panic!("{attributes:?}") };
+        assert!(attributes.contains(&Svc::Netmask(bytes)), "{attributes:?}");
+    }
+}
+
+#[test]
+fn only_a_tunnel_has_tunnel_attributes() {
+    let server = server(1);
+    for (forward, number, tunnel) in [
+        (Forward::Masquerade, 0, vec![]),
+        (Forward::Local, 1, vec![]),
+        (
+            Forward::Tunnel(Tunnel { kind: TunnelKind::Ipip, checksum: TunnelChecksum::None }),
+            2,
+            vec![Dest::TunnelType(0), Dest::TunnelPort(0), Dest::TunnelFlags(0)],
+        ),
+        (
+            Forward::Tunnel(Tunnel {
+                kind: TunnelKind::Gue { port: 6080 },
+                checksum: TunnelChecksum::Remote,
+            }),
+            2,
+            vec![Dest::TunnelType(1), Dest::TunnelPort(6080), Dest::TunnelFlags(2)],
+        ),
+        (
+            Forward::Tunnel(Tunnel { kind: TunnelKind::Gre, checksum: TunnelChecksum::Full }),
+            2,
+            vec![Dest::TunnelType(2), Dest::TunnelPort(0), Dest::TunnelFlags(1)],
+        ),
+        (Forward::Direct, 3, vec![]),
+        (Forward::Bypass, 4, vec![]),
+        (Forward::Other(6), 6, vec![]),
+    ] {
+        let config = DestinationConfig { forward, ..weight(1) };
+        let request = request::add_destination(&key(), &server, &config);
+        let attributes: Vec<_> = destination_whole(number, 1).into_iter().chain(tunnel).collect();
+        let whole = [Attribute::Service(service_id()), Attribute::Destination(attributes)];
+        assert_eq!(asked(request, Command::NewDestination, DO), whole);
+    }
+}
