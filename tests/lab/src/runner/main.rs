@@ -7,7 +7,6 @@ mod guest;
 mod initramfs;
 mod job;
 mod kernel;
-mod native;
 mod root;
 mod tally;
 mod vm;
@@ -116,7 +115,7 @@ fn run_kernel_tests(
             commands.push(test.command(&[&["--test-threads=1".to_owned()], *filter].concat()));
         }
     }
-    let here = native::can_run();
+    let here = lab::can_run();
     if args.native || (args.kernel.is_none() && here.is_ok()) {
         here.map_err(|why| format!("--native: {why}"))?;
         println!("== kernel tests on this kernel");

@@ -1,0 +1,50 @@
+//! ipvsd itself in the director's namespace, with a config of its own.
+
+use std::fs;
+use std::ops::{Deref, DerefMut};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::{Netns, Process};
+
+/// A running `ipvsd run --config FILE`; killed (not ended in order) when dropped.
+pub struct Daemon {
+    process: Process,
+    dir: TempDir,
+}
+
+impl Daemon {
+    /// Starts the daemon with this config text. `program` is `env!("CARGO_BIN_EXE_ipvsd")`.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub fn start(netns: &Netns, program: impl AsRef<Path>, config: &str) -> Daemon {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let file = dir.path().join("ipvsd.toml");
+        fs::write(&file, config).expect("writing the config");
+        let process =
+            Process::start(netns, Command::new(program.as_ref()).arg("run").arg("--config").arg(file));
+        Daemon { process, dir }
+    }
+
+    /// Its config file, gone with the daemon.
+    pub fn config_file(&self) -> PathBuf {
+        self.dir.path().join("ipvsd.toml")
+    }
+}
+
+impl Deref for Daemon {
+    type Target = Process;
+
+    fn deref(&self) -> &Process {
+        &self.process
+    }
+}
+
+impl DerefMut for Daemon {
+    fn deref_mut(&mut self) -> &mut Process {
+        &mut self.process
+    }
+}

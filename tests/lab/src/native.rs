@@ -1,0 +1,30 @@
+//! Whether kernel tests can run on the running kernel.
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// Ok if the running kernel has IPVS and this user may make network namespaces; otherwise why not.
+pub fn can_run() -> Result<(), String> {
+    static ANSWER: OnceLock<Result<(), String>> = OnceLock::new();
+    ANSWER.get_or_init(find_out).clone()
+}
+
+fn find_out() -> Result<(), String> {
+    if !nix::unistd::geteuid().is_root() {
+        return Err("only root can make named network namespaces".into());
+    }
+    // On a thread of its own, which takes the namespace with it when it ends.
+    let made = std::thread::spawn(|| nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET)).join();
+    match made {
+        Ok(Ok(())) => {}
+        Ok(Err(errno)) => return Err(format!("this user may not make network namespaces: {errno}")),
+        Err(_) => return Err("the thread that tried to make a namespace died".into()),
+    }
+    let ipvs = Path::new("/proc/net/ip_vs");
+    if !ipvs.exists() {
+        // The first `ipvsadm` would load it as well. Whether it worked is seen in /proc.
+        let _ = Command::new("/sbin/modprobe").args(["-q", "ip_vs"]).status();
+    }
+    if ipvs.exists() { Ok(()) } else { Err("the running kernel has no IPVS (no /proc/net/ip_vs)".into()) }
+}
