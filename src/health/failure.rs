@@ -43,6 +43,9 @@ impl fmt::Display for Failure {
             Self::Icmp(Unreachable::Prohibited) => f.write_str("administratively prohibited (ICMP)"),
             Self::Icmp(Unreachable::Other(kind, code)) => write!(f, "ICMP error (type {kind}, code {code})"),
             Self::WrongAnswer(what) => write!(f, "wrong answer: {what}"),
+            Self::NotSent(errno @ Errno::EPERM) => {
+                write!(f, "the probe cannot be sent: {} (a firewall rule on the director?)", errno.desc())
+            }
             Self::NotSent(errno) => write!(f, "the probe cannot be sent: {}", errno.desc()),
         }
     }

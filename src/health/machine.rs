@@ -227,18 +227,20 @@ impl Machine {
             self.confirm_from(number);
         }
         self.probes[index].opposes = true;
-        let (before, after) = (self.opposing_before(index), self.opposing_after(index));
-        let row = before + 1 + after;
+        let row = self.row(index);
         let needed = match (self.up, self.was_up) {
             (true, _) => self.fall,
             (false, true) => self.rise,
             (false, false) => 1,
-        } as usize;
-        if row < needed {
+        };
+        if row < needed as usize {
             return None;
         }
         let reason = if !success || self.was_up { reason(&outcome, row) } else { first_reason(&outcome) };
-        self.probes.drain(..=index + after);
+        // What opposed the old verdict agrees with the new one.
+        if let Some(last) = self.probes.iter().rposition(|sent| sent.opposes) {
+            self.probes.drain(..=last);
+        }
         self.up = success;
         self.announced = true;
         self.was_up |= success;
@@ -246,12 +248,10 @@ impl Machine {
         Some(Change { up: success, reason })
     }
 
-    fn opposing_before(&self, index: usize) -> usize {
-        self.probes.range(..index).rev().take_while(|sent| sent.opposes).count()
-    }
-
-    fn opposing_after(&self, index: usize) -> usize {
-        self.probes.range(index + 1..).take_while(|sent| sent.opposes).count()
+    /// How many opposing outcomes stand in a row around `index`.
+    fn row(&self, index: usize) -> usize {
+        let before = self.probes.range(..index).rev().take_while(|sent| sent.opposes).count();
+        before + self.probes.range(index..).take_while(|sent| sent.opposes).count()
     }
 }
 
@@ -270,3 +270,6 @@ fn reason(outcome: &Outcome, row: usize) -> String {
     };
     if row > 1 { format!("{what}, {row} in a row") } else { what }
 }
+
+#[cfg(test)]
+mod tests;

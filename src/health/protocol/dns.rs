@@ -6,7 +6,7 @@ use std::str::FromStr;
 use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{DNSClass, Name, RData, RecordType};
 
-use super::Judgement;
+use super::{Judgement, printable};
 use crate::core::model::DnsProbe;
 
 /// The response codes of RFC 1035 and RFC 2136, in the order of their numbers.
@@ -83,7 +83,7 @@ impl Dns {
         match &self.answer {
             Some(expected) if !message.answers.iter().any(|record| data_is(&record.data, expected)) => {
                 Judgement::Wrong(match message.answers.first() {
-                    Some(record) => format!("{}, expected {expected}", shown(&record.data)),
+                    Some(record) => format!("{}, expected {expected}", printable(&record.data.to_string())),
                     None => format!("no answer record, expected {expected}"),
                 })
             }
@@ -110,12 +110,10 @@ fn data_is(data: &RData, expected: &str) -> bool {
     }
 }
 
-/// Data for the log: short, and no control characters.
-fn shown(data: &RData) -> String {
-    data.to_string().chars().take(60).flat_map(char::escape_default).collect()
-}
-
 fn rcode_name(rcode: ResponseCode) -> String {
     let number = u16::from(rcode);
     RCODES.get(usize::from(number)).map_or_else(|| format!("rcode {number}"), |name| (*name).to_owned())
 }
+
+#[cfg(test)]
+mod tests;

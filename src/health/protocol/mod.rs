@@ -58,3 +58,9 @@ impl Protocol {
 pub fn silence_succeeds(probe: &Probe) -> bool {
     matches!(probe, Probe::Udp { reply: Reply::Optional, .. })
 }
+
+/// Text for the log: short, and without control characters.
+fn printable(text: &str) -> String {
+    let short = text.chars().take(80);
+    short.map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect()
+}

@@ -2,7 +2,7 @@
 
 use regex::bytes::{Regex, RegexBuilder};
 
-use super::Judgement;
+use super::{Judgement, printable};
 use crate::core::model::Reply;
 
 /// How much of a wrong answer a log line shows.
@@ -53,7 +53,7 @@ impl Udp {
             Expected::Match(regex) if regex.is_match(answer) => Judgement::Right,
             Expected::Prefix(prefix) if answer.starts_with(prefix) => Judgement::Right,
             Expected::Match(regex) => {
-                Judgement::Wrong(format!("{} does not match \"{regex}\"", text(answer)))
+                Judgement::Wrong(format!("{} does not match \"{}\"", text(answer), printable(regex.as_str())))
             }
             Expected::Prefix(prefix) => {
                 Judgement::Wrong(format!("{} does not begin with {}", hex(answer), hex(prefix)))
@@ -71,4 +71,61 @@ fn hex(bytes: &[u8]) -> String {
     let more = if bytes.len() > SHOWN { "…" } else { "" };
     let digits: String = bytes.iter().take(SHOWN).map(|byte| format!("{byte:02x}")).collect();
     format!("0x{digits}{more}")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn judge(reply: Reply, answer: &[u8]) -> Judgement {
+        Udp::new(b"ping", &reply).expect("a valid probe").judge(answer)
+    }
+
+    #[test]
+    fn any_answer_is_right_where_nothing_is_expected() {
+        for reply in [Reply::Any, Reply::Optional] {
+            assert_eq!(judge(reply.clone(), b"whatever"), Judgement::Right);
+            assert_eq!(judge(reply, b""), Judgement::Right);
+        }
+    }
+
+    #[test]
+    fn a_regular_expression_looks_at_bytes() {
+        let pong = || Reply::Matches("^pong [^\\xff]".to_owned());
+        assert_eq!(judge(pong(), b"pong \xfe"), Judgement::Right);
+        let wrong = Judgement::Wrong("\"pong \\xff\" does not match \"^pong [^\\xff]\"".to_owned());
+        assert_eq!(judge(pong(), b"pong \xff"), wrong);
+    }
+
+    #[test]
+    fn a_prefix_is_shown_in_hex() {
+        let prefix = || Reply::StartsWith(vec![0x80, 1]);
+        assert_eq!(judge(prefix(), &[0x80, 1, 2]), Judgement::Right);
+        assert_eq!(judge(prefix(), &[0x80]), Judgement::Wrong("0x80 does not begin with 0x8001".to_owned()));
+    }
+
+    #[test]
+    fn a_bad_regular_expression_is_an_error() {
+        let error = Udp::new(b"", &Reply::Matches("(".to_owned())).expect_err("not a regular expression");
+        assert!(error.starts_with("expect: "), "{error}");
+    }
+
+    proptest! {
+        #[test]
+        fn a_wrong_answer_gives_a_short_printable_reason(answer: Vec<u8>, hex: bool) {
+            let reply = if hex { Reply::StartsWith(b"\0\0\0\0".to_vec()) } else { Reply::Matches("^\0{4}".to_owned()) };
+            match judge(reply, &answer) {
+                Judgement::Wrong(why) => {
+                    prop_assert!(!answer.starts_with(b"\0\0\0\0"));
+                    prop_assert!(why.chars().all(|c| !c.is_control()) && why.len() < 250, "{why:?}");
+                }
+                judgement => {
+                    prop_assert!(answer.starts_with(b"\0\0\0\0"));
+                    prop_assert_eq!(judgement, Judgement::Right);
+                }
+            }
+        }
+    }
 }
