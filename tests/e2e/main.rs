@@ -2,9 +2,11 @@
 //! One file for each theme; a test fails by panicking, and what the kernel held then is printed.
 
 mod lab_itself;
+mod rewrite;
+mod setup;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    lab::suite(lab_itself::tests())
+    lab::suite([lab_itself::tests(), rewrite::tests()].into_iter().flatten().collect())
 }
