@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -16,7 +17,8 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::machine::Change;
 use super::prober::{Io, Prober};
-use crate::core::model::{Target, TargetId, Verdict};
+use super::protocol::Protocol;
+use crate::core::model::{Probe, Target, TargetId, Verdict};
 
 /// No target has this id: it would be the four billionth.
 const WAKE: Token = Token(usize::MAX);
@@ -52,6 +54,7 @@ pub fn start(verdicts: UnboundedSender<Verdict>) -> io::Result<Checker> {
         started: Instant::now(),
         targets: receiver,
         probers: HashMap::new(),
+        protocols: HashMap::new(),
         deadlines: BTreeSet::new(),
     };
     let thread = std::thread::Builder::new().name("health".to_owned()).spawn(move || engine.run())?;
@@ -92,6 +95,8 @@ struct Engine {
     started: Instant,
     targets: Receiver<Vec<Target>>,
     probers: HashMap<TargetId, Prober>,
+    /// Those in use: a compiled regular expression is far larger than all else that a target needs.
+    protocols: HashMap<Probe, Arc<Protocol>>,
     /// The deadline of each prober.
     deadlines: BTreeSet<(Duration, TargetId)>,
 }
@@ -150,14 +155,25 @@ impl Engine {
             if self.probers.contains_key(&target.id) {
                 continue;
             }
-            match Prober::new(&target, now) {
-                Ok(prober) => {
+            match self.protocol(&target.check.probe) {
+                Ok(protocol) => {
+                    let prober = Prober::new(&target, protocol, now);
                     self.deadlines.insert((prober.deadline(), target.id));
                     self.probers.insert(target.id, prober);
                 }
                 Err(reason) => self.io.report(target.id, Change { up: false, reason }),
             }
         }
+        self.protocols.retain(|_, protocol| Arc::strong_count(protocol) > 1);
+    }
+
+    fn protocol(&mut self, probe: &Probe) -> Result<Arc<Protocol>, String> {
+        if let Some(protocol) = self.protocols.get(probe) {
+            return Ok(Arc::clone(protocol));
+        }
+        let protocol = Arc::new(Protocol::new(probe)?);
+        self.protocols.insert(probe.clone(), Arc::clone(&protocol));
+        Ok(protocol)
     }
 
     fn due(&mut self, now: Duration) {

@@ -3,14 +3,13 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::{SocketAddr, UdpSocket};
 use std::process::Command;
-use std::sync::Arc;
 
 use hickory_proto::op::{Message, MessageType, ResponseCode};
 use nix::sched::{CloneFlags, unshare};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::*;
-use crate::core::model::{Check, DnsProbe, Probe, Reply};
+use crate::core::model::{Check, DnsProbe, Reply};
 
 /// How long a test waits for what must come.
 const PATIENCE: Duration = Duration::from_secs(30);
