@@ -41,9 +41,12 @@ pub struct Checker {
 /// # Errors
 /// The kernel gives no epoll, event or thread.
 pub fn start(verdicts: UnboundedSender<Verdict>) -> io::Result<Checker> {
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    if soft < hard {
-        setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| match soft < hard {
+        true => setrlimit(Resource::RLIMIT_NOFILE, hard, hard),
+        false => Ok(()),
+    });
+    if let Err(error) = raised {
+        tracing::warn!(%error, "The limit of open files cannot be raised to its hard value: it bounds the number of targets.");
     }
     let poll = Poll::new()?;
     let waker = Waker::new(poll.registry(), WAKE)?;
