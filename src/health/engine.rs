@@ -121,7 +121,7 @@ impl Engine {
             }
             for event in &events {
                 if event.token() == WAKE {
-                    if !self.take_targets(now) {
+                    if !self.take_targets() {
                         return;
                     }
                     continue;
@@ -136,17 +136,19 @@ impl Engine {
     }
 
     /// Takes all sets that wait; false when the checker has been dropped.
-    fn take_targets(&mut self, now: Duration) -> bool {
+    fn take_targets(&mut self) -> bool {
         loop {
             match self.targets.try_recv() {
-                Ok(targets) => self.set(targets, now),
+                Ok(targets) => self.set(targets),
                 Err(TryRecvError::Empty) => return true,
                 Err(TryRecvError::Disconnected) => return false,
             }
         }
     }
 
-    fn set(&mut self, targets: Vec<Target>, now: Duration) {
+    fn set(&mut self, targets: Vec<Target>) {
+        // Not the time before the wait: that may be long ago.
+        let now = self.started.elapsed();
         let wanted: HashSet<TargetId> = targets.iter().map(|target| target.id).collect();
         self.probers.retain(|id, prober| {
             wanted.contains(id) || {

@@ -235,6 +235,17 @@ fn a_set_keeps_what_it_knows_and_stops_what_is_missing() {
 }
 
 #[test]
+fn a_target_set_after_a_long_idle_time_has_its_whole_timeout() {
+    let socket = bind("127.0.0.1:0");
+    let target = with(target(1, address(&socket), false, pong()), |check| check.timeout = ms(900));
+    let (checker, mut verdicts) = engine(Vec::new());
+    std::thread::sleep(ms(1200));
+    checker.set(vec![target]);
+    socket.send_to(b"pong", asked(&socket).0).expect("a datagram");
+    assert_eq!(next(&mut verdicts), verdict(1, true, "first answer"));
+}
+
+#[test]
 fn a_dns_server_is_asked_and_judged() {
     let probe = |rcode: &str, answer: Option<&str>| {
         let (query, record) = ("example.com".to_owned(), "A".to_owned());
