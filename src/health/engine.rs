@@ -129,7 +129,8 @@ impl Engine {
                 let id = TargetId(event.token().0 as u32);
                 self.with(id, |prober, io| prober.readable(event.is_error(), io));
             }
-            if events.iter().count() < events.capacity() {
+            // After a wait `now` is long ago, and nothing was due at it.
+            if timeout == Some(Duration::ZERO) && events.iter().count() < events.capacity() {
                 self.due(now);
             }
         }
