@@ -8,6 +8,7 @@
 mod answer;
 pub mod blocking;
 mod client;
+pub mod connection;
 mod conversation;
 mod convert;
 mod destination;

@@ -88,6 +88,12 @@ impl Flags {
         Self { value, mask: u32::MAX }
     }
 
+    /// All flags at once without the kernel's own: two services with the same flags are then equal, whether they
+    /// were listed or made.
+    pub fn without_hashed(self) -> Self {
+        Self::exactly(self.value & !Self::HASHED)
+    }
+
     /// Whether every bit of `bits` is set.
     pub fn contains(self, bits: u32) -> bool {
         self.value & bits == bits

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ipvs_netlink::Forward;
 
 use super::report::{Place, Problems};
-use crate::core::model::{KernelSettings, OnStop, Reply, WhenAllDown};
+use crate::core::model::{Drift, KernelSettings, OnStop, Reply, WhenAllDown};
 
 /// A value and where it stands.
 #[derive(Clone, Copy, Debug)]
@@ -58,6 +58,7 @@ pub struct ServiceDraft {
     pub forward: Field<Forward>,
     pub check: Field<CheckDraft>,
     pub when_all_down: Field<WhenAllDown>,
+    pub drift: Field<Drift>,
     pub drain: Field<Duration>,
 }
 

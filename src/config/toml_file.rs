@@ -11,7 +11,7 @@ use super::toml_check::check;
 use super::toml_forward::forward;
 use super::toml_table::{Table, Value, list, place, wrong_kind};
 use super::toml_value::{boolean, choice, duration, number, socket_address, string};
-use crate::core::model::{Forwarding, KernelSettings, OnStop, Sysctls, WhenAllDown};
+use crate::core::model::{Drift, Forwarding, KernelSettings, OnStop, Sysctls, WhenAllDown};
 
 /// What the file says; nothing if its syntax is broken, since what is missing then may be there to the eye.
 ///
@@ -89,9 +89,20 @@ fn kernel(value: Value<'_>, problems: &mut Problems) -> Option<KernelSettings> {
 }
 
 fn service(value: Value<'_>, problems: &mut Problems) -> Option<ServiceDraft> {
-    let keys =
-        ["name", "listen", "servers", "ops", "scheduler", "forward", "check", "when_all_down", "drain"];
+    let keys = [
+        "name",
+        "listen",
+        "servers",
+        "ops",
+        "scheduler",
+        "forward",
+        "check",
+        "when_all_down",
+        "drain",
+        "drift",
+    ];
     let table = table(value, "a service", &keys, problems)?;
+    let drift = [("repair", Drift::Repair), ("report", Drift::Report)];
     let when_all_down = [("keep", WhenAllDown::Keep), ("refuse", WhenAllDown::Refuse)];
     Some(ServiceDraft {
         place: table.place,
@@ -109,6 +120,7 @@ fn service(value: Value<'_>, problems: &mut Problems) -> Option<ServiceDraft> {
         forward: table.get("forward", problems, forward),
         check: table.get("check", problems, check),
         when_all_down: table.get("when_all_down", problems, |v, p| choice(v, &when_all_down, p)),
+        drift: table.get("drift", problems, |v, p| choice(v, &drift, p)),
         drain: table.get("drain", problems, duration),
     })
 }

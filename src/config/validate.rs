@@ -10,7 +10,7 @@ use ipvs_netlink::{Forward, SchedulerName};
 use super::draft::{At, Draft, Field, ServerDraft, ServiceDraft};
 use super::report::{Place, Problems};
 use super::{MAX_DURATION, check, conflicts, rules, scheduler};
-use crate::core::model::{Check, Config, Server, Service, WhenAllDown};
+use crate::core::model::{Check, Config, Drift, Server, Service, WhenAllDown};
 
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -140,5 +140,6 @@ fn build(service: &Resolved<'_>) -> Option<Service> {
         check: service.check.clone()?,
         when_all_down: service.draft.when_all_down.value_or(WhenAllDown::default()),
         drain: service.draft.drain.value_or(DRAIN),
+        drift: service.draft.drift.value_or(Drift::default()),
     })
 }

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use ipvs_netlink::{DestinationConfig, DestinationKey, Family, Flags, Forward, ServiceConfig, ServiceKey};
+use ipvs_netlink::{
+    DestinationConfig, DestinationKey, Family, Flags, Forward, Protocol, ServiceConfig, ServiceKey,
+};
 
 use super::model::{Config, Rules, Server, Service};
 use super::plan::{FoundServices, Wanted, WantedServer};
@@ -22,6 +24,13 @@ pub fn listens(config: &Config) -> impl Iterator<Item = (ServiceKey, SocketAddr,
 pub fn servers_of(service: &Service, vip: SocketAddr) -> impl Iterator<Item = &Server> {
     let family = Family::of(vip.ip());
     service.servers.iter().filter(move |server| Family::of(server.address.ip()) == family)
+}
+
+/// The name of a service under NAT with a VIP of this family, if there is one: its replies need forwarding.
+pub fn nat(config: &Config, v6: bool) -> Option<&str> {
+    let nat = config.services.iter().filter(|service| service.forward == Forward::Masquerade);
+    let mut family = nat.filter(|service| service.listen.iter().any(|vip| vip.is_ipv6() == v6));
+    family.next().map(|service| service.name.as_str())
 }
 
 /// The rules that `config` asks for, whatever the kernel holds.
@@ -57,19 +66,12 @@ pub fn wanted(service: &Service, vip: SocketAddr, pool: &Pool) -> Wanted {
 
 /// What the rules are to hold: for all that is wanted, and for what still drains in the kernel.
 ///
-/// `own` are the services that ipvsd manages. A reply keeps the VIP that it has as long as its server is
-/// behind that VIP in the kernel.
-pub fn rules<'a>(
-    own: impl Iterator<Item = &'a ServiceKey>,
-    wanted: &BTreeMap<ServiceKey, Wanted>,
-    found: &FoundServices,
-    held: &Rules,
-) -> Rules {
+/// A reply keeps the VIP that it has as long as its server is behind that VIP in the kernel, whoever wants it.
+pub fn rules(wanted: &BTreeMap<ServiceKey, Wanted>, found: &FoundServices, held: &Rules) -> Rules {
     let mut rules = Rules::default();
     let mut strays = Vec::new();
-    for key in own {
-        let ServiceKey::Address { address: vip, .. } = *key else { continue };
-        let Some(service) = found.get(key) else { continue };
+    for (key, service) in found {
+        let ServiceKey::Address { protocol: Protocol::UDP, address: vip } = *key else { continue };
         let asked = wanted.get(key).is_some_and(|wanted| wanted.need.is_some());
         let works = held.requests.contains(&vip) && service.config.flags.contains(Flags::ONE_PACKET);
         if !asked && !works {

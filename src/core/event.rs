@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use ipvs_netlink::{DestinationConfig, DestinationKey, ServiceConfig, ServiceKey};
 use serde::Serialize;
 
+use super::drift::{Ruling, Thing};
 use super::plan::Step;
 
 /// What happened.
@@ -59,6 +60,35 @@ pub enum Event {
         service: String,
         /// The IPVS service.
         key: ServiceKey,
+    },
+    /// Somebody else changed a service.
+    Drift {
+        /// The service's name in the config; none if the config no longer has it.
+        service: Option<String>,
+        /// The IPVS service.
+        key: ServiceKey,
+        /// What has drifted.
+        thing: Thing,
+        /// How.
+        what: String,
+        /// Whether it is repaired; none where drift is only reported.
+        ruling: Option<Ruling>,
+    },
+    /// Somebody else changed the tables of the reply rules; they are repaired.
+    RulesDrift {
+        /// So many VIPs are left.
+        requests: usize,
+        /// So many servers are left.
+        replies: usize,
+        /// What is to be mended beside them.
+        damage: Vec<String>,
+    },
+    /// Connection entries pin clients to a server that cannot be spared yet: no other has weight.
+    EvictionPostponed {
+        /// The IPVS service.
+        key: ServiceKey,
+        /// The server.
+        server: DestinationKey,
     },
     /// The reply rules were changed.
     Rules {

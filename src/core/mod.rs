@@ -9,7 +9,10 @@
 //! succeeded since. One batch of steps for a service is under way at a time, and one transaction of rules.
 
 pub mod desired;
+pub mod drift;
 pub mod event;
+mod evict;
+pub mod memory;
 pub mod model;
 pub mod plan;
 pub mod pool;
@@ -17,6 +20,7 @@ pub mod retry;
 pub mod rules;
 mod start;
 mod steps;
+pub mod sysctls;
 #[cfg(test)]
 mod tests;
 
@@ -28,7 +32,10 @@ use std::time::Duration;
 use ipvs_netlink::{DestinationKey, ServiceKey};
 use serde::{Deserialize, Serialize};
 
+use drift::{Brake, Thing};
 use event::Event;
+use evict::Eviction;
+use memory::Memory;
 use model::{Check, Config, OnStop, Rules, Service, Target, TargetId, Verdict};
 use plan::{FoundService, FoundServices, Step};
 use pool::{Pool, Turn};
@@ -44,8 +51,16 @@ pub enum Input {
     Config(Config),
     /// The services that the kernel holds; those of others without servers. Or why it could not be read.
     FoundServices(Result<Vec<(ServiceKey, FoundService)>, String>),
-    /// What the rules hold, or why they could not be read. Rules that are damaged count as not there.
-    FoundRules(Result<Rules, String>),
+    /// The services are as they were at the last look, as far as a glance can tell.
+    Unchanged,
+    /// What the rules hold, or why they could not be read.
+    FoundRules(Result<FoundRules, String>),
+    /// Somebody, perhaps ipvsd itself, has changed the tables of the rules.
+    RulesTouched,
+    /// The sysctls of [`sysctls::watched`] that this kernel has.
+    FoundSysctls(BTreeMap<String, String>),
+    /// The connection entries of our services: VIP and server of each, once.
+    FoundConnections(BTreeSet<(ServiceKey, DestinationKey)>),
     /// A verdict changed.
     Verdict(Verdict),
     /// A batch of steps was done, each with its own result.
@@ -60,11 +75,26 @@ pub enum Input {
     Remove,
 }
 
+/// What the tables of the rules hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FoundRules {
+    /// Their elements.
+    pub rules: Rules,
+    /// What else would have to be mended, one change an entry.
+    pub damage: Vec<String>,
+}
+
 /// What the core asks for.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub enum Output {
     /// Read all services, and the servers of these; answered by [`Input::FoundServices`].
     LookAtServices(BTreeSet<ServiceKey>),
+    /// The same, if a glance shows a change; otherwise answered by [`Input::Unchanged`].
+    GlanceAtServices(BTreeSet<ServiceKey>),
+    /// Read the sysctls; answered by [`Input::FoundSysctls`].
+    LookAtSysctls,
+    /// Read the connection entries of these services; answered by [`Input::FoundConnections`].
+    LookAtConnections(BTreeSet<ServiceKey>),
     /// Read the rules; answered by [`Input::FoundRules`].
     LookAtRules,
     /// Probe these and nothing else.
@@ -73,6 +103,19 @@ pub enum Output {
     Do(ServiceKey, Vec<Step>),
     /// Make the rules hold exactly this; answered by [`Input::RulesDone`].
     DoRules(Rules),
+    /// Set a sysctl; whether it worked is seen at the next look.
+    SetSysctl {
+        /// Its name.
+        key: String,
+        /// Its value now.
+        old: String,
+        /// The value that it gets.
+        value: String,
+        /// Why.
+        why: String,
+    },
+    /// Write this down before anything else is done.
+    Remember(Memory),
     /// Give [`Input::Wake`] at this time. A later one replaces it.
     Wake(Time),
     /// Something to log.
@@ -108,6 +151,19 @@ pub struct Core {
     found: Option<FoundServices>,
     /// The rules in the kernel; none until they were read.
     rules: Option<Rules>,
+    /// Something but the elements of the rules is to be mended.
+    rules_damaged: bool,
+    /// A look at the rules is to follow the change that is under way.
+    rules_touched: bool,
+    sysctls: BTreeMap<String, String>,
+    memory: Memory,
+    evictions: BTreeMap<ServiceKey, Eviction>,
+    brake: Brake<(ServiceKey, Thing)>,
+    /// Drift that is reported and not repaired, as it was last said.
+    reported: BTreeSet<(ServiceKey, Thing, String)>,
+    /// A look at the services is under way.
+    looking: bool,
+    next_look: Time,
     /// Whether the first look for this config is over.
     started: bool,
     busy: BTreeSet<ServiceKey>,
@@ -123,25 +179,31 @@ pub struct Core {
 /// How long a server that the config never named may still answer.
 const DRAIN_OF_STRANGERS: Duration = Duration::from_secs(5);
 
-impl Default for Core {
-    fn default() -> Self {
-        Self::new()
-    }
-}
+/// From one look at the kernel to the next: drift is repaired within 2 seconds.
+const LOOK: Duration = Duration::from_secs(1);
 
 impl Core {
-    /// A core that knows nothing; its first input is [`Input::Config`].
-    pub fn new() -> Self {
+    /// A core that knows no more than this; its first input is [`Input::Config`].
+    pub fn new(memory: Memory) -> Self {
         Self {
             config: Config::default(),
             index: BTreeMap::new(),
-            own: BTreeSet::new(),
             pools: BTreeMap::new(),
             targets: BTreeMap::new(),
             probed_for: BTreeMap::new(),
             next_target: 0,
             found: None,
             rules: None,
+            rules_damaged: false,
+            rules_touched: false,
+            sysctls: BTreeMap::new(),
+            own: memory.created.clone(),
+            memory,
+            evictions: BTreeMap::new(),
+            brake: Brake::default(),
+            reported: BTreeSet::new(),
+            looking: false,
+            next_look: Time::ZERO,
             started: false,
             busy: BTreeSet::new(),
             rules_busy: false,
@@ -158,15 +220,21 @@ impl Core {
         let mut out = Vec::new();
         match input {
             Input::Config(config) => self.configure(config, &mut out),
-            Input::FoundServices(Ok(services)) => {
-                self.found = Some(services.into_iter().collect());
-                self.looked(now, &mut out);
+            Input::FoundServices(Ok(services)) => self.found_services(now, services, &mut out),
+            Input::Unchanged => {
+                self.looking = false;
+                self.works(&Subject::Look, "reading the kernel", &mut out);
             }
-            Input::FoundRules(Ok(rules)) => {
-                self.rules = Some(rules);
-                self.looked(now, &mut out);
+            Input::FoundRules(Ok(found)) => self.found_rules(now, found, &mut out),
+            Input::RulesTouched if self.rules_busy || !self.started => self.rules_touched = self.started,
+            Input::RulesTouched => out.push(Output::LookAtRules),
+            Input::FoundSysctls(sysctls) => {
+                self.sysctls = sysctls;
+                self.plan_sysctls(&mut out);
             }
+            Input::FoundConnections(entries) => self.connections(now, &entries, &mut out),
             Input::FoundServices(Err(error)) | Input::FoundRules(Err(error)) => {
+                self.looking = false;
                 self.failed(now, Subject::Look, error, &mut out);
             }
             Input::Verdict(verdict) => self.verdict(now, &verdict, &mut out),
@@ -179,6 +247,10 @@ impl Core {
                         let (requests, replies) = (rules.requests.len(), rules.replies.len());
                         out.push(Output::Say(Event::Rules { requests, replies }));
                         self.rules = Some(rules);
+                        self.rules_damaged = false;
+                        if std::mem::take(&mut self.rules_touched) {
+                            out.push(Output::LookAtRules);
+                        }
                     }
                     Err(error) => self.failed(now, Subject::Rules, error, &mut out),
                 }
@@ -187,11 +259,16 @@ impl Core {
             Input::Wake => {
                 self.look_again(now, &mut out);
                 self.plan_all(now, &mut out);
+                if self.waits_for_entries() {
+                    out.push(Output::LookAtConnections(self.evictions.keys().copied().collect()));
+                }
+                self.glance(now, &mut out);
             }
             Input::Stop if self.config.on_stop == OnStop::Keep => self.finish(&mut out),
             Input::Stop | Input::Remove => {
                 self.leaving = true;
                 out.push(Output::Probe(Vec::new()));
+                self.evictions.clear();
                 self.plan_all(now, &mut out);
             }
         }
@@ -228,6 +305,7 @@ impl Core {
                 None => {}
             }
             self.retries.hurry(&Subject::Service(key));
+            self.brake.release(&(key, Thing::Server(server)));
             self.plan(now, key, out);
         }
     }
@@ -247,18 +325,23 @@ impl Core {
     /// After a failure the kernel is read anew, when nothing is under way: the picture of it may be wrong.
     fn look_again(&mut self, now: Time, out: &mut Vec<Output>) {
         if self.retries.due(now) && self.busy.is_empty() && !self.rules_busy {
-            self.retries.asked();
+            self.retries.looking();
             self.look(out);
         }
     }
 
     fn next_wake(&self, now: Time) -> Option<Time> {
-        self.drains.values().copied().chain(self.retries.times()).filter(|time| *time > now).min()
+        let times = self.drains.values().copied().chain(self.retries.times()).chain(self.brake.times());
+        let look = (self.started && !self.finished).then_some(self.next_look);
+        times.chain(look).chain(self.next_entries(now)).filter(|time| *time > now).min()
     }
 
     fn finish(&mut self, out: &mut Vec<Output>) {
         if !self.finished {
             self.finished = true;
+            if self.leaving {
+                self.put_all_back(out);
+            }
             out.push(Output::Finished { removed: self.leaving });
         }
     }

@@ -82,6 +82,19 @@ pub struct Service {
     pub when_all_down: WhenAllDown,
     /// How long a server taken from the config may still answer before it is deleted.
     pub drain: Duration,
+    /// What happens when somebody else changes the service in the kernel.
+    pub drift: Drift,
+}
+
+/// `drift`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Drift {
+    /// It is repaired, and said.
+    #[default]
+    Repair,
+    /// It is said.
+    Report,
 }
 
 /// One of a service's `servers`.

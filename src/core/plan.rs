@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use ipvs_netlink::{DestinationConfig, DestinationKey, Flags, ServiceConfig, ServiceKey};
 use serde::{Deserialize, Serialize};
 
+use super::drift::Thing;
 use super::model::Rules;
 use super::pool::Due;
 use super::rules::Need;
@@ -75,6 +76,16 @@ pub enum Action {
 }
 
 impl Action {
+    /// What it changes.
+    pub fn thing(&self) -> Thing {
+        match self {
+            Self::AddService(_) | Self::SetService(_) | Self::DeleteService => Thing::Service,
+            Self::AddServer(server, _) | Self::SetServer(server, _) | Self::DeleteServer(server) => {
+                Thing::Server(*server)
+            }
+        }
+    }
+
     /// Whether it takes the last weight from a server: such steps go before all others.
     pub fn stops_traffic(&self) -> bool {
         matches!(self, Self::SetServer(_, config) if config.weight == 0)
@@ -93,9 +104,7 @@ pub struct Circumstances<'a, F: Fn(&DestinationKey) -> bool> {
 
 /// Whether the kernel's `found` is what `wanted` asks for. HASHED is the kernel's own flag.
 pub fn same_service(found: &ServiceConfig, wanted: &ServiceConfig) -> bool {
-    let Flags { value, .. } = found.flags;
-    let found = ServiceConfig { flags: Flags::exactly(value & !Flags::HASHED), ..found.clone() };
-    found == *wanted
+    ServiceConfig { flags: found.flags.without_hashed(), ..found.clone() } == *wanted
 }
 
 /// The steps that may be done now for one service; `wanted` none is a service that goes.
@@ -197,7 +206,8 @@ fn unwanted<F: Fn(&DestinationKey) -> bool>(
     }
 }
 
-fn service_difference(found: &ServiceConfig, wanted: &ServiceConfig) -> String {
+/// In words: `scheduler rr → wrr`; empty if there is none.
+pub fn service_difference(found: &ServiceConfig, wanted: &ServiceConfig) -> String {
     let mut parts = Vec::new();
     if found.scheduler != wanted.scheduler {
         parts.push(format!("scheduler {} → {} (about 20 ms of loss)", found.scheduler, wanted.scheduler));

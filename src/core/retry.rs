@@ -18,8 +18,16 @@ pub struct Retries<S> {
 struct Failure {
     error: String,
     wait: Duration,
-    /// None: a new try is under way.
-    at: Option<Time>,
+    at: Next,
+}
+
+/// When it is tried again.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Next {
+    At(Time),
+    /// As soon as the kernel was read anew.
+    Looking,
+    Now,
 }
 
 impl<S> Default for Retries<S> {
@@ -34,10 +42,10 @@ impl<S: Ord> Retries<S> {
         let failure = self.failures.entry(subject).or_insert_with(|| Failure {
             error: String::new(),
             wait: FIRST / 2,
-            at: None,
+            at: Next::Now,
         });
         failure.wait = (failure.wait * 2).min(LONGEST);
-        failure.at = Some(now + failure.wait);
+        failure.at = Next::At(now + failure.wait);
         let news = failure.error != error;
         failure.error = error.to_owned();
         news
@@ -48,30 +56,44 @@ impl<S: Ord> Retries<S> {
         self.failures.remove(subject).is_some()
     }
 
-    /// Whether `subject` has failed and its next try is not due.
-    pub fn waits(&self, subject: &S, now: Time) -> bool {
-        self.failures.get(subject).is_some_and(|failure| failure.at.is_some_and(|at| at > now))
+    /// Whether `subject` has failed and is not to be tried yet.
+    pub fn waits(&self, subject: &S) -> bool {
+        self.failures.get(subject).is_some_and(|failure| failure.at != Next::Now)
+    }
+
+    /// Whether `subject` has failed and not succeeded since.
+    pub fn fails(&self, subject: &S) -> bool {
+        self.failures.contains_key(subject)
     }
 
     /// The next try of `subject` is due at once, if it has failed at all.
     pub fn hurry(&mut self, subject: &S) {
         if let Some(failure) = self.failures.get_mut(subject) {
-            failure.at = None;
+            failure.at = Next::Now;
         }
     }
 
     /// Whether any try is due.
     pub fn due(&self, now: Time) -> bool {
-        self.failures.values().any(|failure| failure.at.is_some_and(|at| at <= now))
+        self.times().any(|at| at <= now)
     }
 
-    /// All that failed is being tried again.
-    pub fn asked(&mut self) {
-        self.failures.values_mut().for_each(|failure| failure.at = None);
+    /// The kernel is being read anew, for all that failed.
+    pub fn looking(&mut self) {
+        self.failures.values_mut().for_each(|failure| failure.at = Next::Looking);
+    }
+
+    /// The kernel was read: all that waited for that may be tried.
+    pub fn looked(&mut self) {
+        let waiting = self.failures.values_mut().filter(|failure| failure.at == Next::Looking);
+        waiting.for_each(|failure| failure.at = Next::Now);
     }
 
     /// When tries are due.
     pub fn times(&self) -> impl Iterator<Item = Time> {
-        self.failures.values().filter_map(|failure| failure.at)
+        self.failures.values().filter_map(|failure| match failure.at {
+            Next::At(time) => Some(time),
+            Next::Looking | Next::Now => None,
+        })
     }
 }

@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use ipvs_netlink::{DestinationKey, ServiceKey};
 
-use super::model::{Config, Target, TargetId};
+use super::drift::{self, Ruling, Thing};
+use super::event::Event;
+use super::model::{Config, Drift, Target, TargetId};
+use super::plan::{FoundService, FoundServices};
 use super::pool::{Member, Pool, Standing};
-use super::{Core, Output, Subject, Time, desired};
+use super::{Core, FoundRules, LOOK, Output, Subject, Time, desired};
 
 impl Core {
     pub(super) fn configure(&mut self, config: Config, out: &mut Vec<Output>) {
@@ -57,26 +60,122 @@ impl Core {
     }
 
     pub(super) fn look(&mut self, out: &mut Vec<Output>) {
-        self.rules = None;
-        self.found = None;
+        self.looking = true;
+        out.push(Output::LookAtSysctls);
         out.push(Output::LookAtRules);
     }
 
-    /// Part of a look came in. The rules come first: they name services of an earlier run that are ours.
-    pub(super) fn looked(&mut self, now: Time, out: &mut Vec<Output>) {
-        let Some(rules) = &self.rules else { return };
-        if self.found.is_none() {
-            self.own.extend(rules.requests.iter().map(|vip| ServiceKey::udp(*vip)));
-            out.push(Output::LookAtServices(self.own.clone()));
-            return;
+    /// The rules come first: they name services whose replies are rewritten, whoever wants them.
+    pub(super) fn found_rules(&mut self, now: Time, found: FoundRules, out: &mut Vec<Output>) {
+        let drifted =
+            self.rules.as_ref().is_some_and(|made| *made != found.rules) || !found.damage.is_empty();
+        if self.started && !self.rules_busy && drifted && !self.retries.fails(&Subject::Rules) {
+            let FoundRules { rules, damage } = &found;
+            let (requests, replies) = (rules.requests.len(), rules.replies.len());
+            out.push(Output::Say(Event::RulesDrift { requests, replies, damage: damage.clone() }));
         }
+        self.rules_damaged = !found.damage.is_empty();
+        self.rules = Some(found.rules);
+        if self.looking {
+            out.push(Output::LookAtServices(self.watched()));
+        } else {
+            self.plan_all(now, out);
+        }
+    }
+
+    /// The services whose servers are read.
+    pub(super) fn watched(&self) -> BTreeSet<ServiceKey> {
+        let rewritten = self.rules.iter().flat_map(|rules| &rules.requests).map(|vip| ServiceKey::udp(*vip));
+        self.own.iter().copied().chain(rewritten).collect()
+    }
+
+    /// All the time, whether anybody else has changed something.
+    pub(super) fn glance(&mut self, now: Time, out: &mut Vec<Output>) {
+        if self.started && !self.looking && self.next_look <= now {
+            self.looking = true;
+            self.next_look = now + LOOK;
+            out.push(Output::LookAtSysctls);
+            out.push(Output::GlanceAtServices(self.watched()));
+            if !self.evictions.is_empty() {
+                out.push(Output::LookAtConnections(self.evictions.keys().copied().collect()));
+            }
+        }
+    }
+
+    pub(super) fn found_services(
+        &mut self,
+        now: Time,
+        services: Vec<(ServiceKey, FoundService)>,
+        out: &mut Vec<Output>,
+    ) {
+        self.looking = false;
+        let mut services: FoundServices = services.into_iter().collect();
+        self.retries.looked();
+        if self.started {
+            self.drift(now, &mut services, out);
+        }
+        self.found = Some(services);
         self.works(&Subject::Look, "reading the kernel", out);
         if !self.started {
             self.started = true;
+            self.next_look = now + LOOK;
             self.adopt();
             out.push(Output::Probe(if self.leaving { Vec::new() } else { self.probes() }));
+            let ops = |key: &&ServiceKey| self.service(key).is_some_and(|(service, _)| service.ops);
+            let keys: BTreeSet<ServiceKey> = self.index.keys().filter(ops).copied().collect();
+            if !keys.is_empty() && !self.leaving {
+                out.push(Output::LookAtConnections(keys));
+            }
         }
+        self.plan_sysctls(out);
         self.plan_all(now, out);
+    }
+
+    /// Compares what is found with what was last made. Where drift is only reported, the picture stays as it was.
+    fn drift(&mut self, now: Time, services: &mut FoundServices, out: &mut Vec<Output>) {
+        let Some(made) = &self.found else { return };
+        let mut reported = BTreeSet::new();
+        let mut look_at_connections = BTreeSet::new();
+        for key in &self.own {
+            // What failed may have been done in part: that is no drift.
+            if self.retries.fails(&Subject::Service(*key)) || self.out_of(key).is_some() {
+                continue;
+            }
+            let drifts = drift::drifts(made.get(key), services.get(key));
+            let place = self.index.get(key).map(|(_, place)| &self.config.services[*place]);
+            let report_only = place.is_some_and(|service| service.drift == Drift::Report);
+            for drift::Drift { thing, what } in drifts {
+                if thing == Thing::Service && place.is_some_and(|service| service.ops) {
+                    look_at_connections.insert(*key);
+                }
+                let ruling = if report_only {
+                    let entry = (*key, thing, what.clone());
+                    let news = !self.reported.contains(&entry);
+                    reported.insert(entry);
+                    if !news {
+                        continue;
+                    }
+                    None
+                } else {
+                    match self.brake.drifted((*key, thing), now) {
+                        Ruling::Held => continue,
+                        ruling => Some(ruling),
+                    }
+                };
+                let service = place.map(|service| service.name.clone());
+                out.push(Output::Say(Event::Drift { service, key: *key, thing, what, ruling }));
+            }
+            if report_only {
+                match made.get(key) {
+                    Some(picture) => drop(services.insert(*key, picture.clone())),
+                    None => drop(services.remove(key)),
+                }
+            }
+        }
+        self.reported = reported;
+        if !look_at_connections.is_empty() {
+            out.push(Output::LookAtConnections(look_at_connections));
+        }
     }
 
     /// Of a weight that is found only zero or not zero counts: the last known verdict.

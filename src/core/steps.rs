@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use ipvs_netlink::{DestinationConfig, DestinationKey, ServiceKey};
 
+use super::drift::Thing;
 use super::event::{Before, Event};
 use super::plan::{self, Action, Circumstances, FoundService, Step, Wanted};
 use super::{Core, DRAIN_OF_STRANGERS, Output, Subject, Time, desired};
@@ -15,20 +16,20 @@ impl Core {
     }
 
     pub(super) fn plan_all(&mut self, now: Time, out: &mut Vec<Output>) {
-        self.plan_rules(now, out);
+        self.plan_rules(out);
         for key in self.own.clone() {
             self.plan(now, key, out);
         }
     }
 
-    pub(super) fn plan_rules(&mut self, now: Time, out: &mut Vec<Output>) {
+    pub(super) fn plan_rules(&mut self, out: &mut Vec<Output>) {
         let (Some(found), Some(held)) = (&self.found, &self.rules) else { return };
-        if self.started && !self.rules_busy && !self.retries.waits(&Subject::Rules, now) {
+        if self.started && !self.rules_busy && !self.retries.waits(&Subject::Rules) {
             let rules = {
                 let wanted = self.index.keys().filter_map(|key| Some((*key, self.wanted(key)?))).collect();
-                desired::rules(self.own.iter(), &wanted, found, held)
+                desired::rules(&wanted, found, held)
             };
-            if rules != *held {
+            if rules != *held || self.rules_damaged {
                 self.rules_busy = true;
                 out.push(Output::DoRules(rules));
             } else if self.leaving && self.own.iter().all(|key| !found.contains_key(key)) {
@@ -39,7 +40,7 @@ impl Core {
 
     pub(super) fn plan(&mut self, now: Time, key: ServiceKey, out: &mut Vec<Output>) {
         let (Some(found), Some(rules)) = (&self.found, &self.rules) else { return };
-        if !self.started || self.busy.contains(&key) || self.retries.waits(&Subject::Service(key), now) {
+        if !self.started || self.busy.contains(&key) || self.retries.waits(&Subject::Service(key)) {
             return;
         }
         let wanted = self.wanted(&key);
@@ -59,11 +60,23 @@ impl Core {
         let drained =
             |server: &DestinationKey| self.drains.get(&(key, *server)).is_some_and(|time| *time <= now);
         let unwanted = if self.leaving { "all of ipvsd's own is removed" } else { "not in the config" };
-        let steps = plan::plan(wanted.as_ref(), found, &Circumstances { rules, drained, unwanted });
-        if !steps.is_empty() {
-            self.busy.insert(key);
-            out.push(Output::Do(key, steps));
+        let mut steps = plan::plan(wanted.as_ref(), found, &Circumstances { rules, drained, unwanted });
+        let out_of = self.out_of(&key);
+        steps.retain(|step| {
+            let thing = step.action.thing();
+            out_of.is_none_or(|server| thing != Thing::Server(server))
+                && !self.brake.holds(&(key, thing), now)
+        });
+        if steps.is_empty() {
+            return self.evict(key, out);
         }
+        if steps.iter().any(|step| matches!(step.action, Action::AddService(_)))
+            && self.memory.created.insert(key)
+        {
+            out.push(Output::Remember(self.memory.clone()));
+        }
+        self.busy.insert(key);
+        out.push(Output::Do(key, steps));
     }
 
     pub(super) fn done(
@@ -78,6 +91,10 @@ impl Core {
         let mut errors = Vec::new();
         let mut frees_rules = false;
         for (step, result) in results {
+            self.evicted(now, key, &step.action, result.is_ok());
+            if result.is_ok() && step.action == Action::DeleteService && self.memory.created.remove(&key) {
+                out.push(Output::Remember(self.memory.clone()));
+            }
             match result {
                 Ok(()) => {
                     let before = self.picture(key, &step.action);
@@ -94,9 +111,12 @@ impl Core {
             Some(error) => self.failed(now, Subject::Service(key), error, out),
             None => self.works(&Subject::Service(key), &key.to_string(), out),
         }
+        if self.waits_for_entries() {
+            out.push(Output::LookAtConnections(self.evictions.keys().copied().collect()));
+        }
         self.plan(now, key, out);
         if frees_rules {
-            self.plan_rules(now, out);
+            self.plan_rules(out);
         }
     }
 

@@ -1,6 +1,6 @@
 //! The core against a small kernel in memory: the order of things, and the laws over random histories.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,15 +9,19 @@ use ipvs_netlink::{DestinationConfig, DestinationKey, Flags, Forward, ServiceCon
 use proptest::prelude::*;
 
 use super::event::Event;
+use super::evict::EXPIRE;
+use super::memory::Memory;
 use super::model::*;
 use super::plan::{Action, FoundService, FoundServices};
-use super::{Core, Input, Output, Time};
+use super::{Core, FoundRules, Input, Output, Time};
 
 /// A kernel that does what it is told, refuses like the real one, and checks the promises at every step.
 #[derive(Default)]
 struct Kernel {
     services: FoundServices,
     rules: Rules,
+    sysctls: BTreeMap<String, String>,
+    connections: BTreeSet<(ServiceKey, DestinationKey)>,
     /// Replies of these servers may be on the way until then.
     in_flight: BTreeMap<(ServiceKey, DestinationKey), Time>,
     log: Vec<String>,
@@ -62,9 +66,19 @@ impl Kernel {
             Action::DeleteServer(server) => {
                 let service = self.services.get_mut(&key).ok_or_else(missing)?;
                 let config = service.servers.remove(server).ok_or_else(missing)?;
-                assert_eq!(config.weight, 0, "{key} {server} is deleted with weight");
-                let until = self.in_flight.get(&(key, *server)).copied().unwrap_or_default();
-                assert!(until <= now, "{key} {server} is deleted with replies in flight");
+                if self.connections.contains(&(key, *server)) {
+                    assert_eq!(
+                        self.sysctls.get(EXPIRE).map(String::as_str),
+                        Some("1"),
+                        "packets are dropped"
+                    );
+                    assert!(service.servers.values().any(|config| config.weight > 0), "{key} is emptied");
+                    self.connections.remove(&(key, *server));
+                } else {
+                    assert_eq!(config.weight, 0, "{key} {server} is deleted with weight");
+                    let until = self.in_flight.get(&(key, *server)).copied().unwrap_or_default();
+                    assert!(until <= now, "{key} {server} is deleted with replies in flight");
+                }
             }
         }
         self.check(now);
@@ -111,6 +125,7 @@ fn word(action: &Action) -> String {
 /// The core, its kernel and a clock.
 struct World {
     core: Core,
+    memory: Memory,
     kernel: Kernel,
     now: Time,
     wake: Option<Time>,
@@ -124,7 +139,8 @@ struct World {
 impl World {
     fn new() -> Self {
         Self {
-            core: Core::new(),
+            core: Core::new(Memory::default()),
+            memory: Memory::default(),
             kernel: Kernel::default(),
             now: Duration::from_secs(100),
             wake: None,
@@ -143,7 +159,10 @@ impl World {
 
     fn input(&mut self, input: Input) {
         let mut inputs = std::collections::VecDeque::from([input]);
+        let mut rounds = 0;
         while let Some(input) = inputs.pop_front() {
+            rounds += 1;
+            assert!(rounds < 1000, "no end: {input:?}");
             let text = serde_json::to_string(&input).expect("inputs can be written down");
             let input = serde_json::from_str(&text).expect("and read again");
             for output in self.core.handle(self.now, input) {
@@ -151,8 +170,25 @@ impl World {
                     Output::LookAtRules if self.fault() => {
                         inputs.push_back(Input::FoundRules(Err("fault".to_owned())));
                     }
-                    Output::LookAtRules => inputs.push_back(Input::FoundRules(Ok(self.kernel.rules.clone()))),
-                    Output::LookAtServices(_) => {
+                    Output::LookAtRules => {
+                        let rules = self.kernel.rules.clone();
+                        inputs.push_back(Input::FoundRules(Ok(FoundRules { rules, damage: Vec::new() })));
+                    }
+                    Output::LookAtSysctls => {
+                        inputs.push_back(Input::FoundSysctls(self.kernel.sysctls.clone()));
+                    }
+                    Output::LookAtConnections(_) => {
+                        inputs.push_back(Input::FoundConnections(self.kernel.connections.clone()));
+                    }
+                    Output::SetSysctl { key, value, .. } => {
+                        assert!(
+                            self.memory.sysctls.contains_key(&key),
+                            "{key} is set before it is remembered"
+                        );
+                        self.kernel.sysctls.insert(key, value);
+                    }
+                    Output::Remember(memory) => self.memory = memory,
+                    Output::LookAtServices(_) | Output::GlanceAtServices(_) => {
                         let services = self.kernel.services.clone().into_iter().collect();
                         inputs.push_back(Input::FoundServices(Ok(services)));
                     }
@@ -238,6 +274,7 @@ fn service(vip: &str, servers: &[(&str, u32)]) -> Service {
         check: Some(Arc::new(check)),
         when_all_down: WhenAllDown::Keep,
         drain: Duration::from_secs(5),
+        drift: Default::default(),
     }
 }
 
@@ -337,6 +374,69 @@ fn remove_takes_out_what_is_own_and_nothing_else() {
     assert!(world.finished);
     assert_eq!(world.kernel.services.keys().collect::<Vec<_>>(), [&foreign]);
     assert!(world.kernel.rules.is_empty());
+}
+
+#[test]
+fn drift_is_repaired_and_said_and_a_fight_is_left() {
+    let mut world = World::new();
+    world.input(Input::Config(config(vec![service(VIP, &[(A, 1), (B, 1)])])));
+    world.verdict(A, true);
+    world.verdict(B, true);
+    world.log();
+    world.events.clear();
+    let key = ServiceKey::udp(VIP.parse().unwrap());
+    let server = DestinationKey(A.parse().unwrap());
+    let by_hand = |world: &mut World, weight| {
+        world.kernel.services.get_mut(&key).unwrap().servers.get_mut(&server).unwrap().weight = weight;
+    };
+    for _ in 0..3 {
+        by_hand(&mut world, 0);
+        world.pass(Duration::from_secs(2));
+        assert_eq!(world.log(), [format!("{key} {A}=1")]);
+    }
+    assert!(world.events.iter().any(|event| {
+        matches!(event, Event::Drift { what, .. } if what.contains("weight 1 → 0") && what.contains("ipvsd drain"))
+    }));
+    by_hand(&mut world, 0);
+    world.pass(Duration::from_secs(30));
+    assert_eq!(world.log(), Vec::<String>::new(), "another program manages this");
+    world.verdict(A, false);
+    world.verdict(A, true);
+    assert_eq!(world.log(), [format!("{key} {A}=1")], "a verdict is no repair");
+    world.kernel.services.clear();
+    world.pass(Duration::from_secs(2));
+    assert_eq!(world.kernel.services[&key].servers.len(), 2);
+    assert_eq!(world.kernel.services[&key].servers[&server].weight, 1);
+}
+
+#[test]
+fn pinned_clients_are_freed_one_server_at_a_time_and_the_sysctl_is_put_back() {
+    let mut world = World::new();
+    let key = ServiceKey::udp(VIP.parse().unwrap());
+    let masquerade = |weight| DestinationConfig {
+        forward: Forward::Masquerade,
+        weight,
+        upper_threshold: 0,
+        lower_threshold: 0,
+    };
+    let (a, b) = (DestinationKey(A.parse().unwrap()), DestinationKey(B.parse().unwrap()));
+    let old = ServiceConfig::new("wrr".parse().unwrap(), ipvs_netlink::Family::Inet);
+    let servers = BTreeMap::from([(a, masquerade(1)), (b, masquerade(0))]);
+    world.kernel.services.insert(key, FoundService { config: old, servers });
+    world.kernel.connections = BTreeSet::from([(key, a), (key, b)]);
+    world.kernel.sysctls.insert(EXPIRE.to_owned(), "0".to_owned());
+    world.input(Input::Config(config(vec![service(VIP, &[(A, 1), (B, 1)])])));
+    world.pass(Duration::from_secs(3));
+    assert_eq!(world.kernel.connections, BTreeSet::from([(key, a)]), "the last one with weight stays");
+    assert_eq!(world.kernel.services[&key].servers[&a].weight, 1);
+    assert!(world.events.iter().any(|event| matches!(event, Event::EvictionPostponed { .. })));
+    assert_eq!(world.kernel.sysctls[EXPIRE], "1");
+    world.verdict(B, true);
+    world.pass(Duration::from_secs(3));
+    assert!(world.kernel.connections.is_empty());
+    assert_eq!(world.kernel.services[&key].servers[&a].weight, 1, "it returns with its weight");
+    assert_eq!(world.kernel.sysctls[EXPIRE], "0");
+    assert!(world.memory.sysctls.is_empty());
 }
 
 #[derive(Clone, Debug)]

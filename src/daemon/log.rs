@@ -2,6 +2,7 @@
 
 use ipvs_netlink::{Flags, ServiceConfig};
 
+use crate::core::drift::{Ruling, Thing};
 use crate::core::event::{Before, Event};
 use crate::core::plan::{Action, Step};
 
@@ -30,6 +31,34 @@ pub fn say(event: &Event) {
         Event::Recovered { service, key } => {
             tracing::info!(service, vip = %key, "a server is up: weights follow the verdicts again");
         }
+        Event::Drift { service, key, thing, what, ruling } => {
+            let service = service.as_deref().unwrap_or("not in the config");
+            let server = match thing {
+                Thing::Service => "the service itself".to_owned(),
+                Thing::Server(server) => server.to_string(),
+            };
+            match ruling {
+                Some(Ruling::BackOff(wait)) => tracing::error!(
+                    service, vip = %key, server, what, left_alone_for = ?wait,
+                    "drift again and again: another program manages this"
+                ),
+                Some(_) => tracing::warn!(service, vip = %key, server, what, "drift, repaired"),
+                None => tracing::warn!(service, vip = %key, server, what, "drift, only reported"),
+            }
+        }
+        Event::RulesDrift { requests, replies, damage } => {
+            let damage = damage.join("; ");
+            tracing::warn!(
+                vips = requests,
+                servers = replies,
+                damage,
+                "drift, repaired: somebody else changed the reply rules"
+            );
+        }
+        Event::EvictionPostponed { key, server } => tracing::warn!(
+            vip = %key, %server,
+            "connection entries pin clients to this server; they are evicted when another server has weight"
+        ),
         Event::Rules { requests, replies } => {
             tracing::info!(vips = requests, servers = replies, "reply rules changed");
         }

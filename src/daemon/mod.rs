@@ -16,17 +16,22 @@
 mod log;
 mod prepare;
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use ipvs_netlink::ServiceKey;
+
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::config;
-use crate::core::model::Config;
-use crate::core::{Core, Input, Output, Time};
+use crate::core::memory::Memory;
+use crate::core::model::{Config, Verdict};
+use crate::core::{Core, Input, Output, Time, sysctls};
 use crate::health::{self, Checker};
-use crate::kernel::{ipvs, rules};
+use crate::kernel::state::StateFile;
+use crate::kernel::{connections, ipvs, rules, sysctl, touched};
 use crate::nft::{self, Nft};
 
 pub use prepare::Refusal;
@@ -101,14 +106,36 @@ async fn reload(path: &Path, tasks: &mut Tasks) {
     tasks.input(Input::Config(loaded.config));
 }
 
+/// What an earlier run wrote down. A file that is missing or not understood is no reason not to start.
+fn remembered() -> Result<(StateFile, Memory), Refusal> {
+    let dir = std::env::var_os("RUNTIME_DIRECTORY").map_or("/run/ipvsd".into(), PathBuf::from);
+    let state = StateFile::of_this_namespace(&dir).map_err(Refusal::io("name the state file"))?;
+    let memory = state.read().unwrap_or_else(|error| {
+        let file = state.path().display();
+        tracing::warn!(%file, %error, "the state file is no use: only what the config names is ipvsd's own");
+        None
+    });
+    Ok((state, memory.unwrap_or_default()))
+}
+
+fn set_sysctl(key: &str, old: &str, value: &str, why: &str) {
+    match sysctl::set(key, value) {
+        Ok(()) => tracing::warn!(key, old, new = value, why, "sysctl set"),
+        Err(error) => tracing::error!(key, old, new = value, why, %error, "cannot set the sysctl"),
+    }
+}
+
 /// The core and the tasks around it.
 struct Tasks {
     core: Core,
+    state: StateFile,
     epoch: Instant,
-    inputs: tokio::sync::mpsc::UnboundedReceiver<Input>,
+    to_core: UnboundedSender<Input>,
+    inputs: UnboundedReceiver<Input>,
     ipvs: UnboundedSender<ipvs::Work>,
     rules: UnboundedSender<rules::Work>,
     checker: Checker,
+    verdicts: UnboundedReceiver<Verdict>,
     wake: Option<Time>,
     finished: Option<Removed>,
 }
@@ -122,22 +149,27 @@ impl Tasks {
         let (to_core, inputs) = unbounded_channel();
         let (ipvs, ipvs_work) = unbounded_channel();
         let (rules, rules_work) = unbounded_channel();
-        let (to_verdicts, mut verdicts) = unbounded_channel();
+        let (to_verdicts, verdicts) = unbounded_channel();
         tokio::spawn(ipvs::run(client, ipvs_work, to_core.clone()));
         tokio::spawn(rules::run(Nft::new(), rules_work, to_core.clone()));
-        tokio::spawn(async move {
-            while let Some(verdict) = verdicts.recv().await {
-                let _ = to_core.send(Input::Verdict(verdict));
+        match touched::listen() {
+            Ok(socket) => drop(tokio::spawn(touched::run(socket, to_core.clone()))),
+            Err(error) => {
+                tracing::error!(%error, "cannot listen to nftables: drift of the reply rules is not seen")
             }
-        });
+        }
+        let (state, memory) = remembered()?;
         let checker = health::start(to_verdicts).map_err(Refusal::io("start the checker"))?;
         Ok(Self {
-            core: Core::new(),
+            core: Core::new(memory),
+            state,
             epoch: Instant::now(),
+            to_core,
             inputs,
             ipvs,
             rules,
             checker,
+            verdicts,
             wake: None,
             finished: None,
         })
@@ -149,6 +181,11 @@ impl Tasks {
             match output {
                 // The tasks live as long as this struct: a send cannot fail.
                 Output::LookAtServices(own) => drop(self.ipvs.send(ipvs::Work::Look(own))),
+                Output::GlanceAtServices(own) => drop(self.ipvs.send(ipvs::Work::Glance(own))),
+                Output::LookAtSysctls => self.look_at_sysctls(),
+                Output::LookAtConnections(own) => self.look_at_connections(&own),
+                Output::SetSysctl { key, old, value, why } => set_sysctl(&key, &old, &value, &why),
+                Output::Remember(memory) => self.remember(&memory),
                 Output::Do(key, steps) => drop(self.ipvs.send(ipvs::Work::Do(key, steps))),
                 Output::LookAtRules => drop(self.rules.send(rules::Work::Look)),
                 Output::DoRules(rules) => drop(self.rules.send(rules::Work::Do(rules))),
@@ -160,6 +197,27 @@ impl Tasks {
         }
     }
 
+    fn look_at_sysctls(&self) {
+        let found = sysctls::watched().filter_map(|key| Some((key.to_owned(), sysctl::get(key).ok()??)));
+        let _ = self.to_core.send(Input::FoundSysctls(found.collect()));
+    }
+
+    /// On a thread of its own: the table may have millions of entries.
+    fn look_at_connections(&self, own: &BTreeSet<ServiceKey>) {
+        let (own, to_core) = (own.clone(), self.to_core.clone());
+        tokio::task::spawn_blocking(move || match connections::read(&own) {
+            Ok(entries) => drop(to_core.send(Input::FoundConnections(entries))),
+            Err(error) => tracing::error!(%error, "cannot read /proc/net/ip_vs_conn"),
+        });
+    }
+
+    fn remember(&self, memory: &Memory) {
+        if let Err(error) = self.state.write(memory) {
+            let file = self.state.path().display();
+            tracing::error!(%file, %error, "cannot write the state file: after a crash ipvsd will know less");
+        }
+    }
+
     /// The next input: from a task, or that the time has come which the core asked to be woken at.
     async fn next(&mut self) -> Input {
         let alarm = async |wake: Option<Time>| match wake {
@@ -168,6 +226,7 @@ impl Tasks {
         };
         tokio::select! {
             Some(input) = self.inputs.recv() => input,
+            Some(verdict) = self.verdicts.recv() => Input::Verdict(verdict),
             () = alarm(self.wake) => {
                 self.wake = None;
                 Input::Wake

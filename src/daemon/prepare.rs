@@ -9,7 +9,6 @@ use crate::core::desired;
 use crate::core::model::{Config, Rules};
 use crate::kernel::facts;
 use crate::kernel::preflight::{self, Finding};
-use crate::kernel::sysctl;
 use crate::nft::{self, Nft, firewall};
 
 /// What keeps the daemon from starting, with its cure; one line each.
@@ -41,7 +40,7 @@ pub async fn connect() -> Result<Client, Refusal> {
     Client::connect().await.map_err(|error| Refusal::new(error.to_string()))
 }
 
-/// Looks for obstacles, sets the sysctls that the config lets it set, warns of the rest.
+/// Looks for obstacles, warns of those that it can live with.
 pub async fn prepare(config: &Config) -> Result<Client, Refusal> {
     let mut client = connect().await?;
     let services = client.list_services().await.map_err(|error| Refusal::new(error.to_string()))?;
@@ -52,12 +51,6 @@ pub async fn prepare(config: &Config) -> Result<Client, Refusal> {
     let mut refusals = Vec::new();
     for finding in preflight::judge(config, &facts) {
         match &finding {
-            Finding::Set { key, old, new, why } => match sysctl::set(key, new) {
-                Ok(()) => tracing::warn!(key, old, new, why, "sysctl set"),
-                Err(error) => refusals.push(format!(
-                    "{key} is {old}: {why}; setting it to {new} failed ({error}): run `sysctl -w {key}={new}`"
-                )),
-            },
             Finding::Warn { .. } => tracing::warn!("{finding}"),
             Finding::Refuse { .. } => refusals.push(finding.to_string()),
         }

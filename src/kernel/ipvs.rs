@@ -7,12 +7,15 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 use crate::core::Input;
 use crate::core::plan::{Action, FoundService, Step};
+use crate::kernel::glance::Glance;
 
 /// What the task is asked to do.
 #[derive(Debug)]
 pub enum Work {
     /// List all services, and the servers of these.
     Look(BTreeSet<ServiceKey>),
+    /// The same, if a glance shows that anything has changed since the last look.
+    Glance(BTreeSet<ServiceKey>),
     /// Do these steps for one service, in this order.
     Do(ServiceKey, Vec<Step>),
 }
@@ -30,11 +33,18 @@ struct Batch {
 pub async fn run(mut client: Client, mut work: UnboundedReceiver<Work>, inputs: UnboundedSender<Input>) {
     let mut batches: VecDeque<Batch> = VecDeque::new();
     let mut look = None;
+    let mut glance = Glance::default();
     loop {
         if batches.is_empty() {
-            if let Some(own) = look.take() {
-                let found = find(&mut client, &own).await.map_err(|error| error.to_string());
-                let _ = inputs.send(Input::FoundServices(found));
+            if let Some((own, always)) = look.take() {
+                let seen = glance.changed();
+                let input = if always || seen {
+                    let found = find(&mut client, &own).await.map_err(|error| error.to_string());
+                    Input::FoundServices(found)
+                } else {
+                    Input::Unchanged
+                };
+                let _ = inputs.send(input);
             }
             let Some(work) = work.recv().await else { return };
             accept(work, &mut batches, &mut look);
@@ -53,9 +63,13 @@ pub async fn run(mut client: Client, mut work: UnboundedReceiver<Work>, inputs: 
     }
 }
 
-fn accept(work: Work, batches: &mut VecDeque<Batch>, look: &mut Option<BTreeSet<ServiceKey>>) {
+/// Which servers a look is to list, and whether it is made in any case.
+type Look = (BTreeSet<ServiceKey>, bool);
+
+fn accept(work: Work, batches: &mut VecDeque<Batch>, look: &mut Option<Look>) {
     match work {
-        Work::Look(own) => *look = Some(own),
+        Work::Look(own) => *look = Some((own, true)),
+        Work::Glance(own) => *look = Some((own, look.take().is_some_and(|(_, always)| always))),
         Work::Do(key, steps) => batches.push_back(Batch { key, left: steps.into(), done: Vec::new() }),
     }
 }

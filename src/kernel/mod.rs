@@ -1,7 +1,11 @@
 //! What touches the kernel: IPVS, sysctls. Tasks that only take work and give inputs of the core.
 
+pub mod connections;
 pub mod facts;
+mod glance;
 pub mod ipvs;
 pub mod preflight;
 pub mod rules;
+pub mod state;
 pub mod sysctl;
+pub mod touched;

@@ -6,7 +6,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipvs_netlink::Forward;
 
+use crate::core::desired;
 use crate::core::model::{Config, Forwarding, Sysctls};
+use crate::core::sysctls::{self, IP_FORWARD, IP6_FORWARD, VITAL, Vital};
 
 /// What was read of the director before the first change.
 #[derive(Clone, Debug, Default)]
@@ -26,17 +28,6 @@ pub struct Facts {
 /// One thing that is not as it must be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Finding {
-    /// A sysctl that the daemon sets.
-    Set {
-        /// Its name, `net.ipv4.vs.nat_icmp_send`.
-        key: String,
-        /// Its value now.
-        old: String,
-        /// The value that it gets.
-        new: String,
-        /// What the old one does.
-        why: String,
-    },
     /// The daemon starts, and says this.
     Warn {
         /// What is wrong and what follows.
@@ -56,30 +47,14 @@ pub enum Finding {
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Set { key, old, new, why } => write!(f, "{key}: {old} → {new} ({why})"),
             Self::Warn { what, cure } | Self::Refuse { what, cure } => write!(f, "{what}; {cure}"),
         }
     }
 }
 
-/// A key of `net.ipv4.vs` that breaks one-packet scheduling unless it has the value 0.
-const MUST_BE_ZERO: [(&str, &str); 4] = [
-    ("net.ipv4.vs.nat_icmp_send", "the kernel drops every reply of a server under NAT with OPS"),
-    ("net.ipv4.vs.drop_packet", "the kernel drops a share of the requests on purpose"),
-    ("net.ipv4.vs.backup_only", "a director that runs a backup sync daemon ignores every request"),
-    ("net.ipv4.vs.schedule_icmp", "ICMP errors about replies are sent to a server chosen at random"),
-];
-
-const CONN_MAX: &str = "net.ipv4.vs.conn_max";
-/// Of Linux 7.2.
-const CONN_MAX_DEFAULT: &str = "1073741824";
-const IP_FORWARD: &str = "net.ipv4.ip_forward";
-const IP6_FORWARD: &str = "net.ipv6.conf.all.forwarding";
-
 /// Every sysctl that [`judge`] looks at, on a machine with these interfaces.
 pub fn keys(interfaces: &[String]) -> Vec<String> {
-    let fixed = MUST_BE_ZERO.iter().map(|(key, _)| *key).chain([CONN_MAX, IP_FORWARD, IP6_FORWARD]);
-    let mut keys: Vec<String> = fixed.map(str::to_owned).collect();
+    let mut keys: Vec<String> = sysctls::watched().map(str::to_owned).collect();
     for interface in interfaces.iter().map(String::as_str).chain(["all"]) {
         keys.extend(["rp_filter", "send_redirects"].map(|name| per_interface(interface, name)));
     }
@@ -119,54 +94,41 @@ fn forwarding(config: &Config, facts: &Facts, findings: &mut Vec<Finding>) {
         ),
     ];
     for (key, family, v6, note) in families {
-        let nat = config.services.iter().filter(|service| service.forward == Forward::Masquerade);
-        let mut names =
-            nat.filter(|service| service.listen.iter().any(|vip| vip.is_ipv6() == v6)).map(|s| &s.name);
-        let Some(name) = names.next() else { continue };
+        let Some(name) = desired::nat(config, v6) else { continue };
         if facts.sysctls.get(key).is_none_or(|value| value != "0") {
             continue;
         }
-        let why = format!("{family} is not forwarded, so no reply of service \"{name}\" reaches a client");
-        findings.push(match config.kernel.forwarding {
-            Forwarding::Set => Finding::Set {
-                key: key.to_owned(),
-                old: "0".to_owned(),
-                new: "1".to_owned(),
-                why: format!("{why}{note}"),
-            },
-            Forwarding::Require => Finding::Refuse {
-                what: why,
+        if config.kernel.forwarding == Forwarding::Require {
+            findings.push(Finding::Refuse {
+                what: format!(
+                    "{family} is not forwarded, so no reply of service \"{name}\" reaches a client"
+                ),
                 cure: format!("run `sysctl -w {key}=1`, or set `forwarding = \"set\"` in [kernel]{note}"),
-            },
-        });
+            });
+        } else if !note.is_empty() {
+            let note = note.trim_start_matches("; ");
+            let cure = "see that this is right here".to_owned();
+            findings.push(Finding::Warn { what: format!("{key} is set to 1: {note}"), cure });
+        }
     }
 }
 
 fn vs_keys(config: &Config, facts: &Facts, findings: &mut Vec<Finding>) {
-    let wrong = |(key, why): &(&str, &str)| {
-        let value = facts.sysctls.get(*key)?;
-        (value != "0").then(|| (key.to_string(), value.clone(), "0".to_owned(), why.to_string()))
+    let foreign = facts.foreign_services;
+    let left = if foreign > 0 {
+        format!("left alone, since {foreign} IPVS services that are not in the config may depend on it")
+    } else if config.kernel.sysctls == Sysctls::Report {
+        "left alone, as `sysctls = \"report\"` says".to_owned()
+    } else {
+        return;
     };
-    let conn_max = facts.sysctls.get(CONN_MAX).filter(|value| *value == "0").map(|value| {
-        let why = "the kernel drops every request".to_owned();
-        (CONN_MAX.to_owned(), value.clone(), CONN_MAX_DEFAULT.to_owned(), why)
-    });
-    for (key, old, new, why) in MUST_BE_ZERO.iter().filter_map(wrong).chain(conn_max) {
-        let foreign = facts.foreign_services;
-        findings.push(if config.kernel.sysctls == Sysctls::Set && foreign == 0 {
-            Finding::Set { key, old, new, why }
-        } else {
-            let left = if foreign > 0 {
-                format!(
-                    "left alone, since {foreign} IPVS services that are not in the config may depend on it"
-                )
-            } else {
-                "left alone, as `sysctls = \"report\"` says".to_owned()
-            };
-            Finding::Warn {
-                what: format!("{key} is {old}: {why}"),
-                cure: format!("{left}; run `sysctl -w {key}={new}`"),
-            }
+    for Vital { key, right, why, .. } in
+        VITAL.iter().filter(|vital| facts.sysctls.get(vital.key).is_some_and(|value| vital.breaks(value)))
+    {
+        let value = &facts.sysctls[*key];
+        findings.push(Finding::Warn {
+            what: format!("{key} is {value}: {why}"),
+            cure: format!("{left}; run `sysctl -w {key}={right}`"),
         });
     }
 }
@@ -244,6 +206,7 @@ mod tests {
             check: None,
             when_all_down: WhenAllDown::Keep,
             drain: Duration::from_secs(5),
+            drift: Default::default(),
         };
         Config { services: vec![service], kernel: KernelSettings::default(), on_stop: OnStop::Keep }
     }
@@ -270,19 +233,18 @@ mod tests {
         assert!(matches!(&findings[..], [Finding::Refuse { cure, .. }] if cure.contains("accept_ra")));
         let mut set = config(Forward::Masquerade);
         set.kernel.forwarding = Forwarding::Set;
-        assert!(matches!(&judge(&set, &off)[..], [Finding::Set { key, .. }] if key == IP6_FORWARD));
+        assert!(matches!(&judge(&set, &off)[..], [Finding::Warn { what, .. }] if what.contains("accept_ra")));
         assert_eq!(judge(&config(Forward::Direct), &off), []);
     }
 
     #[test]
-    fn a_harmful_key_is_set_unless_others_may_depend_on_it() {
-        let mut bad = facts(&[("net.ipv4.vs.nat_icmp_send", "1"), (CONN_MAX, "0")]);
-        let findings = judge(&config(Forward::Masquerade), &bad);
-        assert!(findings.iter().all(|finding| matches!(finding, Finding::Set { .. })), "{findings:?}");
-        assert_eq!(findings.len(), 2);
+    fn a_harmful_key_is_said_where_it_is_left_alone() {
+        let mut bad = facts(&[("net.ipv4.vs.nat_icmp_send", "1"), ("net.ipv4.vs.conn_max", "0")]);
+        assert_eq!(judge(&config(Forward::Masquerade), &bad), [], "it is set");
         bad.foreign_services = 1;
         let findings = judge(&config(Forward::Masquerade), &bad);
         assert!(findings.iter().all(|finding| matches!(finding, Finding::Warn { .. })), "{findings:?}");
+        assert_eq!(findings.len(), 2);
     }
 
     #[test]

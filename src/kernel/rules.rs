@@ -2,8 +2,8 @@
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
-use crate::core::Input;
 use crate::core::model::Rules;
+use crate::core::{FoundRules, Input};
 use crate::nft::{Error, Nft};
 
 /// What the task is asked to do.
@@ -20,9 +20,9 @@ pub async fn run(nft: Nft, mut work: UnboundedReceiver<Work>, inputs: UnboundedS
     while let Some(work) = work.recv().await {
         let input = match work {
             Work::Look => Input::FoundRules(match nft.observe().await {
-                Ok(listing) if listing.damage().is_empty() => Ok(listing.rules()),
+                Ok(listing) => Ok(FoundRules { rules: listing.rules(), damage: listing.damage() }),
                 // Without nft there is nothing of ours; where rules are needed, the change says what is missing.
-                Ok(_) | Err(Error::NotInstalled { .. }) => Ok(Rules::default()),
+                Err(Error::NotInstalled { .. }) => Ok(FoundRules::default()),
                 Err(error) => Err(error.to_string()),
             }),
             Work::Do(rules) => Input::RulesDone(match nft.apply(&rules).await {

@@ -10,8 +10,8 @@ use proptest::sample::Index;
 use super::super::parse;
 use super::written::write;
 use crate::core::model::{
-    Check, Config, DnsProbe, Forwarding, KernelSettings, OnStop, Probe, Reply, Server, Service, Sysctls,
-    WhenAllDown,
+    Check, Config, DnsProbe, Drift, Forwarding, KernelSettings, OnStop, Probe, Reply, Server, Service,
+    Sysctls, WhenAllDown,
 };
 
 const VALID: [&str; 3] = [
@@ -198,6 +198,7 @@ fn service(index: u16, settings: Settings) -> Service {
         check: check.map(Into::into),
         when_all_down: if refuse { WhenAllDown::Refuse } else { WhenAllDown::Keep },
         drain,
+        drift: Drift::default(),
     }
 }
 

@@ -1,0 +1,141 @@
+//! The sysctls that the core keeps right while the daemon runs, and puts back when it leaves.
+
+use std::collections::BTreeMap;
+
+use super::evict::EXPIRE;
+use super::model::{Config, Forwarding, Sysctls};
+use super::{Core, Output, desired};
+
+/// A sysctl that breaks one-packet scheduling unless it has this value.
+#[derive(Clone, Copy, Debug)]
+pub struct Vital {
+    /// Its name.
+    pub key: &'static str,
+    /// The one value that breaks it; none: every value but `right`.
+    pub wrong: Option<&'static str>,
+    /// The value that is right.
+    pub right: &'static str,
+    /// What a wrong one does.
+    pub why: &'static str,
+}
+
+/// All of them. `conn_max` is of Linux 7.1 and later, and its right value the kernel's default.
+pub const VITAL: [Vital; 5] = [
+    Vital {
+        key: "net.ipv4.vs.nat_icmp_send",
+        wrong: None,
+        right: "0",
+        why: "the kernel drops every reply of a server under NAT with OPS",
+    },
+    Vital {
+        key: "net.ipv4.vs.drop_packet",
+        wrong: None,
+        right: "0",
+        why: "the kernel drops a share of the requests on purpose",
+    },
+    Vital {
+        key: "net.ipv4.vs.backup_only",
+        wrong: None,
+        right: "0",
+        why: "a director that runs a backup sync daemon ignores every request",
+    },
+    Vital {
+        key: "net.ipv4.vs.schedule_icmp",
+        wrong: None,
+        right: "0",
+        why: "ICMP errors about replies are sent to a server chosen at random",
+    },
+    Vital {
+        key: "net.ipv4.vs.conn_max",
+        wrong: Some("0"),
+        right: "1073741824",
+        why: "the kernel drops every request",
+    },
+];
+
+/// IPv4 forwarding.
+pub const IP_FORWARD: &str = "net.ipv4.ip_forward";
+/// IPv6 forwarding.
+pub const IP6_FORWARD: &str = "net.ipv6.conf.all.forwarding";
+
+impl Vital {
+    /// Whether this value breaks it.
+    pub fn breaks(&self, value: &str) -> bool {
+        self.wrong.map_or(value != self.right, |wrong| value == wrong)
+    }
+}
+
+/// Every sysctl that is read at each look.
+pub fn watched() -> impl Iterator<Item = &'static str> {
+    VITAL.iter().map(|vital| vital.key).chain([IP_FORWARD, IP6_FORWARD, EXPIRE])
+}
+
+/// What is to be set now: key, value and why.
+pub fn due(
+    config: &Config,
+    found: &BTreeMap<String, String>,
+    foreign_services: bool,
+) -> Vec<(&'static str, &'static str, &'static str)> {
+    let mut due = Vec::new();
+    let ops = config.services.iter().any(|service| service.ops);
+    if ops && config.kernel.sysctls == Sysctls::Set && !foreign_services {
+        let broken = |vital: &&Vital| found.get(vital.key).is_some_and(|value| vital.breaks(value));
+        due.extend(VITAL.iter().filter(broken).map(|vital| (vital.key, vital.right, vital.why)));
+    }
+    if config.kernel.forwarding == Forwarding::Set {
+        for (key, v6) in [(IP_FORWARD, false), (IP6_FORWARD, true)] {
+            if found.get(key).is_some_and(|value| value == "0") && desired::nat(config, v6).is_some() {
+                due.push((key, "1", "replies are not forwarded"));
+            }
+        }
+    }
+    due
+}
+
+impl Core {
+    /// Asks for every sysctl that must change now; its old value is remembered first.
+    pub(super) fn plan_sysctls(&mut self, out: &mut Vec<Output>) {
+        if self.leaving || !self.started {
+            return;
+        }
+        let foreign = self.found.iter().flatten().any(|(key, _)| !self.own.contains(key));
+        let mut due = due(&self.config, &self.sysctls, foreign);
+        if !self.evictions.is_empty() && self.sysctls.get(EXPIRE).is_some_and(|value| value == "0") {
+            due.push((EXPIRE, "1", "lets connection entries of an earlier run go"));
+        }
+        for (key, value, why) in due {
+            self.set_sysctl(key, value, why, out);
+        }
+        if self.evictions.is_empty() {
+            self.put_back(EXPIRE, out);
+        }
+    }
+
+    /// Puts back every sysctl that ipvsd has changed.
+    pub(super) fn put_all_back(&mut self, out: &mut Vec<Output>) {
+        for key in self.memory.sysctls.keys().cloned().collect::<Vec<_>>() {
+            self.put_back(&key, out);
+        }
+    }
+
+    fn set_sysctl(&mut self, key: &str, value: &str, why: &str, out: &mut Vec<Output>) {
+        let Some(old) = self.sysctls.get(key).filter(|old| *old != value).cloned() else { return };
+        if !self.memory.sysctls.contains_key(key) {
+            self.memory.sysctls.insert(key.to_owned(), old.clone());
+            out.push(Output::Remember(self.memory.clone()));
+        }
+        self.sysctls.insert(key.to_owned(), value.to_owned());
+        let (key, value, why) = (key.to_owned(), value.to_owned(), why.to_owned());
+        out.push(Output::SetSysctl { key, old, value, why });
+    }
+
+    fn put_back(&mut self, key: &str, out: &mut Vec<Output>) {
+        let Some(value) = self.memory.sysctls.get(key).cloned() else { return };
+        let why = "put back as it was before ipvsd".to_owned();
+        if let Some(old) = self.sysctls.insert(key.to_owned(), value.clone()).filter(|old| *old != value) {
+            out.push(Output::SetSysctl { key: key.to_owned(), old, value, why });
+        }
+        self.memory.sysctls.remove(key);
+        out.push(Output::Remember(self.memory.clone()));
+    }
+}

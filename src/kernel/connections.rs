@@ -1,0 +1,24 @@
+//! Connection entries: who of our servers has clients pinned to it. `/proc/net/ip_vs_conn` is the only place that tells.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+
+use ipvs_netlink::{DestinationKey, ServiceKey, connection};
+
+/// The entries of these services: service and server of each pair, once.
+///
+/// # Errors
+/// The table could not be read.
+pub fn read(services: &BTreeSet<ServiceKey>) -> io::Result<BTreeSet<(ServiceKey, DestinationKey)>> {
+    let mut found = BTreeSet::new();
+    // A table of millions of entries is read line by line.
+    for line in BufReader::new(File::open("/proc/net/ip_vs_conn")?).lines() {
+        if let Some(entry) = connection::parse(&line?)
+            && services.contains(&entry.service)
+        {
+            found.insert((entry.service, entry.destination));
+        }
+    }
+    Ok(found)
+}

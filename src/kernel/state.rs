@@ -1,0 +1,111 @@
+//! The state file: what must be known after a crash. Written whole beside itself and renamed, readable by nobody else.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::core::memory::Memory;
+
+/// A file of another version is not read: what it means is not known.
+const VERSION: u32 = 1;
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Contents {
+    version: u32,
+    memory: Memory,
+}
+
+/// What every version has.
+#[derive(Deserialize)]
+struct Versioned {
+    version: u32,
+}
+
+/// The state file of this network namespace.
+#[derive(Debug)]
+pub struct StateFile(PathBuf);
+
+impl StateFile {
+    /// In the runtime directory `dir`, by the number of the network namespace: each has its own IPVS.
+    ///
+    /// # Errors
+    /// `/proc` tells no number.
+    pub fn of_this_namespace(dir: &Path) -> io::Result<Self> {
+        let namespace = fs::metadata("/proc/thread-self/ns/net")?.ino();
+        Ok(Self(dir.join(format!("state-{namespace}.json"))))
+    }
+
+    /// Its name.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// What was remembered; none if there is no file.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is not one of ours.
+    pub fn read(&self) -> io::Result<Option<Memory>> {
+        let text = match fs::read(&self.0) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            text => text?,
+        };
+        let Versioned { version } = serde_json::from_slice(&text)?;
+        if version != VERSION {
+            let what = format!("it has version {version}, this ipvsd knows version {VERSION}");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        }
+        Ok(Some(serde_json::from_slice::<Contents>(&text)?.memory))
+    }
+
+    /// Remembers this. After a crash at any moment the file holds the old memory or the new one.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write(&self, memory: &Memory) -> io::Result<()> {
+        if let Some(dir) = self.0.parent() {
+            DirBuilder::new().recursive(true).mode(0o755).create(dir)?;
+        }
+        let new = self.0.with_extension("json.new");
+        let contents = Contents { version: VERSION, memory: memory.clone() };
+        let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+        file.write_all(&serde_json::to_vec(&contents)?)?;
+        file.sync_all()?;
+        fs::rename(new, &self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_again_and_private() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = StateFile::of_this_namespace(&dir.path().join("ipvsd")).unwrap();
+        assert_eq!(file.read().unwrap(), None);
+        let mut memory = Memory::default();
+        memory.sysctls.insert("net.ipv4.vs.expire_nodest_conn".to_owned(), "0".to_owned());
+        memory.created.insert(ipvs_netlink::ServiceKey::udp("192.0.2.53:53".parse().unwrap()));
+        file.write(&memory).unwrap();
+        assert_eq!(file.read().unwrap(), Some(memory));
+        assert_eq!(fs::metadata(file.path()).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn what_is_not_ours_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = StateFile::of_this_namespace(dir.path()).unwrap();
+        for text in
+            ["", "{", "[]", r#"{"version":1}"#, r#"{"version":2,"memory":{"created":[],"sysctls":{}}}"#]
+        {
+            fs::write(file.path(), text).unwrap();
+            assert!(file.read().is_err(), "{text}");
+        }
+    }
+}
