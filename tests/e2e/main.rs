@@ -1,6 +1,8 @@
 //! End-to-end tests: real packets through a real kernel with IPVS. `tests/run` gives them one.
 //! One file for each theme; a test fails by panicking, and what the kernel held then is printed.
 
+mod firewall;
+mod forwarding;
 mod lab_itself;
 mod rewrite;
 mod setup;
@@ -8,5 +10,10 @@ mod setup;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    lab::suite([lab_itself::tests(), rewrite::tests()].into_iter().flatten().collect())
+    lab::suite(
+        [firewall::tests(), forwarding::tests(), lab_itself::tests(), rewrite::tests()]
+            .into_iter()
+            .flatten()
+            .collect(),
+    )
 }
