@@ -1,5 +1,5 @@
 //! What the kernel holds and is told while a test runs: every state of `/proc/net/ip_vs`, every connection entry,
-//! and every IPVS command by which a program changes it.
+//! and every netlink message by which a program changes it.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -20,7 +20,7 @@ use crate::setup::LIMIT;
 /// The weight of every server of all services.
 pub type Weights = BTreeMap<SocketAddr, u32>;
 
-/// Reads the kernel's tables every few milliseconds.
+/// Reads the kernel's tables every ten milliseconds.
 pub struct Watch {
     stop: Arc<AtomicBool>,
     states: Arc<Mutex<Vec<(SystemTime, Weights)>>>,
@@ -46,7 +46,7 @@ impl Watch {
                 }
                 drop(states);
                 entries.extend(read(&mut connections).lines().skip(1).map(str::to_owned));
-                thread::sleep(Duration::from_millis(2));
+                thread::sleep(Duration::from_millis(10));
             }
             entries
         });
@@ -114,51 +114,63 @@ impl Messages {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let mut command = Command::new("tcpdump");
         command
-            .args(["-Z", "root", "-B", "16384", "-U", "-i", "nlmon0", "-w"])
+            .args(["-Z", "root", "-B", "16384", "-U", "--immediate-mode", "-i", "nlmon0", "-w"])
             .arg(dir.path().join("netlink"));
         let tcpdump = Process::start(netns, &mut command);
         tcpdump.wait_for("listening on", LIMIT);
         Messages { tcpdump, dir }
     }
 
-    /// Every IPVS command that changes something, in the order in which they were sent: the IPVS_CMD_ of linux/ip_vs.h.
-    pub fn stop(mut self) -> Vec<u8> {
+    /// Everything that was asked of IPVS and of the sets of nftables, in this order: `add service`, `set server`, …;
+    /// elements that follow each other count as one.
+    pub fn stop(mut self) -> Vec<&'static str> {
         self.tcpdump.signal(Signal::SIGINT);
         self.tcpdump.wait_exit(LIMIT);
-        commands(&fs::read(self.dir.path().join("netlink")).expect("what tcpdump wrote"))
+        let mut asked = read_pcap(&fs::read(self.dir.path().join("netlink")).expect("what tcpdump wrote"));
+        asked.dedup_by(|one, other| one == other && one.ends_with("elements"));
+        asked
     }
 }
 
-/// IPVS_CMD_NEW_SERVICE.
-pub const NEW_SERVICE: u8 = 1;
-/// IPVS_CMD_NEW_DEST.
-pub const NEW_DEST: u8 = 5;
-/// IPVS_CMD_SET_DEST.
-pub const SET_DEST: u8 = 6;
-/// IPVS_CMD_GET_DEST, and before it all that change services or servers.
-const GET_DEST: u8 = 8;
-
 /// Reads a pcap file of LINKTYPE_NETLINK: 16 bytes of heading that end with the netlink protocol, then messages.
-fn commands(pcap: &[u8]) -> Vec<u8> {
-    const NETLINK_GENERIC: [u8; 2] = [0, 16];
-    const FIRST_FAMILY: u16 = 17;
+fn read_pcap(pcap: &[u8]) -> Vec<&'static str> {
     let word =
         |bytes: &[u8], at: usize| u32::from_ne_bytes(bytes[at..at + 4].try_into().expect("4 bytes")) as usize;
     let half = |bytes: &[u8], at: usize| u16::from_ne_bytes(bytes[at..at + 2].try_into().expect("2 bytes"));
-    let mut commands = Vec::new();
+    let mut asked = Vec::new();
     let mut rest = &pcap[24..];
     while !rest.is_empty() {
-        let length = word(rest, 8);
-        let (packet, after) = rest[16..].split_at(length);
+        let (packet, after) = rest[16..].split_at(word(rest, 8));
         rest = after;
+        let protocol = packet[15];
         let mut messages = &packet[16..];
-        while packet[14..16] == NETLINK_GENERIC && messages.len() >= 20 {
-            let (kind, is_request, command) = (half(messages, 4), half(messages, 6) & 1 == 1, messages[16]);
-            if kind >= FIRST_FAMILY && is_request && command < GET_DEST && command != 4 {
-                commands.push(command);
+        while messages.len() >= 20 {
+            let (kind, flags, command) = (half(messages, 4), half(messages, 6), messages[16]);
+            // NLM_F_REQUEST
+            if flags & 1 == 1 {
+                asked.extend(meaning(protocol, kind, command));
             }
             messages = messages.get(word(messages, 0).next_multiple_of(4)..).unwrap_or_default();
         }
     }
-    commands
+    asked
+}
+
+/// The numbers are those of linux/netlink.h, linux/ip_vs.h and linux/netfilter/nf_tables.h.
+fn meaning(protocol: u8, kind: u16, command: u8) -> Option<&'static str> {
+    const NETLINK_NETFILTER: u8 = 12;
+    const NETLINK_GENERIC: u8 = 16;
+    const GENL_ID_CTRL: u16 = 16;
+    match (protocol, kind, command) {
+        (NETLINK_NETFILTER, 0x0a0c, _) => Some("add elements"),
+        (NETLINK_NETFILTER, 0x0a0e, _) => Some("delete elements"),
+        (NETLINK_GENERIC, GENL_ID_CTRL, _) => None,
+        (NETLINK_GENERIC, _, 1) => Some("add service"),
+        (NETLINK_GENERIC, _, 2) => Some("set service"),
+        (NETLINK_GENERIC, _, 3) => Some("delete service"),
+        (NETLINK_GENERIC, _, 5) => Some("add server"),
+        (NETLINK_GENERIC, _, 6) => Some("set server"),
+        (NETLINK_GENERIC, _, 7) => Some("delete server"),
+        _ => None,
+    }
 }
