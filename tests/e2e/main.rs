@@ -1,19 +1,25 @@
 //! End-to-end tests: real packets through a real kernel with IPVS. `tests/run` gives them one.
 //! One file for each theme; a test fails by panicking, and what the kernel held then is printed.
 
+mod change;
 mod firewall;
 mod forwarding;
+mod health;
 mod lab_itself;
 mod rewrite;
 mod setup;
+mod watch;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    lab::suite(
-        [firewall::tests(), forwarding::tests(), lab_itself::tests(), rewrite::tests()]
-            .into_iter()
-            .flatten()
-            .collect(),
-    )
+    let themes = [
+        change::tests(),
+        firewall::tests(),
+        forwarding::tests(),
+        health::tests(),
+        lab_itself::tests(),
+        rewrite::tests(),
+    ];
+    lab::suite(themes.into_iter().flatten().collect())
 }
