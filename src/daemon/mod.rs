@@ -20,10 +20,10 @@ use std::path::Path;
 use std::time::Instant;
 
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::config;
-use crate::core::model::Config;
+use crate::core::model::{Config, Verdict};
 use crate::core::{Core, Input, Output, Time};
 use crate::health::{self, Checker};
 use crate::kernel::{ipvs, rules};
@@ -46,7 +46,7 @@ pub async fn run(path: &Path, config: Config) -> Result<(), Refusal> {
     tasks.input(Input::Config(config));
     while tasks.finished.is_none() {
         tokio::select! {
-            input = tasks.next() => tasks.input(input),
+            input = tasks.next() => tasks.input(input?),
             _ = hangup.recv() => reload(path, &mut tasks).await,
             _ = terminate.recv() => tasks.input(Input::Stop),
             _ = interrupt.recv() => tasks.input(Input::Stop),
@@ -64,13 +64,15 @@ pub async fn run(path: &Path, config: Config) -> Result<(), Refusal> {
 /// # Errors
 /// What could not be removed and why.
 pub async fn flush(config: Config) -> Result<(), Refusal> {
-    let client = prepare::connect().await?;
-    let mut tasks = Tasks::start(client)?;
-    tasks.input(Input::Config(config));
-    tasks.input(Input::Remove);
-    while tasks.finished.is_none() {
-        let input = tasks.next().await;
-        tasks.input(input);
+    // A kernel without IPVS has no services; rules of an earlier run may still be there.
+    if let Some(client) = prepare::connect().await? {
+        let mut tasks = Tasks::start(client)?;
+        tasks.input(Input::Config(config));
+        tasks.input(Input::Remove);
+        while tasks.finished.is_none() {
+            let input = tasks.next().await?;
+            tasks.input(input);
+        }
     }
     remove_rules().await
 }
@@ -93,6 +95,10 @@ async fn reload(path: &Path, tasks: &mut Tasks) {
             return;
         }
     };
+    for warning in loaded.warnings.problems() {
+        let config::Located { file, line, column, message, help, .. } = warning;
+        tracing::warn!(help, "{file}:{line}:{column}: {message}");
+    }
     if let Err(refusal) = prepare::prepare(&loaded.config).await {
         tracing::error!(config = %path.display(), %refusal, "reload refused, the running config goes on");
         return;
@@ -105,10 +111,11 @@ async fn reload(path: &Path, tasks: &mut Tasks) {
 struct Tasks {
     core: Core,
     epoch: Instant,
-    inputs: tokio::sync::mpsc::UnboundedReceiver<Input>,
+    inputs: UnboundedReceiver<Input>,
     ipvs: UnboundedSender<ipvs::Work>,
     rules: UnboundedSender<rules::Work>,
     checker: Checker,
+    verdicts: UnboundedReceiver<Verdict>,
     wake: Option<Time>,
     finished: Option<Removed>,
 }
@@ -122,14 +129,9 @@ impl Tasks {
         let (to_core, inputs) = unbounded_channel();
         let (ipvs, ipvs_work) = unbounded_channel();
         let (rules, rules_work) = unbounded_channel();
-        let (to_verdicts, mut verdicts) = unbounded_channel();
+        let (to_verdicts, verdicts) = unbounded_channel();
         tokio::spawn(ipvs::run(client, ipvs_work, to_core.clone()));
-        tokio::spawn(rules::run(Nft::new(), rules_work, to_core.clone()));
-        tokio::spawn(async move {
-            while let Some(verdict) = verdicts.recv().await {
-                let _ = to_core.send(Input::Verdict(verdict));
-            }
-        });
+        tokio::spawn(rules::run(Nft::new(), rules_work, to_core));
         let checker = health::start(to_verdicts).map_err(Refusal::io("start the checker"))?;
         Ok(Self {
             core: Core::new(),
@@ -138,6 +140,7 @@ impl Tasks {
             ipvs,
             rules,
             checker,
+            verdicts,
             wake: None,
             finished: None,
         })
@@ -161,17 +164,22 @@ impl Tasks {
     }
 
     /// The next input: from a task, or that the time has come which the core asked to be woken at.
-    async fn next(&mut self) -> Input {
+    async fn next(&mut self) -> Result<Input, Refusal> {
         let alarm = async |wake: Option<Time>| match wake {
             Some(time) => tokio::time::sleep_until((self.epoch + time).into()).await,
             None => std::future::pending().await,
         };
-        tokio::select! {
+        let input = tokio::select! {
             Some(input) = self.inputs.recv() => input,
+            verdict = self.verdicts.recv() => match verdict {
+                Some(verdict) => Input::Verdict(verdict),
+                None => return Err(Refusal::new("the checker has ended; the kernel goes on as it is".to_owned())),
+            },
             () = alarm(self.wake) => {
                 self.wake = None;
                 Input::Wake
             }
-        }
+        };
+        Ok(input)
     }
 }

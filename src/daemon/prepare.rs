@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 
+use ipvs_netlink::Error;
 use ipvs_netlink::tokio::Client;
 
 use crate::core::desired;
@@ -36,28 +37,29 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
-/// Connects to IPVS.
-pub async fn connect() -> Result<Client, Refusal> {
-    Client::connect().await.map_err(|error| Refusal::new(error.to_string()))
+/// Connects to IPVS; none if this kernel has none.
+pub async fn connect() -> Result<Option<Client>, Refusal> {
+    match Client::connect().await {
+        Ok(client) => Ok(Some(client)),
+        Err(Error::NotInKernel) => Ok(None),
+        Err(error) => Err(Refusal::new(error.to_string())),
+    }
 }
 
 /// Looks for obstacles, sets the sysctls that the config lets it set, warns of the rest.
 pub async fn prepare(config: &Config) -> Result<Client, Refusal> {
-    let mut client = connect().await?;
+    let no_ipvs = || Refusal::new(Error::NotInKernel.to_string());
+    let mut client = connect().await?.ok_or_else(no_ipvs)?;
     let services = client.list_services().await.map_err(|error| Refusal::new(error.to_string()))?;
     let own: Vec<_> = desired::listens(config).map(|(key, ..)| key).collect();
     let foreign = services.iter().filter(|service| !own.contains(&service.key)).count();
     let facts = facts::read(config, foreign).map_err(Refusal::io("read the network's settings"))?;
 
     let mut refusals = Vec::new();
-    for finding in preflight::judge(config, &facts) {
-        match &finding {
-            Finding::Set { key, old, new, why } => match sysctl::set(key, new) {
-                Ok(()) => tracing::warn!(key, old, new, why, "sysctl set"),
-                Err(error) => refusals.push(format!(
-                    "{key} is {old}: {why}; setting it to {new} failed ({error}): run `sysctl -w {key}={new}`"
-                )),
-            },
+    let findings = preflight::judge(config, &facts);
+    for finding in &findings {
+        match finding {
+            Finding::Set { .. } => {}
             Finding::Warn { .. } => tracing::warn!("{finding}"),
             Finding::Refuse { .. } => refusals.push(finding.to_string()),
         }
@@ -72,7 +74,24 @@ pub async fn prepare(config: &Config) -> Result<Client, Refusal> {
             Err(error) => refusals.push(error.to_string()),
         }
     }
+    // A start that is refused changes nothing.
+    if refusals.is_empty() {
+        refusals.extend(findings.iter().filter_map(set));
+    }
     if refusals.is_empty() { Ok(client) } else { Err(Refusal(refusals)) }
+}
+
+/// Sets a sysctl, if the finding is about one that is to be set. What went wrong.
+fn set(finding: &Finding) -> Option<String> {
+    let Finding::Set { key, old, new, why } = finding else { return None };
+    match sysctl::set(key, new) {
+        Ok(()) => tracing::warn!(key, old, new, why, "sysctl set"),
+        Err(error) => {
+            let cure = format!("run `sysctl -w {key}={new}`");
+            return Some(format!("{key} is {old}: {why}; setting it to {new} failed ({error}): {cure}"));
+        }
+    }
+    None
 }
 
 /// Rules of iptables do not show everything that they match: what they seem to drop may be let through already.
