@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lab::{Burst, Daemon, Echo, Family, Netns, Network, case, reading};
+use lab::{Burst, Daemon, Echo, Family, Netns, Network, Side, case, reading, wait_until};
 use libtest_mimic::Trial;
 
 use crate::setup::{
@@ -54,14 +54,15 @@ const IPTABLES: &str = "
     ip6tables -A INPUT -p ipv6-icmp -j ACCEPT
     ip6tables -A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT";
 
-/// One service at both VIPs, up behind the firewall that the network has: the probes get through without any cure.
+/// One service at both VIPs, up behind the firewall that the network has: the probes get through without any cure. Servers
+/// that were up before the rules were there, and then seem dead, lose their weight.
 fn up(network: &Network) -> (Vec<Echo>, Daemon) {
     let echoes = echoes(network, 5300);
     let [four, six] = Family::BOTH.map(|family| servers(network, family, 5300));
     let daemon = ipvsd(
         network,
         &format!(
-            "[[service]]\nname = \"echo\"\nlisten = [\"{}\", \"{}\"]\nservers = [{four}, {six}]\ncheck = {PATIENT}\n",
+            "[[service]]\nname = \"echo\"\nlisten = [\"{}\", \"{}\"]\nservers = [{four}, {six}]\ncheck = {PATIENT}\nwhen_all_down = \"refuse\"\n",
             service(Family::V4),
             service(Family::V6)
         ),
@@ -94,12 +95,19 @@ fn lost(network: &Network, echoes: &mut [Echo]) -> usize {
     echoes.iter_mut().map(of_client).sum()
 }
 
-/// 300 datagrams of one port to each VIP, all answered, and nothing of them is tracked.
-fn everything_passes(network: &Network) {
+/// 300 datagrams of one port to each VIP, all answered, and nothing of them is tracked. The probes work all the time.
+fn everything_passes(network: &Network, echoes: &mut [Echo]) {
     for family in Family::BOTH {
         assert_spread(network, &Burst::new(service(family), 300), &[100, 100, 100]);
     }
     assert_no_trace(network);
+    for family in Family::BOTH {
+        let director = network.director_address(Side::Back, family);
+        // More than it takes to find a server dead.
+        let probed =
+            |echo: &mut Echo| echo.received().iter().filter(|got| got.from.ip() == director).count() >= 8;
+        wait_until(LIMIT, "8 probes of each server", || echoes.iter_mut().all(probed));
+    }
     let up = |service: reading::Service| service.servers.iter().all(|server| server.weight == 1);
     assert!(reading::services(&network.director).into_iter().all(up), "the probes still work");
 }
@@ -120,7 +128,7 @@ fn nftables() {
     run(&network.director, &input);
     assert_eq!(lost(&network, &mut echoes), 6, "the forward chain drops replies");
     run(&network.director, &forward);
-    everything_passes(&network);
+    everything_passes(&network, &mut echoes);
 }
 
 fn nftables_output() {
@@ -135,7 +143,7 @@ fn nftables_output() {
     run(&network.director, &others);
     assert_eq!(lost(&network, &mut echoes), 0, "the output chain drops requests");
     run(&network.director, &output);
-    everything_passes(&network);
+    everything_passes(&network, &mut echoes);
 }
 
 fn iptables() {
@@ -149,5 +157,5 @@ fn iptables() {
     }
     assert_eq!(lost(&network, &mut echoes), 0);
     run(&network.director, &cures(&daemon));
-    everything_passes(&network);
+    everything_passes(&network, &mut echoes);
 }

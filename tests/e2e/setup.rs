@@ -84,6 +84,9 @@ pub fn wait_until_all_up(network: &Network, services: usize) {
 /// Sends `burst` from the first client: each server answers its share of it and none is lost, every reply comes from
 /// where the burst went, and the client's wire saw the same with checksums that are right (or zero, where there is none).
 pub fn assert_spread(network: &Network, burst: &Burst, shares: &[u64]) {
+    // One whole round before: to lose the whole burst one by one takes minutes.
+    let round = Burst { count: 3, ..burst.clone() }.run(network.client());
+    assert!(round.lost.is_empty(), "{}: {:?} of 3 lost", burst.to, round.lost);
     let capture = Capture::start(network.client());
     let answered = burst.run(network.client());
     let packets = capture.stop();
