@@ -7,7 +7,7 @@ use netlink_sys::protocols::NETLINK_GENERIC;
 use netlink_sys::{Socket, SocketAddr};
 use socket2::SockRef;
 
-use crate::answer::Answer;
+use crate::answer::{Answer, FamilyId};
 use crate::client::{Failure, RECEIVE_BUFFER, TIMEOUT, verbs};
 use crate::conversation::{Conversation, Session, Step};
 use crate::request::{Request, resolve_family};
@@ -34,7 +34,8 @@ impl Client {
         let channel =
             Channel::open().map_err(|source| Error::Io { operation: resolve.operation(), source })?;
         let mut client = Self { session: Session::default(), channel };
-        client.send(resolve)?;
+        let FamilyId(family) = client.send(resolve)?;
+        client.session.family = Some(family);
         Ok(client)
     }
 

@@ -12,9 +12,10 @@ pub(crate) const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Room for one datagram.
 ///
-/// The kernel makes the datagrams of a dump as large as the largest buffer that it was ever offered (32 KiB at
-/// most) and never larger than that or 8 KiB, so nothing is cut off; small ones make its dumps twice as fast as
-/// 128 KiB (it allocates and clears each in full). No other answer of this family comes near 8 KiB.
+/// The kernel makes the datagrams of a dump as large as the largest buffer that it was ever offered, up to 32 KiB,
+/// and never larger than that or 8 KiB, so nothing is cut off. It allocates each in full, so that small is fast for
+/// the many short dumps of destinations: those of 4 000 services take 384 million instructions on 6.1, and 516
+/// with 64 KiB. No other answer of this family comes near 8 KiB.
 pub(crate) const RECEIVE_BUFFER: usize = 8 * 1024;
 
 /// How receiving failed.

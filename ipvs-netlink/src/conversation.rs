@@ -11,7 +11,7 @@
 use crate::answer::{Answer, FamilyId};
 use crate::exchange::Exchange;
 use crate::request::{Request, get_service, resolve_family};
-use crate::{Error, Result, Service};
+use crate::{Error, Result, Service, Verb};
 
 /// How often an interrupted dump is asked for before the interruption is the answer.
 const ATTEMPTS: u32 = 4;
@@ -69,6 +69,8 @@ impl<'a, R: Answer> Conversation<'a, R> {
         let mut conversation = Self { session, request, stage: Stage::Ended, attempts: 0, resolved: false };
         let bytes = match conversation.session.family {
             Some(family) => conversation.ask(family),
+            // The controller's own id is fixed.
+            None if conversation.request.operation().verb == Verb::ResolveFamily => conversation.ask(0),
             None => conversation.resolve(None),
         };
         (conversation, bytes)

@@ -136,7 +136,7 @@ const EINVAL: i32 = 22;
 const ERANGE: i32 = 34;
 
 impl Error {
-    /// The kernel's errno, positive, where it was the kernel that refused.
+    /// The errno, positive, of a refusal or of a socket that failed.
     pub fn errno(&self) -> Option<i32> {
         match self {
             Self::AlreadyExists(refusal)

@@ -7,7 +7,7 @@ use ::tokio::time::timeout;
 use netlink_sys::protocols::NETLINK_GENERIC;
 use netlink_sys::{AsyncSocket, AsyncSocketExt, SocketAddr, TokioSocket};
 
-use crate::answer::Answer;
+use crate::answer::{Answer, FamilyId};
 use crate::client::{Failure, RECEIVE_BUFFER, TIMEOUT, verbs};
 use crate::conversation::{Conversation, Session, Step};
 use crate::request::{Request, resolve_family};
@@ -37,7 +37,8 @@ impl Client {
         let channel =
             Channel::open().map_err(|source| Error::Io { operation: resolve.operation(), source })?;
         let mut client = Self { session: Session::default(), channel };
-        client.send(resolve).await?;
+        let FamilyId(family) = client.send(resolve).await?;
+        client.session.family = Some(family);
         Ok(client)
     }
 

@@ -1,7 +1,7 @@
 //! Many changes in one send, without I/O: one result for each.
 
 use crate::exchange::Exchange;
-use crate::frame::frames;
+use crate::frame::{Frame, frames};
 use crate::{Error, Operation, Request, Result};
 
 /// How many changes a client sends at once before it reads the answers.
@@ -12,72 +12,64 @@ pub(crate) const WINDOW: usize = 64;
 
 pub(crate) struct Window {
     first: u32,
-    slots: Vec<Slot>,
-}
-
-enum Slot {
-    Waiting(Exchange<()>),
-    Answered(Result<()>),
+    exchanges: Vec<Exchange<()>>,
+    /// Those of the first requests: the kernel works in order.
+    results: Vec<Result<()>>,
 }
 
 impl Window {
     /// The window for `requests`, numbered from `first` on, and what to send.
     pub fn new(requests: &[Request<()>], family: u16, first: u32) -> (Self, Vec<u8>) {
         let mut bytes = Vec::new();
-        let mut slots = Vec::with_capacity(requests.len());
+        let mut exchanges = Vec::with_capacity(requests.len());
         for (request, index) in requests.iter().zip(0..) {
             let sequence = first.wrapping_add(index);
             bytes.extend(request.encode(family, sequence));
-            slots.push(Slot::Waiting(Exchange::new(request, sequence)));
+            exchanges.push(Exchange::new(request, sequence));
         }
-        (Self { first, slots }, bytes)
+        (Self { first, exchanges, results: Vec::with_capacity(requests.len()) }, bytes)
     }
 
     /// Whether every request has its result.
     pub fn is_complete(&self) -> bool {
-        self.slots.iter().all(|slot| matches!(slot, Slot::Answered(_)))
+        self.results.len() == self.exchanges.len()
     }
 
     /// Takes one datagram.
     pub fn feed(&mut self, datagram: &[u8]) {
         for frame in frames(datagram) {
             match frame {
-                Ok(frame) => {
-                    let index = frame.sequence.wrapping_sub(self.first) as usize;
-                    if let Some(Slot::Waiting(exchange)) = self.slots.get_mut(index)
-                        && let Some(result) = exchange.take(frame)
-                    {
-                        self.slots[index] = Slot::Answered(result);
-                        // The kernel works in order, and stays silent about a request that a signal broke off.
-                        let reason = "the kernel passed it over";
-                        self.fail(index, |operation| Error::Interrupted { operation, reason });
-                    }
-                }
+                Ok(frame) => self.take(frame),
                 Err(source) => {
-                    self.fail(self.slots.len(), |operation| Error::Decode {
-                        operation,
-                        source: source.clone(),
-                    });
+                    let unread = |operation| Error::Decode { operation, source: source.clone() };
+                    self.fail(self.exchanges.len(), unread);
                 }
             }
         }
     }
 
     /// The results, in the order of the requests; `unanswered` is that of a request without an answer.
-    pub fn results(self, unanswered: impl Fn(Operation) -> Error) -> Vec<Result<()>> {
-        let result = |slot| match slot {
-            Slot::Answered(result) => result,
-            Slot::Waiting(exchange) => Err(unanswered(exchange.operation())),
-        };
-        self.slots.into_iter().map(result).collect()
+    pub fn results(mut self, unanswered: impl Fn(Operation) -> Error) -> Vec<Result<()>> {
+        self.fail(self.exchanges.len(), unanswered);
+        self.results
+    }
+
+    fn take(&mut self, frame: Frame<'_>) {
+        let index = frame.sequence.wrapping_sub(self.first) as usize;
+        if index < self.results.len() {
+            return;
+        }
+        if let Some(result) = self.exchanges.get_mut(index).and_then(|exchange| exchange.take(frame)) {
+            // It stays silent about a request that a signal broke off.
+            let reason = "the kernel passed it over";
+            self.fail(index, |operation| Error::Interrupted { operation, reason });
+            self.results.push(result);
+        }
     }
 
     /// Gives every request before `end` that has no result yet this error.
     fn fail(&mut self, end: usize, error: impl Fn(Operation) -> Error) {
-        for slot in &mut self.slots[..end] {
-            if let Slot::Waiting(exchange) = slot {
-                *slot = Slot::Answered(Err(error(exchange.operation())));
-            }
-        }
+        let without = self.exchanges[..end].iter().skip(self.results.len());
+        self.results.extend(without.map(|exchange| Err(error(exchange.operation()))));
     }
 }

@@ -8,9 +8,18 @@ pub fn main(path: &Path) -> ExitCode {
         Ok(loaded) => {
             let services = loaded.config.services.len();
             let servers: usize = loaded.config.services.iter().map(|service| service.servers.len()).sum();
-            println!("{} is valid: {services} services, {servers} servers", path.display());
+            println!(
+                "{} is valid: {}, {}",
+                path.display(),
+                counted(services, "service"),
+                counted(servers, "server")
+            );
             ExitCode::SUCCESS
         }
         Err(status) => status,
     }
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }

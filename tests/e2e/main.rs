@@ -3,6 +3,8 @@
 
 mod change;
 mod dns;
+mod firewall;
+mod forwarding;
 mod health;
 mod lab_itself;
 mod rewrite;
@@ -13,17 +15,15 @@ mod watch;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    lab::suite(
-        [
-            lab_itself::tests(),
-            rewrite::tests(),
-            health::tests(),
-            change::tests(),
-            start::tests(),
-            dns::tests(),
-        ]
-        .into_iter()
-        .flatten()
-        .collect(),
-    )
+    let themes = [
+        change::tests(),
+        dns::tests(),
+        firewall::tests(),
+        forwarding::tests(),
+        health::tests(),
+        lab_itself::tests(),
+        rewrite::tests(),
+        start::tests(),
+    ];
+    lab::suite(themes.into_iter().flatten().collect())
 }

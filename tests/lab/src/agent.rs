@@ -154,7 +154,8 @@ impl Drop for Echo {
 }
 
 /// If this process was started as an agent: is one until its input ends, and exits. Otherwise does nothing.
-pub(crate) fn main_if_asked() {
+/// The first thing that an executable does which starts an [`Echo`]; [`suite`](crate::suite) does it itself.
+pub fn agent_main() {
     let mut args = env::args().skip(1);
     if args.next().as_deref() != Some(ARGUMENT) {
         return;

@@ -18,7 +18,7 @@ mod suite;
 mod traffic;
 mod udp;
 
-pub use agent::{Answer, Echo, EchoSpec, Received};
+pub use agent::{Answer, Echo, EchoSpec, Received, agent_main};
 pub use capture::Capture;
 pub use daemon::Daemon;
 pub use native::can_run;

@@ -1,0 +1,64 @@
+//! The command line without a kernel: what is said, where, and the exit status.
+
+use std::process::{Command, Output};
+
+fn ipvsd(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_ipvsd")).args(arguments).output().expect("ipvsd starts")
+}
+
+fn file(text: &str) -> tempfile::NamedTempFile {
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    std::fs::write(file.path(), text).expect("writing the config");
+    file
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn a_valid_config_is_said_to_be_valid() {
+    let output = ipvsd(&["validate", "--config", "examples/dns.toml"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(text(&output.stdout), "examples/dns.toml is valid: 1 service, 4 servers\n");
+    assert_eq!(text(&output.stderr), "");
+}
+
+#[test]
+fn warnings_do_not_fail() {
+    let output = ipvsd(&["validate", "--config", "examples/syslog.toml"]);
+    assert_eq!(output.status.code(), Some(0));
+    let said = text(&output.stderr);
+    assert!(said.contains("warning") && said.contains("examples/syslog.toml:"), "{said}");
+}
+
+#[test]
+fn every_error_is_said_at_once_with_line_and_column_and_nothing_is_started() {
+    let bad = file(
+        "[[service]]\n\
+         name = \"dns\"\n\
+         listen = \"192.0.2.53\"\n\
+         servers = [\"10.0.1.11:53\", \"10.0.1.11:53\"]\n\
+         check = { type = \"dns\", interval = \"0s\" }\n\
+         wieght = 1\n",
+    );
+    let path = bad.path().to_str().expect("a path of text");
+    for command in ["validate", "run", "flush"] {
+        let output = ipvsd(&[command, "--config", path]);
+        assert_eq!(output.status.code(), Some(2), "{command}");
+        assert_eq!(text(&output.stdout), "", "{command}");
+        let said = text(&output.stderr);
+        for place in [":3:10", ":4:28", ":5:36", ":6:1"] {
+            assert!(said.contains(&format!("{path}{place}")), "{command}: no {place} in\n{said}");
+        }
+    }
+}
+
+#[test]
+fn a_missing_config_and_wrong_usage_are_status_2() {
+    let output = ipvsd(&["run", "--config", "/nonexistent/ipvsd.toml"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("cannot read the config /nonexistent/ipvsd.toml"));
+    assert_eq!(ipvsd(&["dance"]).status.code(), Some(2));
+    assert!(text(&ipvsd(&["run", "--help"]).stdout).contains("[default: /etc/ipvsd/ipvsd.toml]"));
+}
