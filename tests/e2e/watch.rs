@@ -24,7 +24,7 @@ pub type Weights = BTreeMap<SocketAddr, u32>;
 pub struct Watch {
     stop: Arc<AtomicBool>,
     states: Arc<Mutex<Vec<(SystemTime, Weights)>>>,
-    thread: JoinHandle<Vec<String>>,
+    thread: Option<JoinHandle<Vec<String>>>,
 }
 
 impl Watch {
@@ -50,7 +50,7 @@ impl Watch {
             }
             entries
         });
-        Watch { stop, states, thread }
+        Watch { stop, states, thread: Some(thread) }
     }
 
     /// Waits until the weights of all servers are these, in the order of their addresses; when this began.
@@ -72,9 +72,17 @@ impl Watch {
     }
 
     /// Ends it; every line of `/proc/net/ip_vs_conn` that was ever seen.
-    pub fn connections(self) -> Vec<String> {
+    pub fn connections(mut self) -> Vec<String> {
         self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().expect("the watching thread")
+        let thread = self.thread.take().expect("it is taken here only");
+        thread.join().expect("the watching thread")
+    }
+}
+
+impl Drop for Watch {
+    /// Its open files hold the namespace, and with it all that IPVS has there.
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
     }
 }
 
