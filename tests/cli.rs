@@ -1,6 +1,6 @@
 //! The command line without a kernel: what is said, where, and the exit status.
 
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 fn ipvsd(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_ipvsd")).args(arguments).output().expect("ipvsd starts")
@@ -61,4 +61,16 @@ fn a_missing_config_and_wrong_usage_are_status_2() {
     assert!(text(&output.stderr).contains("cannot read the config /nonexistent/ipvsd.toml"));
     assert_eq!(ipvsd(&["dance"]).status.code(), Some(2));
     assert!(text(&ipvsd(&["run", "--help"]).stdout).contains("[default: /etc/ipvsd/ipvsd.toml]"));
+}
+
+#[test]
+fn nobody_reading_along_changes_no_status() {
+    let full = || Stdio::from(std::fs::File::create("/dev/full").expect("/dev/full"));
+    let bad = file("on_stop = 1");
+    let bad = bad.path().to_str().expect("a path of text");
+    for (config, status) in [("examples/dns.toml", 0), (bad, 2), ("/nonexistent/ipvsd.toml", 2)] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ipvsd"));
+        let command = command.args(["validate", "--config", config]).stdout(full()).stderr(full());
+        assert_eq!(command.status().expect("ipvsd starts").code(), Some(status), "{config}");
+    }
 }

@@ -4,7 +4,7 @@ mod flush;
 mod run;
 mod validate;
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -58,17 +58,22 @@ fn load(path: &Path) -> Result<Loaded, ExitCode> {
     let colour = std::io::stderr().is_terminal();
     match config::load(path) {
         Ok(loaded) => {
-            eprint!("{}", loaded.warnings.render(colour));
+            say(std::io::stderr(), &loaded.warnings.render(colour));
             Ok(loaded)
         }
         Err(error) => {
             match error {
-                LoadError::Invalid(report) => eprint!("{}", report.render(colour)),
-                LoadError::Read { .. } => eprintln!("ipvsd: {error}"),
+                LoadError::Invalid(report) => say(std::io::stderr(), &report.render(colour)),
+                LoadError::Read { .. } => say(std::io::stderr(), &format!("ipvsd: {error}\n")),
             }
             Err(ExitCode::from(BAD_CONFIG))
         }
     }
+}
+
+/// Writes a text. Whether anybody reads it (`ipvsd validate 2>&1 | head`) changes neither the work nor the status.
+fn say(mut to: impl Write, text: &str) {
+    let _ = to.write_all(text.as_bytes());
 }
 
 fn start_logging() {
@@ -81,7 +86,7 @@ fn block_on(work: impl Future<Output = Result<(), crate::daemon::Refusal>>) -> E
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("ipvsd: cannot start the runtime: {error}");
+            say(std::io::stderr(), &format!("ipvsd: cannot start the runtime: {error}\n"));
             return ExitCode::from(FAILED);
         }
     };

@@ -8,12 +8,9 @@ pub fn main(path: &Path) -> ExitCode {
         Ok(loaded) => {
             let services = loaded.config.services.len();
             let servers: usize = loaded.config.services.iter().map(|service| service.servers.len()).sum();
-            println!(
-                "{} is valid: {}, {}",
-                path.display(),
-                counted(services, "service"),
-                counted(servers, "server")
-            );
+            let (file, services) = (path.display(), counted(services, "service"));
+            let said = format!("{file} is valid: {services}, {}\n", counted(servers, "server"));
+            super::say(std::io::stdout(), &said);
             ExitCode::SUCCESS
         }
         Err(status) => status,

@@ -24,6 +24,8 @@ pub fn judge_ip(what: &str, address: IpAddr, place: Place, problems: &mut Proble
         ("the unspecified address", "name one address; IPVS has no wildcard".to_owned())
     } else if address.is_multicast() {
         ("a multicast address", "IPVS forwards unicast only".to_owned())
+    } else if matches!(address, IpAddr::V4(v4) if v4.octets()[0] == 0) {
+        ("in 0.0.0.0/8", "the kernel takes that for broadcasts: name an address of a machine".to_owned())
     } else if address == IpAddr::V4(Ipv4Addr::BROADCAST) {
         ("the broadcast address", "IPVS forwards unicast only".to_owned())
     } else if matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local()) {

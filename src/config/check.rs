@@ -13,11 +13,11 @@ use crate::core::model::{Check, DnsProbe, Probe, Reply};
 /// More than this does not fit into a UDP datagram over IPv4.
 const MAX_PAYLOAD: usize = 65_507;
 const MAX_COUNT: u32 = 1_000;
-const RECORDS: [&str; 16] = [
+pub(super) const RECORDS: [&str; 16] = [
     "A", "AAAA", "CAA", "CNAME", "DNSKEY", "DS", "HTTPS", "MX", "NAPTR", "NS", "PTR", "SOA", "SRV", "SVCB",
     "TLSA", "TXT",
 ];
-const RCODES: [&str; 11] = [
+pub(super) const RCODES: [&str; 11] = [
     "NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED", "YXDOMAIN", "YXRRSET", "NXRRSET",
     "NOTAUTH", "NOTZONE",
 ];

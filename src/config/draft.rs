@@ -45,6 +45,11 @@ pub struct Defaults {
     pub forward: Field<Forward>,
 }
 
+impl Defaults {
+    /// Whatever they say cannot be read.
+    pub const BROKEN: Self = Self { check: Field::Broken, scheduler: Field::Broken, forward: Field::Broken };
+}
+
 /// One service.
 #[derive(Debug)]
 pub struct ServiceDraft {

@@ -83,9 +83,11 @@ pub fn load(path: &Path) -> Result<Loaded, LoadError> {
 ///
 /// The report of a refused text holds its warnings too.
 pub fn parse(file_name: &str, text: &str) -> Result<Loaded, Report> {
+    // Some editors put one before the first character; nobody sees it, and no column counts it.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut problems = Problems::default();
-    let config =
-        toml_file::read(text, &mut problems).and_then(|draft| validate::validate(&draft, &mut problems));
+    let draft = toml_file::read(text, &mut problems);
+    let config = validate::validate(&draft, &mut problems);
     let report = Report::new(file_name, text, problems);
     match config {
         Some(config) => Ok(Loaded { config, warnings: report }),

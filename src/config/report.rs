@@ -2,8 +2,13 @@
 
 use std::fmt;
 
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet, normalize_untrusted_str};
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet, normalize_untrusted_str};
 use serde::Serialize;
+
+/// Of a longer line only what stands at the place is shown, for the renderer looks through the whole line each time.
+const LONG: usize = 1_000;
+/// So many bytes of it.
+const SHOWN: usize = 60;
 
 /// Everything there is to say about one config file, in the order of the file.
 #[derive(Clone, Debug)]
@@ -180,10 +185,21 @@ impl Problem {
         }
         let mut group = Group::with_title(level.primary_title(self.message.as_str()));
         // Only the lines concerned are handed over: the renderer would look through the whole file for each problem.
-        for line in parts.chunk_by(|a, b| lines.of(a.0.start) == lines.of(b.0.start)) {
-            let number = lines.of(line[0].0.start);
+        for part in parts.chunk_by(|a, b| lines.of(a.0.start) == lines.of(b.0.start) && lines.is_short(a.0)) {
+            let number = lines.of(part[0].0.start);
             let (text, start) = lines.text(number);
-            let annotations = line.iter().map(|(place, kind, label)| {
+            if let [(place, _, label)] = part
+                && !lines.is_short(*place)
+            {
+                let column = lines.column(number, place.start) + 1;
+                let label = label.unwrap_or("here");
+                let text = normalize_untrusted_str(beginning(&text[(place.start - start).min(text.len())..]));
+                group = group
+                    .element(Origin::path(file).line(number + 1).char_column(column))
+                    .element(Level::NOTE.with_name(label).message(text));
+                continue;
+            }
+            let annotations = part.iter().map(|(place, kind, label)| {
                 let from = place.start.clamp(start, start + text.len()) - start;
                 let to = place.end.clamp(start + from, start + text.len()) - start;
                 let annotation = kind.span(text.floor_char_boundary(from)..text.ceil_char_boundary(to));
@@ -200,6 +216,11 @@ impl Problem {
             None => group,
         }
     }
+}
+
+/// So much of a text as is shown where its line is too long.
+fn beginning(text: &str) -> &str {
+    &text[..text.floor_char_boundary(SHOWN)]
 }
 
 /// The lines of a text, counted from 0.
@@ -233,10 +254,15 @@ impl<'a> Lines<'a> {
         (text.strip_suffix('\r').unwrap_or(text), start)
     }
 
+    /// Whether the line of a place can be shown whole.
+    fn is_short(&self, place: Place) -> bool {
+        self.text(self.of(place.start)).0.len() <= LONG
+    }
+
     /// How many characters of the line lie before a byte.
     fn column(&self, line: usize, byte: usize) -> usize {
         let (text, start) = self.text(line);
-        text.char_indices().take_while(|(at, _)| start + at < byte).count()
+        text[..text.ceil_char_boundary(byte.saturating_sub(start).min(text.len()))].chars().count()
     }
 }
 

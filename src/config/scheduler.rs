@@ -69,7 +69,7 @@ pub fn ignores_weights(name: &SchedulerName) -> bool {
 pub fn advise(name: &SchedulerName, place: Place, problems: &mut Problems) {
     let Some((_, _, spread)) = KNOWN.iter().find(|(known, ..)| *known == name.as_str()) else {
         problems.warning(place, format!("the scheduler `{name}` is none that ipvsd knows")).help(format!(
-            "{} For a scheduler of your own the kernel needs its module, ip_vs_{name}.",
+            "one of your own is the kernel's module ip_vs_{name}; {}",
             suggest(name.as_str(), &names())
         ));
         return;

@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use ipvs_netlink::{Forward, Tunnel, TunnelChecksum, TunnelKind};
 
+use super::check::{RCODES, RECORDS};
 use super::{LoadError, Loaded, load, parse};
 use crate::core::model::{DnsProbe, Forwarding, OnStop, Probe, Reply, Service, Sysctls, WhenAllDown};
+use crate::health::Protocol;
 
 /// A valid text, which must be without warnings.
 fn good(text: &str) -> Loaded {
@@ -178,6 +180,21 @@ fn dns_probes() {
         probe("{ type = 'dns', query = 'no.example', rcode = 'nxdomain' }"),
         dns("no.example", "A", "NXDOMAIN", None)
     );
+}
+
+#[test]
+fn every_valid_probe_can_be_asked() {
+    let ask = |check: &str| Protocol::new(&probe(check)).unwrap_or_else(|error| panic!("{check}: {error}"));
+    for record in RECORDS {
+        ask(&format!("{{ type = 'dns', query = 'a.example', record = '{record}' }}"));
+    }
+    for rcode in RCODES {
+        ask(&format!("{{ type = 'dns', rcode = '{rcode}' }}"));
+    }
+    let longest = ["a".repeat(63), "b".repeat(63), "c".repeat(63), "d".repeat(61)].join(".");
+    ask(&format!("{{ type = 'dns', query = '{longest}' }}"));
+    ask(&format!("{{ type = 'dns', query = '{longest}.' }}"));
+    ask(r"{ type = 'udp', send = 'x', expect = '\xff(?u)\pL' }");
 }
 
 #[test]

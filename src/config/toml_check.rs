@@ -35,6 +35,12 @@ pub fn check(value: Value<'_>, problems: &mut Problems) -> Option<CheckDraft> {
                     .help("{ type = \"udp\", … } or { type = \"dns\", … }");
                 return None;
             };
+            if kind.get_ref().as_str() == Some("none") {
+                problems
+                    .error(place(kind), "`none` is no `type` of check")
+                    .help("`check = \"none\"` does without a check");
+                return None;
+            }
             let kind = choice(kind, &[("udp", Kind::Udp), ("dns", Kind::Dns)], problems)?;
             ask(kind, entries, place(value), problems)
         }

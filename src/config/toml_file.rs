@@ -13,13 +13,17 @@ use super::toml_table::{Table, Value, list, place, wrong_kind};
 use super::toml_value::{boolean, choice, duration, number, socket_address, string};
 use crate::core::model::{Drift, Forwarding, KernelSettings, OnStop, Sysctls, WhenAllDown};
 
-/// What the file says; nothing if its syntax is broken, since what is missing then may be there to the eye.
+/// What the file says.
 ///
-/// Broken syntax does not stop the reading of values, so that all errors of values are found all the same.
-pub fn read(text: &str, problems: &mut Problems) -> Option<Draft> {
+/// Broken syntax stops neither the reading of values nor the judging of the services in which nothing is broken, so that
+/// all that is wrong there is found all the same. A service with a break in it is left out: what it lacks may be there to
+/// the eye.
+pub fn read(text: &str, problems: &mut Problems) -> Draft {
     let (root, mut errors) = DeTable::parse_recoverable(text);
     let lines = Lines::new(text);
     let mut broken_lines = BTreeSet::new();
+    // The broken lines that leave open what else the file says; a key that comes twice does not.
+    let mut torn = BTreeSet::new();
     errors.sort_by_key(|error| error.span().unwrap_or_default().start);
     for (index, error) in errors.iter().enumerate() {
         let span = error.span().unwrap_or_default();
@@ -27,22 +31,54 @@ pub fn read(text: &str, problems: &mut Problems) -> Option<Draft> {
         if broken_lines.insert(lines.of(span.start)) || index + 1 == errors.len() {
             problems.error(Place { start: span.start, end: span.end }, error.message());
         }
+        let line = lines.of(span.start);
+        if error.message() != "duplicate key" || is_header(lines.text(line).0) {
+            torn.insert(line);
+        }
     }
     let mut found = Problems::default();
-    let draft = file(root.get_ref(), &mut found);
-    if errors.is_empty() {
-        problems.0.append(&mut found.0);
-        return Some(draft);
-    }
+    let mut draft = file(root.get_ref(), &mut found);
+    doubt(&mut draft, &lines, &torn);
     // What is odd about a value in a broken line follows from the break, and so does what is odd about the keys
     // below a broken header: they were read into another table.
-    let is_header = |line: &usize| lines.text(*line).0.trim_start().starts_with('[');
-    for header in broken_lines.clone().into_iter().filter(is_header) {
-        broken_lines.extend((header + 1..lines.count()).take_while(|line| !is_header(line)));
+    let heads = |line: &usize| is_header(lines.text(*line).0);
+    for header in broken_lines.clone().into_iter().filter(heads) {
+        broken_lines.extend((header + 1..lines.count()).take_while(|line| !heads(line)));
     }
     found.0.retain(|problem| !broken_lines.contains(&lines.of(problem.place.start)));
     problems.0.append(&mut found.0);
-    None
+    draft
+}
+
+fn is_header(line: &str) -> bool {
+    line.trim_start().starts_with('[')
+}
+
+/// Takes out of the draft what these broken lines may have changed: the service before each and, unless the line is
+/// plainly that service's, the defaults.
+fn doubt(draft: &mut Draft, lines: &Lines<'_>, torn: &BTreeSet<usize>) {
+    if torn.is_empty() {
+        return;
+    }
+    let mut header = "";
+    for line in 0..lines.count() {
+        let text = lines.text(line).0.trim_start();
+        let heads = is_header(text);
+        header = if heads { text } else { header };
+        if torn.contains(&line) && (heads || !header.trim_start_matches('[').starts_with("service")) {
+            draft.defaults = Defaults::BROKEN;
+        }
+    }
+    let Field::Given(services) = &mut draft.services else {
+        draft.services = Field::Broken;
+        return;
+    };
+    let services = &mut services.value;
+    let begins: Vec<_> = services.items.iter().map(|service| lines.of(service.place.start)).collect();
+    let torn: BTreeSet<_> = torn.iter().map(|line| begins.partition_point(|begin| begin <= line)).collect();
+    let mut number = 1..;
+    services.items.retain(|_| number.next().is_none_or(|number| !torn.contains(&number)));
+    services.whole = false;
 }
 
 fn file(entries: &DeTable<'_>, problems: &mut Problems) -> Draft {
@@ -57,7 +93,7 @@ fn file(entries: &DeTable<'_>, problems: &mut Problems) -> Draft {
     });
     let defaults = match root.get("defaults", problems, defaults) {
         // Whatever it should have said, no service is without it.
-        Field::Broken => Defaults { check: Field::Broken, scheduler: Field::Broken, forward: Field::Broken },
+        Field::Broken => Defaults::BROKEN,
         defaults => defaults.into_value(),
     };
     let words = [("keep", OnStop::Keep), ("remove", OnStop::Remove)];

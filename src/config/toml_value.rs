@@ -86,7 +86,7 @@ pub fn duration(value: Value<'_>, problems: &mut Problems) -> Option<Duration> {
     if let DeValue::Integer(number) = value.get_ref() {
         problems
             .error(place(value), format!("the duration {number} has no unit"))
-            .help(format!("write it as text with a unit: \"{number}ms\" or \"{number}s\""));
+            .help("write it as text with a unit: \"500ms\", \"2s\", \"1m 30s\"");
         return None;
     }
     let word = text(value, "a duration such as \"500ms\"", problems)?;
@@ -101,25 +101,19 @@ pub fn duration(value: Value<'_>, problems: &mut Problems) -> Option<Duration> {
     }
 }
 
-/// Bytes written as pairs of hexadecimal digits; blanks between pairs are skipped.
+/// Bytes written as pairs of hexadecimal digits, with or without blanks between bytes.
 pub fn hex(value: Value<'_>, problems: &mut Problems) -> Option<Vec<u8>> {
     let word = text(value, "bytes as hexadecimal digits", problems)?;
-    let digits: Option<Vec<u8>> = word
-        .chars()
-        .filter(|c| !c.is_ascii_whitespace())
-        .map(|c| c.to_digit(16).map(|digit| digit as u8))
-        .collect();
-    match digits {
-        Some(digits) if digits.len() % 2 == 0 => {
-            Some(digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect())
-        }
-        _ => {
-            problems
-                .error(place(value), "not bytes as hexadecimal digits")
-                .help("two digits for each byte, blanks between bytes allowed: \"0c 2a ff\"");
-            None
-        }
+    let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
+    let pair = |pair: &[u8]| Some(digit(pair[0])? << 4 | digit(*pair.get(1)?)?);
+    let bytes: Option<Vec<u8>> =
+        word.split_ascii_whitespace().flat_map(|digits| digits.as_bytes().chunks(2)).map(pair).collect();
+    if bytes.is_none() {
+        problems
+            .error(place(value), "not bytes as hexadecimal digits")
+            .help("two digits for each byte, blanks between bytes allowed: \"0c 2a ff\"");
     }
+    bytes
 }
 
 fn text<'a>(value: Value<'a>, wanted: &str, problems: &mut Problems) -> Option<&'a str> {

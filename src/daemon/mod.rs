@@ -51,7 +51,7 @@ pub async fn run(path: &Path, config: Config) -> Result<(), Refusal> {
     tasks.input(Input::Config(config));
     while tasks.finished.is_none() {
         tokio::select! {
-            input = tasks.next() => tasks.input(input),
+            input = tasks.next() => tasks.input(input?),
             _ = hangup.recv() => reload(path, &mut tasks).await,
             _ = terminate.recv() => tasks.input(Input::Stop),
             _ = interrupt.recv() => tasks.input(Input::Stop),
@@ -69,13 +69,15 @@ pub async fn run(path: &Path, config: Config) -> Result<(), Refusal> {
 /// # Errors
 /// What could not be removed and why.
 pub async fn flush(config: Config) -> Result<(), Refusal> {
-    let client = prepare::connect().await?;
-    let mut tasks = Tasks::start(client)?;
-    tasks.input(Input::Config(config));
-    tasks.input(Input::Remove);
-    while tasks.finished.is_none() {
-        let input = tasks.next().await;
-        tasks.input(input);
+    // A kernel without IPVS has no services; rules of an earlier run may still be there.
+    if let Some(client) = prepare::connect().await? {
+        let mut tasks = Tasks::start(client)?;
+        tasks.input(Input::Config(config));
+        tasks.input(Input::Remove);
+        while tasks.finished.is_none() {
+            let input = tasks.next().await?;
+            tasks.input(input);
+        }
     }
     remove_rules().await
 }
@@ -98,6 +100,10 @@ async fn reload(path: &Path, tasks: &mut Tasks) {
             return;
         }
     };
+    for warning in loaded.warnings.problems() {
+        let config::Located { file, line, column, message, help, .. } = warning;
+        tracing::warn!(help, "{file}:{line}:{column}: {message}");
+    }
     if let Err(refusal) = prepare::prepare(&loaded.config).await {
         tracing::error!(config = %path.display(), %refusal, "reload refused, the running config goes on");
         return;
@@ -219,18 +225,22 @@ impl Tasks {
     }
 
     /// The next input: from a task, or that the time has come which the core asked to be woken at.
-    async fn next(&mut self) -> Input {
+    async fn next(&mut self) -> Result<Input, Refusal> {
         let alarm = async |wake: Option<Time>| match wake {
             Some(time) => tokio::time::sleep_until((self.epoch + time).into()).await,
             None => std::future::pending().await,
         };
-        tokio::select! {
+        let input = tokio::select! {
             Some(input) = self.inputs.recv() => input,
-            Some(verdict) = self.verdicts.recv() => Input::Verdict(verdict),
+            verdict = self.verdicts.recv() => match verdict {
+                Some(verdict) => Input::Verdict(verdict),
+                None => return Err(Refusal::new("the checker has ended; the kernel goes on as it is".to_owned())),
+            },
             () = alarm(self.wake) => {
                 self.wake = None;
                 Input::Wake
             }
-        }
+        };
+        Ok(input)
     }
 }

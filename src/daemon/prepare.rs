@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 
+use ipvs_netlink::Error;
 use ipvs_netlink::tokio::Client;
 
 use crate::core::desired;
@@ -35,14 +36,19 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
-/// Connects to IPVS.
-pub async fn connect() -> Result<Client, Refusal> {
-    Client::connect().await.map_err(|error| Refusal::new(error.to_string()))
+/// Connects to IPVS; none if this kernel has none.
+pub async fn connect() -> Result<Option<Client>, Refusal> {
+    match Client::connect().await {
+        Ok(client) => Ok(Some(client)),
+        Err(Error::NotInKernel) => Ok(None),
+        Err(error) => Err(Refusal::new(error.to_string())),
+    }
 }
 
 /// Looks for obstacles, warns of those that it can live with.
 pub async fn prepare(config: &Config) -> Result<Client, Refusal> {
-    let mut client = connect().await?;
+    let no_ipvs = || Refusal::new(Error::NotInKernel.to_string());
+    let mut client = connect().await?.ok_or_else(no_ipvs)?;
     let services = client.list_services().await.map_err(|error| Refusal::new(error.to_string()))?;
     let own: Vec<_> = desired::listens(config).map(|(key, ..)| key).collect();
     let foreign = services.iter().filter(|service| !own.contains(&service.key)).count();

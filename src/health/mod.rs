@@ -11,3 +11,5 @@ mod protocol;
 mod socket;
 
 pub use engine::{Checker, start};
+#[cfg(test)]
+pub(crate) use protocol::Protocol;

@@ -83,3 +83,24 @@ fn a_thousand_errors_are_a_thousand_reports() {
     assert!(report.to_string().contains("a.toml:2000:1"));
     assert!(begun.elapsed() < std::time::Duration::from_secs(20), "{:?}", begun.elapsed());
 }
+
+#[test]
+fn a_long_line_is_not_shown_whole_and_takes_no_time() {
+    let servers: Vec<String> = (0..5_000).map(|n| format!("'10.0.{}.{}'", n / 250, n % 250)).collect();
+    let text = format!("[[service]]\nservers = [{}]", servers.join(", "));
+    let begun = std::time::Instant::now();
+    let report = report("a.toml", &text);
+    let said = report.to_string();
+    assert!(said.contains("--> a.toml:2:12\n = here: '10.0.0.0', '10.0.0.1', "), "{}", &said[..1_000]);
+    let last = text.find("'10.0.19.249'").unwrap() - text.find("servers").unwrap() + 1;
+    assert!(said.contains(&format!("--> a.toml:2:{last}\n = here: '10.0.19.249']\n")));
+    // Generous, as above: shown whole, it takes a minute.
+    assert!(begun.elapsed() < std::time::Duration::from_secs(10), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_byte_order_mark_is_no_column() {
+    let report = report("a.toml", "\u{feff}on_stop = 1");
+    let places: Vec<_> = report.problems().map(|problem| (problem.line, problem.column)).collect();
+    assert_eq!(places, [(1, 1), (1, 11)]);
+}

@@ -85,6 +85,8 @@ fn run(args: &Args) -> Result<bool, String> {
         tally.step("cargo fmt --check", workspace.cargo(&["fmt", "--all", "--check"])?);
         let clippy = ["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"];
         tally.step("cargo clippy", workspace.cargo(&clippy)?);
+        let doc = ["rustdoc", "--quiet", "--package", "ipvsd", "--lib", "--", "--deny", "warnings"];
+        tally.step("cargo rustdoc", workspace.cargo(&doc)?);
     }
     let filters = filters(args);
     let mut found = false;
