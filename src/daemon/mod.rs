@@ -13,6 +13,7 @@
 //!      └── SIGHUP, SIGTERM, timer ──────────────────────────┘
 //! ```
 
+mod lock;
 mod log;
 mod prepare;
 
@@ -34,8 +35,9 @@ pub use prepare::Refusal;
 /// Runs the services of `config` until SIGTERM or SIGINT; SIGHUP reads `path` again.
 ///
 /// # Errors
-/// What keeps the daemon from starting, each with its cure.
+/// What keeps the daemon from starting, each with its cure; another ipvsd in this network namespace, for one.
 pub async fn run(path: &Path, config: Config) -> Result<(), Refusal> {
+    let _lock = lock::take()?;
     let client = prepare::prepare(&config).await?;
     let mut tasks = Tasks::start(client)?;
     let mut hangup = signal(SignalKind::hangup()).map_err(Refusal::io("listen for SIGHUP"))?;
@@ -62,8 +64,9 @@ pub async fn run(path: &Path, config: Config) -> Result<(), Refusal> {
 /// Removes from the kernel all that `config` names, and the reply rules; servers are drained first.
 ///
 /// # Errors
-/// What could not be removed and why.
+/// What could not be removed and why; or the daemon runs, which would put everything back.
 pub async fn flush(config: Config) -> Result<(), Refusal> {
+    let _lock = lock::take()?;
     let client = prepare::connect().await?;
     let mut tasks = Tasks::start(client)?;
     tasks.input(Input::Config(config));
