@@ -8,22 +8,27 @@
 //!   ┌──────┐ Do│────>│ kernel::ipvs │─Done──> inputs ───>│ Core │
 //!   │ loop │───┤     └──────────────┘          ^         └──┬───┘
 //!   └──────┘   │     ┌──────────────┐ Found,   │            │ outputs
-//!      ^       └────>│ kernel::rules│─Done─────┘            │
+//!      ^       └────>│ kernel::rules│─Done────>│            │
+//!      │             └──────────────┘          │            │
+//!      │   SIGHUP,   ┌──────────────┐ Config   │            │
+//!      │    admin ──>│ reload       │──────────┘            │
 //!      │             └──────────────┘                       │
-//!      └── SIGHUP, SIGTERM, timer ──────────────────────────┘
+//!      └── SIGTERM, timer ──────────────────────────────────┘
 //! ```
 
 mod lock;
 mod log;
 mod prepare;
+mod reload;
 
 use std::path::Path;
 use std::time::Instant;
 
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
 
-use crate::config;
+use crate::admin;
 use crate::core::model::Config;
 use crate::core::{Core, Input, Output, Time};
 use crate::health::{self, Checker};
@@ -40,6 +45,9 @@ pub async fn run(path: &Path, config: Config) -> Result<(), Refusal> {
     let _lock = lock::take()?;
     let client = prepare::prepare(&config).await?;
     let mut tasks = Tasks::start(client)?;
+    let (reloads, asked) = unbounded_channel();
+    tokio::spawn(reload::run(path.to_owned(), asked, tasks.to_core.clone()));
+    let _admin = open_admin_socket(&reloads);
     let mut hangup = signal(SignalKind::hangup()).map_err(Refusal::io("listen for SIGHUP"))?;
     let mut terminate = signal(SignalKind::terminate()).map_err(Refusal::io("listen for SIGTERM"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Refusal::io("listen for SIGINT"))?;
@@ -49,7 +57,8 @@ pub async fn run(path: &Path, config: Config) -> Result<(), Refusal> {
     while tasks.finished.is_none() {
         tokio::select! {
             input = tasks.next() => tasks.input(input),
-            _ = hangup.recv() => reload(path, &mut tasks).await,
+            // Nobody waits for the answer; the log has it.
+            _ = hangup.recv() => drop(reloads.send(oneshot::channel().0)),
             _ = terminate.recv() => tasks.input(Input::Stop),
             _ = interrupt.recv() => tasks.input(Input::Stop),
         }
@@ -87,28 +96,24 @@ async fn remove_rules() -> Result<(), Refusal> {
     }
 }
 
-/// A bad file changes nothing: the config that is running goes on.
-async fn reload(path: &Path, tasks: &mut Tasks) {
-    let loaded = match config::load(path) {
-        Ok(loaded) => loaded,
+/// The daemon does its work without it, too.
+fn open_admin_socket(reloads: &UnboundedSender<oneshot::Sender<admin::Reloaded>>) -> Option<admin::Admin> {
+    let socket = admin::socket();
+    match admin::start(socket.clone(), reloads.clone()) {
+        Ok(admin) => Some(admin),
         Err(error) => {
-            tracing::error!(config = %path.display(), "reload refused, the running config goes on\n{error}");
-            return;
+            tracing::warn!(socket = %socket.display(), %error, "no admin socket: `ipvsd reload` will not work, SIGHUP does");
+            None
         }
-    };
-    if let Err(refusal) = prepare::prepare(&loaded.config).await {
-        tracing::error!(config = %path.display(), %refusal, "reload refused, the running config goes on");
-        return;
     }
-    tracing::info!(config = %path.display(), "reloaded");
-    tasks.input(Input::Config(loaded.config));
 }
 
 /// The core and the tasks around it.
 struct Tasks {
     core: Core,
     epoch: Instant,
-    inputs: tokio::sync::mpsc::UnboundedReceiver<Input>,
+    to_core: UnboundedSender<Input>,
+    inputs: UnboundedReceiver<Input>,
     ipvs: UnboundedSender<ipvs::Work>,
     rules: UnboundedSender<rules::Work>,
     checker: Checker,
@@ -128,15 +133,17 @@ impl Tasks {
         let (to_verdicts, mut verdicts) = unbounded_channel();
         tokio::spawn(ipvs::run(client, ipvs_work, to_core.clone()));
         tokio::spawn(rules::run(Nft::new(), rules_work, to_core.clone()));
+        let to_inputs = to_core.clone();
         tokio::spawn(async move {
             while let Some(verdict) = verdicts.recv().await {
-                let _ = to_core.send(Input::Verdict(verdict));
+                let _ = to_inputs.send(Input::Verdict(verdict));
             }
         });
         let checker = health::start(to_verdicts).map_err(Refusal::io("start the checker"))?;
         Ok(Self {
             core: Core::new(),
             epoch: Instant::now(),
+            to_core,
             inputs,
             ipvs,
             rules,
