@@ -62,3 +62,18 @@ fn a_missing_config_and_wrong_usage_are_status_2() {
     assert_eq!(ipvsd(&["dance"]).status.code(), Some(2));
     assert!(text(&ipvsd(&["run", "--help"]).stdout).contains("[default: /etc/ipvsd/ipvsd.toml]"));
 }
+
+#[test]
+fn a_reload_without_a_daemon_fails_and_asks_for_it() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ipvsd"));
+    let output =
+        command.arg("reload").env("RUNTIME_DIRECTORY", directory.path()).output().expect("ipvsd starts");
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stderr);
+    let socket = directory.path().join("control.sock");
+    assert!(
+        said.starts_with(&format!("ipvsd: nobody listens at {}: is ipvsd running?", socket.display())),
+        "{said}"
+    );
+}

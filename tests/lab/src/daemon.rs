@@ -24,14 +24,20 @@ impl Daemon {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let file = dir.path().join("ipvsd.toml");
         fs::write(&file, config).expect("writing the config");
-        let process =
-            Process::start(netns, Command::new(program.as_ref()).arg("run").arg("--config").arg(file));
+        let mut command = Command::new(program.as_ref());
+        command.arg("run").arg("--config").arg(file).env("RUNTIME_DIRECTORY", dir.path().join("run"));
+        let process = Process::start(netns, &mut command);
         Daemon { process, dir }
     }
 
     /// Its config file, gone with the daemon.
     pub fn config_file(&self) -> PathBuf {
         self.dir.path().join("ipvsd.toml")
+    }
+
+    /// Its `$RUNTIME_DIRECTORY`, gone with the daemon.
+    pub fn runtime_directory(&self) -> PathBuf {
+        self.dir.path().join("run")
     }
 }
 
