@@ -43,7 +43,7 @@ fn every_error_is_said_at_once_with_line_and_column_and_nothing_is_started() {
          wieght = 1\n",
     );
     let path = bad.path().to_str().expect("a path of text");
-    for command in ["validate", "run", "flush"] {
+    for command in ["validate", "plan", "run", "flush"] {
         let output = ipvsd(&[command, "--config", path]);
         assert_eq!(output.status.code(), Some(2), "{command}");
         assert_eq!(text(&output.stdout), "", "{command}");

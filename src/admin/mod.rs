@@ -29,11 +29,16 @@ pub enum Rejected {
     Machine(String),
 }
 
-/// The socket of the daemon that has this environment: `control.sock` in systemd's `$RUNTIME_DIRECTORY`, or in
-/// `/run/ipvsd`.
+/// The socket of the daemon that has this environment: `control.sock` in its runtime directory.
 pub fn socket() -> PathBuf {
+    runtime_directory().join("control.sock")
+}
+
+/// Where a daemon with this environment keeps what outlives it, but not the machine: systemd's `$RUNTIME_DIRECTORY`,
+/// or `/run/ipvsd`.
+pub fn runtime_directory() -> PathBuf {
     let given = env::var_os("RUNTIME_DIRECTORY").unwrap_or_default();
     // There may be several, separated by colons.
     let first = env::split_paths(&given).next().filter(|path| !path.as_os_str().is_empty());
-    first.unwrap_or_else(|| PathBuf::from("/run/ipvsd")).join("control.sock")
+    first.unwrap_or_else(|| PathBuf::from("/run/ipvsd"))
 }

@@ -1,6 +1,8 @@
-//! The command line: one file a subcommand. Exit status 0 done, 1 failed, 2 usage or config error.
+//! The command line: one file a subcommand. Exit status 0 done, 1 failed, 2 usage or config error;
+//! `plan` 3 there are changes.
 
 mod flush;
+mod plan;
 mod reload;
 mod run;
 mod validate;
@@ -30,6 +32,16 @@ enum Command {
     /// SIGTERM ends it and leaves the kernel forwarding, unless the config says `on_stop = "remove"`.
     /// SIGHUP, as `ipvsd reload`, reads the config again.
     Run(ConfigFile),
+    /// Say what `run` would change, the kernel against the config, and change nothing.
+    ///
+    /// Exit status 0 nothing, 3 something, 1 that cannot be said.
+    Plan {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Let the running daemon read its config again, and wait until it has.
     ///
     /// If anything is wrong with it, the running config goes on, and all that is wrong is said here.
@@ -51,6 +63,7 @@ struct ConfigFile {
 pub fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Run(file) => run::main(&file.config),
+        Command::Plan { file, json } => plan::main(&file.config, json),
         Command::Reload => reload::main(),
         Command::Validate(file) => validate::main(&file.config),
         Command::Flush(file) => flush::main(&file.config),
@@ -59,6 +72,7 @@ pub fn main() -> ExitCode {
 
 const FAILED: u8 = 1;
 const BAD_CONFIG: u8 = 2;
+const CHANGES: u8 = 3;
 
 /// The config, its warnings printed; or its errors, printed, as an exit status.
 fn load(path: &Path) -> Result<Loaded, ExitCode> {
@@ -106,4 +120,8 @@ fn block_on(work: impl Future<Output = Result<(), crate::daemon::Refusal>>) -> E
             ExitCode::from(FAILED)
         }
     }
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }

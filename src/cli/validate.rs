@@ -11,15 +11,11 @@ pub fn main(path: &Path) -> ExitCode {
             println!(
                 "{} is valid: {}, {}",
                 path.display(),
-                counted(services, "service"),
-                counted(servers, "server")
+                super::counted(services, "service"),
+                super::counted(servers, "server")
             );
             ExitCode::SUCCESS
         }
         Err(status) => status,
     }
-}
-
-fn counted(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }

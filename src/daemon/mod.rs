@@ -18,6 +18,7 @@
 
 mod lock;
 mod log;
+mod plan;
 mod prepare;
 mod reload;
 
@@ -35,6 +36,7 @@ use crate::health::{self, Checker};
 use crate::kernel::{ipvs, rules};
 use crate::nft::{self, Nft};
 
+pub use plan::plan;
 pub use prepare::Refusal;
 
 /// Runs the services of `config` until SIGTERM or SIGINT; SIGHUP reads `path` again.

@@ -25,7 +25,7 @@ impl Daemon {
         let file = dir.path().join("ipvsd.toml");
         fs::write(&file, config).expect("writing the config");
         let mut command = Command::new(program.as_ref());
-        command.arg("run").arg("--config").arg(file).env("RUNTIME_DIRECTORY", dir.path().join("run"));
+        command.arg("run").arg("--config").arg(file).env("RUNTIME_DIRECTORY", netns.runtime_directory());
         let process = Process::start(netns, &mut command);
         Daemon { process, dir }
     }
@@ -33,11 +33,6 @@ impl Daemon {
     /// Its config file, gone with the daemon.
     pub fn config_file(&self) -> PathBuf {
         self.dir.path().join("ipvsd.toml")
-    }
-
-    /// Its `$RUNTIME_DIRECTORY`, gone with the daemon.
-    pub fn runtime_directory(&self) -> PathBuf {
-        self.dir.path().join("run")
     }
 }
 
