@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -16,7 +17,8 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::machine::Change;
 use super::prober::{Io, Prober};
-use crate::core::model::{Target, TargetId, Verdict};
+use super::protocol::Protocol;
+use crate::core::model::{Probe, Target, TargetId, Verdict};
 
 /// No target has this id: it would be the four billionth.
 const WAKE: Token = Token(usize::MAX);
@@ -39,9 +41,12 @@ pub struct Checker {
 /// # Errors
 /// The kernel gives no epoll, event or thread.
 pub fn start(verdicts: UnboundedSender<Verdict>) -> io::Result<Checker> {
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    if soft < hard {
-        setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| match soft < hard {
+        true => setrlimit(Resource::RLIMIT_NOFILE, hard, hard),
+        false => Ok(()),
+    });
+    if let Err(error) = raised {
+        tracing::warn!(%error, "The limit of open files cannot be raised to its hard value: it bounds the number of targets.");
     }
     let poll = Poll::new()?;
     let waker = Waker::new(poll.registry(), WAKE)?;
@@ -52,6 +57,7 @@ pub fn start(verdicts: UnboundedSender<Verdict>) -> io::Result<Checker> {
         started: Instant::now(),
         targets: receiver,
         probers: HashMap::new(),
+        protocols: HashMap::new(),
         deadlines: BTreeSet::new(),
     };
     let thread = std::thread::Builder::new().name("health".to_owned()).spawn(move || engine.run())?;
@@ -92,6 +98,8 @@ struct Engine {
     started: Instant,
     targets: Receiver<Vec<Target>>,
     probers: HashMap<TargetId, Prober>,
+    /// Those in use: a compiled regular expression is far larger than all else that a target needs.
+    protocols: HashMap<Probe, Arc<Protocol>>,
     /// The deadline of each prober.
     deadlines: BTreeSet<(Duration, TargetId)>,
 }
@@ -113,7 +121,7 @@ impl Engine {
             }
             for event in &events {
                 if event.token() == WAKE {
-                    if !self.take_targets(now) {
+                    if !self.take_targets() {
                         return;
                     }
                     continue;
@@ -121,24 +129,27 @@ impl Engine {
                 let id = TargetId(event.token().0 as u32);
                 self.with(id, |prober, io| prober.readable(event.is_error(), io));
             }
-            if events.iter().count() < events.capacity() {
+            // After a wait `now` is long ago, and nothing was due at it.
+            if timeout == Some(Duration::ZERO) && events.iter().count() < events.capacity() {
                 self.due(now);
             }
         }
     }
 
     /// Takes all sets that wait; false when the checker has been dropped.
-    fn take_targets(&mut self, now: Duration) -> bool {
+    fn take_targets(&mut self) -> bool {
         loop {
             match self.targets.try_recv() {
-                Ok(targets) => self.set(targets, now),
+                Ok(targets) => self.set(targets),
                 Err(TryRecvError::Empty) => return true,
                 Err(TryRecvError::Disconnected) => return false,
             }
         }
     }
 
-    fn set(&mut self, targets: Vec<Target>, now: Duration) {
+    fn set(&mut self, targets: Vec<Target>) {
+        // Not the time before the wait: that may be long ago.
+        let now = self.started.elapsed();
         let wanted: HashSet<TargetId> = targets.iter().map(|target| target.id).collect();
         self.probers.retain(|id, prober| {
             wanted.contains(id) || {
@@ -150,14 +161,25 @@ impl Engine {
             if self.probers.contains_key(&target.id) {
                 continue;
             }
-            match Prober::new(&target, now) {
-                Ok(prober) => {
+            match self.protocol(&target.check.probe) {
+                Ok(protocol) => {
+                    let prober = Prober::new(&target, protocol, now);
                     self.deadlines.insert((prober.deadline(), target.id));
                     self.probers.insert(target.id, prober);
                 }
                 Err(reason) => self.io.report(target.id, Change { up: false, reason }),
             }
         }
+        self.protocols.retain(|_, protocol| Arc::strong_count(protocol) > 1);
+    }
+
+    fn protocol(&mut self, probe: &Probe) -> Result<Arc<Protocol>, String> {
+        if let Some(protocol) = self.protocols.get(probe) {
+            return Ok(Arc::clone(protocol));
+        }
+        let protocol = Arc::new(Protocol::new(probe)?);
+        self.protocols.insert(probe.clone(), Arc::clone(&protocol));
+        Ok(protocol)
     }
 
     fn due(&mut self, now: Duration) {

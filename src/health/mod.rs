@@ -1,7 +1,7 @@
 //! Health: the rise/fall machine and the engine that probes.
 //!
-//! One thread asks all targets ([`engine`]); for each target a [`prober`] holds the sockets, the request and judgement of its
-//! [`protocol`], and the pure rise/fall [`machine`]. Only verdicts that change leave the room.
+//! One thread asks all targets (`engine`); for each target a `prober` holds the sockets, the request and judgement of its
+//! `protocol`, and the pure rise/fall `machine`. Only verdicts that change leave the room.
 
 mod engine;
 mod failure;

@@ -5,6 +5,7 @@
 //! success has one socket for good: an ICMP error may come seconds after the probe that it is about.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mio::{Registry, Token};
@@ -30,7 +31,7 @@ pub struct Prober {
     id: TargetId,
     server: SocketAddr,
     machine: Machine,
-    protocol: Protocol,
+    protocol: Arc<Protocol>,
     one_socket: bool,
     sockets: Vec<Open>,
 }
@@ -49,6 +50,7 @@ struct Open {
 pub struct Io {
     registry: Registry,
     verdicts: UnboundedSender<Verdict>,
+    request: Vec<u8>,
     datagram: Vec<u8>,
     control: Vec<u8>,
     complained: Option<Duration>,
@@ -57,7 +59,14 @@ pub struct Io {
 impl Io {
     /// Sockets are registered with `registry`, verdicts go to `verdicts`.
     pub fn new(registry: Registry, verdicts: UnboundedSender<Verdict>) -> Io {
-        Io { registry, verdicts, datagram: vec![0; DATAGRAM], control: control_buffer(), complained: None }
+        Io {
+            registry,
+            verdicts,
+            request: Vec::new(),
+            datagram: vec![0; DATAGRAM],
+            control: control_buffer(),
+            complained: None,
+        }
     }
 
     /// Sends a verdict; if nobody listens any more, the daemon is about to end.
@@ -79,20 +88,17 @@ impl Io {
 }
 
 impl Prober {
-    /// A target that is probed at `now` for the first time.
-    ///
-    /// # Errors
-    /// See [`Protocol::new`].
-    pub fn new(target: &Target, now: Duration) -> Result<Prober, String> {
+    /// A target that is probed at `now` for the first time. `protocol` speaks for its check's probe.
+    pub fn new(target: &Target, protocol: Arc<Protocol>, now: Duration) -> Prober {
         let phase = target.check.interval.mul_f64(rand::random());
-        Ok(Prober {
+        Prober {
             id: target.id,
             server: target.address,
             machine: Machine::new(&target.check, target.assumed_up, now, phase),
-            protocol: Protocol::new(&target.check.probe)?,
+            protocol,
             one_socket: silence_succeeds(&target.check.probe),
             sockets: Vec::new(),
-        })
+        }
     }
 
     /// When [`Prober::due`] has something to do next.
@@ -162,8 +168,8 @@ impl Prober {
         if !self.one_socket {
             open.probe = Some(probe);
         }
-        let request = self.protocol.request(id);
-        if open.socket.send(request).is_ok() {
+        self.protocol.request(id, &mut io.request);
+        if open.socket.send(&io.request).is_ok() {
             return Ok(());
         }
         // It may have been an ICMP error about an earlier probe, which is taken off here.
@@ -171,7 +177,7 @@ impl Prober {
         while let Some(error) = open.socket.next_error(&mut io.control) {
             errors.push(error);
         }
-        let sent = open.socket.send(request);
+        let sent = open.socket.send(&io.request);
         if self.one_socket {
             for error in errors {
                 self.icmp(index, Failure::Icmp(error), io);

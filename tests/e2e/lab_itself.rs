@@ -2,13 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::process::Command;
 use std::time::Duration;
 
 use lab::{
-    Answer, Burst, Capture, Checksum, Echo, EchoSpec, Family, Network, Packet, Stream, case, reading, vip,
-    wait_until,
+    Answer, Burst, Capture, Checksum, Echo, EchoSpec, Family, Network, Packet, Process, Stream, case,
+    reading, vip, wait_until,
 };
 use libtest_mimic::Trial;
+use nix::sys::signal::Signal;
 
 pub fn tests() -> Vec<Trial> {
     vec![
@@ -19,6 +21,7 @@ pub fn tests() -> Vec<Trial> {
         case("lab::port_rewrite_breaks_zero_checksums_without_their_rule", zero_checksum_port_changed),
         case("lab::a_stream_keeps_its_rate_and_shows_a_gap", stream_and_gap),
         case("lab::a_killed_server_is_silent_and_icmp_is_seen", killed_server),
+        case("lab::a_process_is_read_signalled_and_waited_for", process),
         case("lab::direct_and_tunnel_answer_past_the_director", direct_return),
     ]
 }
@@ -170,23 +173,27 @@ fn stream_and_gap() {
     let network = Network::new(3);
     let _servers = echoes(&network, Family::V4, 5300);
     let service = program(&network, Family::V4, &["-o"], "-m", 5300);
-    let running = Stream::new(service).start(network.client());
-    wait_until(Duration::from_secs(20), "2000 replies", || running.received() >= 2000);
-    network.set_forwarding(false);
-    wait_until(Duration::from_secs(5), "losses", || running.sent() > running.received() + 300);
-    network.set_forwarding(true);
+    // A rate that is no load: where datagrams queue, a gap has no edges.
+    let running = Stream { rate: 200, ..Stream::new(service) }.start(network.client());
+    wait_until(Duration::from_secs(20), "400 replies", || running.received() >= 400);
+    // One transaction: every packet is before it or after it.
+    network
+        .director
+        .nft("table inet gap { chain forward {\ntype filter hook forward priority 0; policy drop;\n}; }");
+    wait_until(Duration::from_secs(20), "losses", || running.sent() > running.received() + 100);
+    network.director.nft("delete table inet gap");
     let before = running.received();
-    wait_until(Duration::from_secs(5), "replies again", || running.received() > before + 300);
+    wait_until(Duration::from_secs(20), "replies again", || running.received() > before + 100);
     let flow = running.stop();
     let time = flow.sent[flow.sent.len() - 1] - flow.sent[0];
     let rate = flow.sent.len() as f64 / time.as_secs_f64();
-    assert!((950.0..1050.0).contains(&rate), "{rate} a second");
+    assert!((190.0..210.0).contains(&rate), "{rate} a second");
     let lost = flow.answered.lost.len() as u64;
-    assert!(lost >= 250, "{lost} lost");
+    assert!(lost >= 80, "{lost} lost");
     // All losses lie in the gap: nothing before and nothing after it. At its edges datagrams pass each other.
     let hole = flow.answered.lost[flow.answered.lost.len() - 1] - flow.answered.lost[0] + 1;
     assert!(hole <= lost + 10, "{:?}", flow.answered.lost);
-    assert!(flow.longest_gap > Duration::from_millis(200), "{:?}", flow.longest_gap);
+    assert!(flow.longest_gap > Duration::from_millis(400), "{:?}", flow.longest_gap);
     assert_eq!(flow.answered.duplicates, 0);
     let spread = flow.answered.spread();
     assert_eq!(spread.len(), 3);
@@ -212,16 +219,33 @@ fn killed_server() {
     assert_eq!(echoes(&network, Family::V4, 5300).len(), 1, "the port is free again");
 }
 
+fn process() {
+    let network = Network::new(1);
+    let mut tcpdump =
+        Process::start(&network.director, Command::new("tcpdump").args(["-lni", "back", "udp"]));
+    tcpdump.wait_for("listening on back", Duration::from_secs(10));
+    let _servers = echoes(&network, Family::V4, 5300);
+    let to = SocketAddr::new(network.server_address(0, Family::V4), 5300);
+    assert_eq!(Burst::new(to, 1).run(network.client()).spread(), [1]);
+    tcpdump.wait_for("10.0.0.2", Duration::from_secs(10));
+    tcpdump.signal(Signal::SIGINT);
+    assert!(tcpdump.wait_exit(Duration::from_secs(10)).success(), "{:?}", tcpdump.lines());
+    tcpdump.wait_for("captured", Duration::ZERO);
+}
+
 fn direct_return() {
-    for (method, family) in [("-g", Family::V4), ("-g", Family::V6), ("-i", Family::V4), ("-i", Family::V6)] {
-        let network = Network::new(3);
-        network.direct_return();
+    let network = Network::new(3);
+    network.direct_return();
+    for family in Family::BOTH {
         let service = SocketAddr::new(vip(family), 53);
         let start = |(number, netns)| Echo::start(netns, &format!("s{number}"), &[service]);
         let _servers: Vec<Echo> = network.servers.iter().enumerate().map(start).collect();
-        program(&network, family, &["-o"], method, 53);
-        let answered = Burst::new(service, 30).run(network.client());
-        assert_eq!(answered.spread(), [10, 10, 10], "{method} {family:?}");
-        assert_eq!(answered.sources(), [service].into());
+        for method in ["-g", "-i"] {
+            program(&network, family, &["-o"], method, 53);
+            let answered = Burst::new(service, 30).run(network.client());
+            assert_eq!(answered.spread(), [10, 10, 10], "{method} {family:?}");
+            assert_eq!(answered.sources(), [service].into());
+            network.director.check("ipvsadm", &["-C"]);
+        }
     }
 }

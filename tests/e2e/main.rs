@@ -2,12 +2,26 @@
 //! One file for each theme; a test fails by panicking, and what the kernel held then is printed.
 
 mod admin;
+mod change;
+mod firewall;
+mod forwarding;
+mod health;
 mod lab_itself;
 mod rewrite;
 mod setup;
+mod watch;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    lab::suite([lab_itself::tests(), rewrite::tests(), admin::tests()].into_iter().flatten().collect())
+    let themes = [
+        admin::tests(),
+        change::tests(),
+        firewall::tests(),
+        forwarding::tests(),
+        health::tests(),
+        lab_itself::tests(),
+        rewrite::tests(),
+    ];
+    lab::suite(themes.into_iter().flatten().collect())
 }

@@ -1,9 +1,10 @@
 //! What most tests begin with: servers that echo, and ipvsd over them.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use lab::{Daemon, Echo, Family, Network, reading, vip, wait_until};
+use lab::{Burst, Capture, Checksum, Daemon, Echo, Family, Network, Side, reading, vip, wait_until};
 
 /// The daemon under test.
 pub const IPVSD: &str = env!("CARGO_BIN_EXE_ipvsd");
@@ -63,4 +64,55 @@ pub fn wait_for_weights(network: &Network, family: Family, weights: &[u32]) {
         servers.sort();
         servers.into_iter().map(|(_, weight)| weight).eq(weights.iter().copied())
     });
+}
+
+/// A set of rules of somebody else that makes the director track connections.
+pub const TRACKING: &str = "table inet somebody { chain seen { type filter hook prerouting priority 0; ct state established accept; }; }";
+
+/// Waits until the kernel has this many services, each with every server of the network at a weight.
+pub fn wait_until_all_up(network: &Network, services: usize) {
+    wait_until(LIMIT, "all servers up", || {
+        let found = reading::services(&network.director);
+        let up = |service: &reading::Service| {
+            service.servers.len() == network.servers.len()
+                && service.servers.iter().all(|server| server.weight > 0)
+        };
+        found.len() == services && found.iter().all(up)
+    });
+}
+
+/// Sends `burst` from the first client: each server answers its share of it and none is lost, every reply comes from
+/// where the burst went, and the client's wire saw the same with checksums that are right (or zero, where there is none).
+pub fn assert_spread(network: &Network, burst: &Burst, shares: &[u64]) {
+    let capture = Capture::start(network.client());
+    let answered = burst.run(network.client());
+    let packets = capture.stop();
+    let to = burst.to;
+    assert!(answered.lost.is_empty(), "{to}: {:?} lost", answered.lost);
+    assert_eq!(answered.spread(), shares, "{to}");
+    assert_eq!(answered.sources(), [to].into());
+    assert_eq!((answered.duplicates, answered.strange.len()), (0, 0), "{to}");
+    let requests = packets.iter().filter(|packet| packet.outgoing && packet.destination == to);
+    let ports: BTreeSet<u16> = requests.map(|packet| packet.source.port()).collect();
+    assert_eq!(ports.len(), 1, "{to}: one client port: {ports:?}");
+    let replies: Vec<_> = packets.iter().filter(|packet| !packet.outgoing && packet.protocol == 17).collect();
+    assert_eq!(replies.len() as u64, burst.count, "{to}: one packet for each reply");
+    let checksum = if burst.zero_checksum { Checksum::Zero } else { Checksum::Right };
+    for reply in replies {
+        assert_eq!((reply.source, reply.checksum), (to, checksum), "{reply:?}");
+    }
+}
+
+/// The kernel keeps nothing of client traffic: no IPVS connection, and no conntrack entry but those of the director's own
+/// probes, which are tracked.
+pub fn assert_no_trace(network: &Network) {
+    assert_eq!(reading::connections(&network.director), Vec::<String>::new());
+    let entries = reading::conntrack(&network.director);
+    let own = Family::BOTH.map(|family| format!("src={} ", network.director_address(Side::Back, family)));
+    let probe = |entry: &String| entry.starts_with("udp") && own.iter().any(|own| entry.contains(own));
+    let vips = Family::BOTH.map(|family| format!("={} ", vip(family)));
+    let foreign: Vec<_> =
+        entries.iter().filter(|entry| !probe(entry) || vips.iter().any(|vip| entry.contains(vip))).collect();
+    assert!(foreign.is_empty(), "{foreign:#?}");
+    assert!(!entries.is_empty(), "nothing is tracked here, so this proves nothing");
 }

@@ -1,16 +1,15 @@
-//! The engine against real sockets on the loopback, and in a network namespace of its own where that is allowed.
+//! The engine against real sockets on the loopback.
+
+mod network;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::{SocketAddr, UdpSocket};
-use std::process::Command;
-use std::sync::Arc;
 
 use hickory_proto::op::{Message, MessageType, ResponseCode};
-use nix::sched::{CloneFlags, unshare};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::*;
-use crate::core::model::{Check, DnsProbe, Probe, Reply};
+use crate::core::model::{Check, DnsProbe, Reply};
 
 /// How long a test waits for what must come.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -236,6 +235,17 @@ fn a_set_keeps_what_it_knows_and_stops_what_is_missing() {
 }
 
 #[test]
+fn a_target_set_after_a_long_idle_time_has_its_whole_timeout() {
+    let socket = bind("127.0.0.1:0");
+    let target = with(target(1, address(&socket), false, pong()), |check| check.timeout = ms(900));
+    let (checker, mut verdicts) = engine(Vec::new());
+    std::thread::sleep(ms(1200));
+    checker.set(vec![target]);
+    socket.send_to(b"pong", asked(&socket).0).expect("a datagram");
+    assert_eq!(next(&mut verdicts), verdict(1, true, "first answer"));
+}
+
+#[test]
 fn a_dns_server_is_asked_and_judged() {
     let probe = |rcode: &str, answer: Option<&str>| {
         let (query, record) = ("example.com".to_owned(), "A".to_owned());
@@ -320,72 +330,4 @@ fn two_thousand_targets_are_probed_in_time() {
     let at = |share: f64| seen[((seen.len() - 1) as f64 * share) as usize];
     println!("from probe to probe at 500ms: median {:?}, p99 {:?}, worst {:?}", at(0.5), at(0.99), at(1.0));
     assert!(at(0.5) >= ms(490) && at(0.5) <= ms(600), "{:?}", at(0.5));
-}
-
-/// Runs `commands` (by `sh`) in a new network namespace of this thread; false, said, where the user may not have one.
-fn namespace(commands: &str) -> bool {
-    if let Err(error) = unshare(CloneFlags::CLONE_NEWNET) {
-        println!("skipped: no network namespace: {error}");
-        return false;
-    }
-    // A child has the namespace of the thread that spawns it.
-    let status = Command::new("sh").args(["-ec", commands]).status().expect("a shell");
-    assert!(status.success(), "{commands}");
-    true
-}
-
-#[test]
-fn errors_of_the_network_are_told_apart() {
-    if !namespace(
-        "ip link add v0 type veth peer name v1; ip link set v0 up; ip link set v1 up; ip link set lo up
-         ip address add 192.0.2.1/24 dev v0; ip address add 2001:db8::1/64 dev v0 nodad
-         ip route add prohibit 198.51.100.0/24
-         nft 'table inet t { chain o {
-             type filter hook output priority 0
-             udp dport 7 drop
-         }; chain i {
-             type filter hook input priority 0
-             udp dport 8 reject
-             udp dport 9 reject with icmpx admin-prohibited
-             udp dport 10 reject with icmpx no-route
-         }; }'",
-    ) {
-        return;
-    }
-    let silent = || Probe::Udp { send: b"log".to_vec(), reply: Reply::Optional };
-    let place = |text: &str| text.parse().expect("an address");
-    let targets = vec![
-        hasty(target(0, place("192.0.2.2:53"), true, silent())),
-        hasty(target(1, place("[2001:db8::2]:53"), true, silent())),
-        target(2, place("192.0.2.3:53"), true, pong()),
-        target(3, place("192.0.2.2:7"), true, pong()),
-        target(4, place("127.0.0.1:8"), true, pong()),
-        target(5, place("127.0.0.1:9"), true, pong()),
-        target(6, place("[::1]:10"), true, pong()),
-        target(7, place("100.64.0.1:53"), true, pong()),
-        target(8, place("198.51.100.1:53"), true, pong()),
-    ];
-    let expected = [
-        "host unreachable (ICMP)",
-        "host unreachable (ICMP)",
-        "host unreachable (ICMP)",
-        "the probe cannot be sent: Operation not permitted (a firewall rule on the director?)",
-        "refused (ICMP port unreachable)",
-        "administratively prohibited (ICMP)",
-        "network unreachable (ICMP)",
-        "the probe cannot be sent: Network is unreachable",
-        "the probe cannot be sent: Permission denied",
-    ];
-    let (_checker, mut verdicts) = engine(targets);
-    let mut downs = HashMap::new();
-    while downs.len() < expected.len() {
-        let verdict = next(&mut verdicts);
-        if !verdict.up {
-            downs.insert(verdict.target.0, verdict.reason);
-        }
-    }
-    for (id, expected) in (0..).zip(expected) {
-        assert!(downs[&id].starts_with(expected), "{id}: {} instead of {expected}", downs[&id]);
-    }
-    assert!(verdicts.try_recv().is_err(), "none came back");
 }

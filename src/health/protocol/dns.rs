@@ -21,8 +21,8 @@ pub struct Dns {
     question: Query,
     rcode: ResponseCode,
     answer: Option<String>,
-    /// The query; its first two bytes are the id of the last probe.
-    request: Vec<u8>,
+    /// The query without its first two bytes, the id.
+    after_id: Vec<u8>,
 }
 
 impl Dns {
@@ -44,15 +44,14 @@ impl Dns {
         message.metadata.recursion_desired = true;
         message.add_query(question.clone());
         let request = message.to_vec().map_err(|error| format!("query \"{}\": {error}", probe.query))?;
-        Ok(Dns { question, rcode: number.into(), answer: probe.answer.clone(), request })
+        let after_id = request.get(2..).unwrap_or_default().to_vec();
+        Ok(Dns { question, rcode: number.into(), answer: probe.answer.clone(), after_id })
     }
 
-    /// The query with this id.
-    pub fn request(&mut self, id: u16) -> &[u8] {
-        if let Some(bytes) = self.request.first_chunk_mut() {
-            *bytes = id.to_be_bytes();
-        }
-        &self.request
+    /// Appends the query with this id.
+    pub fn request(&self, id: u16, datagram: &mut Vec<u8>) {
+        datagram.extend_from_slice(&id.to_be_bytes());
+        datagram.extend_from_slice(&self.after_id);
     }
 
     /// Judges a datagram that came back to the query with this id.

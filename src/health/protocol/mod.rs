@@ -5,7 +5,7 @@ mod udp;
 
 use crate::core::model::{Probe, Reply};
 
-/// A probe ready to be asked as often as one likes.
+/// A probe ready to be asked as often as one likes, by any number of targets.
 #[derive(Debug)]
 pub enum Protocol {
     /// A datagram of the operator's own.
@@ -37,11 +37,13 @@ impl Protocol {
         }
     }
 
-    /// The datagram to send; `id` is drawn at random for each probe and tells its answer where the protocol can.
-    pub fn request(&mut self, id: u16) -> &[u8] {
+    /// Puts the datagram to send into `datagram`; `id` is drawn at random for each probe and tells its answer where the protocol
+    /// can.
+    pub fn request(&self, id: u16, datagram: &mut Vec<u8>) {
+        datagram.clear();
         match self {
-            Self::Udp(udp) => udp.request(),
-            Self::Dns(dns) => dns.request(id),
+            Self::Udp(udp) => udp.request(datagram),
+            Self::Dns(dns) => dns.request(id, datagram),
         }
     }
 

@@ -41,9 +41,9 @@ impl Udp {
         Ok(Udp { send: send.to_vec(), expected })
     }
 
-    /// The datagram to send.
-    pub fn request(&self) -> &[u8] {
-        &self.send
+    /// Appends the datagram to send.
+    pub fn request(&self, datagram: &mut Vec<u8>) {
+        datagram.extend_from_slice(&self.send);
     }
 
     /// Judges an answer. A protocol of which nothing is known has no way to tell a stale one.

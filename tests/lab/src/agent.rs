@@ -4,8 +4,9 @@
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use std::{env, io, process, thread};
 
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,8 @@ pub enum Answer {
     Padded(usize),
     /// Always this text.
     Text(String),
+    /// As `Echo`, but so many milliseconds later.
+    Late(u64),
     /// Nothing; requests are counted all the same.
     Silent,
 }
@@ -172,10 +175,12 @@ fn serve(spec: &str) -> io::Result<()> {
     for address in spec.listen {
         let named = |error: io::Error| io::Error::other(format!("{} on {address}: {error}", spec.name));
         let socket = Udp::bind(address, spec.zero_checksum).map_err(named)?;
+        let socket = Arc::new(socket);
+        let late = send_later(Arc::clone(&socket));
         let (name, answer, log) = (spec.name.clone(), Arc::clone(&answer), Arc::clone(&log));
         thread::spawn(move || {
             loop {
-                echo_one(&socket, address, &name, &answer, &log)
+                echo_one(&socket, &late, address, &name, &answer, &log)
                     .unwrap_or_else(|error| eprintln!("{name}: {error}"));
             }
         });
@@ -196,8 +201,24 @@ fn serve(spec: &str) -> io::Result<()> {
     Ok(())
 }
 
+/// A reply that waits, and where it goes.
+type Waiting = (Instant, Vec<u8>, SocketAddr);
+
+/// Sends replies when their time has come, in the order in which they were given.
+fn send_later(socket: Arc<Udp>) -> Sender<Waiting> {
+    let (later, waiting) = channel::<Waiting>();
+    thread::spawn(move || {
+        for (due, reply, to) in waiting {
+            thread::sleep(due.saturating_duration_since(Instant::now()));
+            socket.send_to(&reply, to).unwrap_or_else(|error| eprintln!("a late reply to {to}: {error}"));
+        }
+    });
+    later
+}
+
 fn echo_one(
     socket: &Udp,
+    late: &Sender<Waiting>,
     to: SocketAddr,
     name: &str,
     answer: &Mutex<Answer>,
@@ -215,6 +236,10 @@ fn echo_one(
     match &*answer.lock().unwrap_or_else(PoisonError::into_inner) {
         Answer::Echo => {}
         Answer::Padded(size) => reply.resize(reply.len().max(*size), b'.'),
+        Answer::Late(millis) => {
+            let due = Instant::now() + Duration::from_millis(*millis);
+            return late.send((due, reply, from)).map_err(io::Error::other);
+        }
         Answer::Text(text) => reply = text.clone().into_bytes(),
         Answer::Silent => return Ok(()),
     }

@@ -1,7 +1,7 @@
 //! A network namespace with a name, and doing things in it. Gone when dropped, also after a panic.
 
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::{panic, thread};
@@ -145,6 +145,17 @@ impl Drop for Netns {
         let gone = umount2(path.as_str(), MntFlags::MNT_DETACH).is_ok() && fs::remove_file(&path).is_ok();
         if !gone {
             eprintln!("{path} could not be removed");
+        }
+    }
+}
+
+/// Removes the namespaces of test processes that were killed and are no more.
+pub(crate) fn remove_stale() {
+    for entry in fs::read_dir("/run/netns").into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let process = name.strip_prefix("lab").and_then(|rest| rest.split_once('-')?.0.parse::<u32>().ok());
+        if process.is_some_and(|process| !Path::new(&format!("/proc/{process}")).exists()) {
+            drop(Netns { name });
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Completion, Trial};
 
-use crate::{agent_main, can_run};
+use crate::{agent_main, can_run, netns};
 
 static TIMES: Mutex<Vec<(Duration, String)>> = Mutex::new(Vec::new());
 
@@ -27,6 +27,7 @@ pub fn case(name: &str, test: fn()) -> Trial {
 /// The whole `main` of a test executable. Ends with a line `took SECONDS s NAME` for each test that passed.
 pub fn suite(tests: Vec<Trial>) -> ExitCode {
     agent_main();
+    netns::remove_stale();
     let conclusion = libtest_mimic::run(&Arguments::from_args(), tests);
     for (time, name) in TIMES.lock().iter().flat_map(|times| times.iter()) {
         println!("took {:.3} s {name}", time.as_secs_f32());

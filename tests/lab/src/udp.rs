@@ -1,5 +1,6 @@
 //! UDP sockets that can also send a datagram whose checksum is zero, as some devices do.
 
+use std::cell::RefCell;
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::Duration;
@@ -47,13 +48,14 @@ impl Udp {
 
     /// Receives one datagram, if one comes within `limit`.
     pub fn receive(&self, limit: Duration) -> io::Result<Option<(Vec<u8>, SocketAddr)>> {
+        // To clear so much for each datagram takes a slow guest longer than all the rest.
+        thread_local!(static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; 65536]));
         self.socket.set_read_timeout(Some(limit.max(Duration::from_millis(1))))?;
-        let mut buffer = vec![0; 65536];
-        match self.socket.recv_from(&mut buffer) {
-            Ok((length, from)) => {
-                buffer.truncate(length);
-                Ok(Some((buffer, from)))
-            }
+        let received = BUFFER.with_borrow_mut(|buffer| {
+            self.socket.recv_from(buffer).map(|(length, from)| (buffer[..length].to_vec(), from))
+        });
+        match received {
+            Ok(datagram) => Ok(Some(datagram)),
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
                 Ok(None)
             }

@@ -16,10 +16,15 @@ fn probe() -> DnsProbe {
     }
 }
 
+fn request(id: u16) -> Vec<u8> {
+    let mut datagram = Vec::new();
+    Dns::new(&probe()).expect("a valid probe").request(id, &mut datagram);
+    datagram
+}
+
 /// What a right server answers to `probe`.
 fn right() -> Message {
-    let mut dns = Dns::new(&probe()).expect("a valid probe");
-    let mut message = Message::from_vec(dns.request(ID)).expect("our own query");
+    let mut message = Message::from_vec(&request(ID)).expect("our own query");
     message.metadata.message_type = MessageType::Response;
     let name = Name::from_ascii("WWW.example.com.").expect("a name");
     message.add_answer(Record::from_rdata(name, 60, RData::A(rdata::A::new(192, 0, 2, 1))));
@@ -36,11 +41,10 @@ fn wrong(what: &str) -> Judgement {
 
 #[test]
 fn the_query_asks_one_question_with_recursion() {
-    let mut dns = Dns::new(&probe()).expect("a valid probe");
     let header = [0x12, 0x34, 0x01, 0, 0, 1, 0, 0, 0, 0, 0, 0];
     let question = b"\x03www\x07example\x03com\0\0\x01\0\x01";
-    assert_eq!(dns.request(ID), [&header[..], question].concat());
-    assert_eq!(dns.request(0xabcd)[..2], [0xab, 0xcd]);
+    assert_eq!(request(ID), [&header[..], question].concat());
+    assert_eq!(request(0xabcd)[..2], [0xab, 0xcd]);
 }
 
 #[test]

@@ -58,7 +58,7 @@ impl Workspace {
         let start = Instant::now();
         println!("== building all targets");
         let mut child = std::process::Command::new("cargo")
-            .args(["test", "--workspace", "--all-targets", "--no-run", "--quiet"])
+            .args(["test", "--workspace", "--all-targets", "--no-run"])
             .arg("--message-format=json-render-diagnostics")
             .current_dir(&self.root)
             .stdout(Stdio::piped())
@@ -103,6 +103,15 @@ impl Test {
     /// True for what runs only on a kernel with IPVS.
     pub fn needs_ipvs(&self) -> bool {
         KERNEL_TESTS.contains(&self.name.as_str())
+    }
+
+    /// True if it has a test whose name contains `filter`.
+    pub fn has(&self, filter: Option<&String>) -> Result<bool, String> {
+        let args: Vec<String> = ["--list".to_owned()].into_iter().chain(filter.cloned()).collect();
+        let command = self.command(&args);
+        let output = command.process().output();
+        let output = output.map_err(|error| format!("{}: {error}", self.executable))?;
+        Ok(String::from_utf8_lossy(&output.stdout).lines().any(|line| line.ends_with(": test")))
     }
 
     /// The executable with these arguments, as cargo would run it.

@@ -54,7 +54,8 @@ fn set_up() -> io::Result<()> {
             io::ErrorKind::AlreadyExists => Ok(()),
             _ => Err(error),
         })?;
-        mount(Some(kind), target, Some(kind), MsFlags::empty(), None::<&str>)?;
+        let options = (kind == "tmpfs" && target == "/run").then_some("mode=755");
+        mount(Some(kind), target, Some(kind), MsFlags::empty(), options)?;
     }
     let up = std::process::Command::new("/sbin/ip").args(["link", "set", "lo", "up"]).status()?;
     if up.success() { Ok(()) } else { Err(io::Error::other("ip link set lo up failed")) }

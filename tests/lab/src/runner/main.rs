@@ -86,7 +86,17 @@ fn run(args: &Args) -> Result<bool, String> {
         let clippy = ["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"];
         tally.step("cargo clippy", workspace.cargo(&clippy)?);
     }
+    let filters = filters(args);
+    let mut found = false;
     for test in &ordinary {
+        let mut any = false;
+        for filter in &filters {
+            any |= test.has(*filter)?;
+        }
+        if !any {
+            continue;
+        }
+        found = true;
         println!("== {} {}", test.package, test.name);
         tally.run_here(&test.command(&args.filter))?;
     }
@@ -94,8 +104,28 @@ fn run(args: &Args) -> Result<bool, String> {
         let doc = ["test", "--quiet", "--workspace", "--doc"].map(String::from);
         tally.run_here(&Command::new([vec!["cargo".into()], doc.into()].concat(), &workspace.root))?;
     }
-    run_kernel_tests(args, wanted, &workspace, &kernel_tests, &mut tally)?;
+    // libtest-mimic takes one filter: a run for each. One thread, for tests measure time and share two processors.
+    let mut commands = Vec::new();
+    for test in &kernel_tests {
+        for filter in &filters {
+            if test.has(*filter)? {
+                let thread = "--test-threads=1".to_owned();
+                commands.push(test.command(&[thread].into_iter().chain(filter.cloned()).collect::<Vec<_>>()));
+            }
+        }
+    }
+    if !found && commands.is_empty() {
+        return Err(format!("no test has a name with {}", args.filter.join(" or ")));
+    }
+    if !commands.is_empty() {
+        run_kernel_tests(args, wanted, &workspace, commands, &mut tally)?;
+    }
     Ok(tally.finish())
+}
+
+/// The filters; None = all tests.
+fn filters(args: &Args) -> Vec<Option<&String>> {
+    if args.filter.is_empty() { vec![None] } else { args.filter.iter().map(Some).collect() }
 }
 
 /// Runs the kernel tests here or in a VM; where neither can be, says so and counts them as skipped.
@@ -103,18 +133,9 @@ fn run_kernel_tests(
     args: &Args,
     wanted: &str,
     workspace: &Workspace,
-    tests: &[cargo::Test],
+    commands: Vec<Command>,
     tally: &mut Tally,
 ) -> Result<(), String> {
-    // libtest-mimic takes one filter: a run for each. One thread, for tests measure time and share two processors.
-    let filters: Vec<&[String]> =
-        if args.filter.is_empty() { vec![&[]] } else { args.filter.chunks(1).collect() };
-    let mut commands = Vec::new();
-    for test in tests {
-        for filter in &filters {
-            commands.push(test.command(&[&["--test-threads=1".to_owned()], *filter].concat()));
-        }
-    }
     let here = lab::can_run();
     if args.native || (args.kernel.is_none() && here.is_ok()) {
         here.map_err(|why| format!("--native: {why}"))?;
@@ -124,7 +145,7 @@ fn run_kernel_tests(
     let mut vm = match vm::prepare(wanted, workspace, args.keep) {
         Ok(vm) => vm,
         Err(why) => {
-            tally.skip_all(tests.len(), &format!("kernel tests: no VM could be prepared: {why}"));
+            tally.skip_all(&format!("the kernel tests: no VM could be prepared: {why}"));
             return Ok(());
         }
     };

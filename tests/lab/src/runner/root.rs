@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use crate::{cache, tool};
 
 /// What is in the tree besides the essential packages.
-const PACKAGES: [&str; 17] = [
+const PACKAGES: [&str; 18] = [
     "bind9-dnsutils",
     "busybox-static",
     "conntrack",
     "dnsperf",
     "ethtool",
     "iproute2",
+    "iptables",
     "iputils-ping",
     "ipvsadm",
     "keepalived",
