@@ -1,5 +1,6 @@
 //! The rooms of ipvsd; docs/architecture.md has the map.
 
+pub mod admin;
 pub mod cli;
 pub mod config;
 pub mod core;

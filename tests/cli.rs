@@ -43,7 +43,7 @@ fn every_error_is_said_at_once_with_line_and_column_and_nothing_is_started() {
          wieght = 1\n",
     );
     let path = bad.path().to_str().expect("a path of text");
-    for command in ["validate", "run", "flush"] {
+    for command in ["validate", "plan", "run", "flush"] {
         let output = ipvsd(&[command, "--config", path]);
         assert_eq!(output.status.code(), Some(2), "{command}");
         assert_eq!(text(&output.stdout), "", "{command}");
@@ -73,4 +73,19 @@ fn nobody_reading_along_changes_no_status() {
         let command = command.args(["validate", "--config", config]).stdout(full()).stderr(full());
         assert_eq!(command.status().expect("ipvsd starts").code(), Some(status), "{config}");
     }
+}
+
+#[test]
+fn a_reload_without_a_daemon_fails_and_asks_for_it() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ipvsd"));
+    let output =
+        command.arg("reload").env("RUNTIME_DIRECTORY", directory.path()).output().expect("ipvsd starts");
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stderr);
+    let socket = directory.path().join("control.sock");
+    assert!(
+        said.starts_with(&format!("ipvsd: nobody listens at {}: is ipvsd running?", socket.display())),
+        "{said}"
+    );
 }

@@ -1,6 +1,9 @@
-//! The command line: one file a subcommand. Exit status 0 done, 1 failed, 2 usage or config error.
+//! The command line: one file a subcommand. Exit status 0 done, 1 failed, 2 usage or config error;
+//! `plan` 3 there are changes.
 
 mod flush;
+mod plan;
+mod reload;
 mod run;
 mod validate;
 
@@ -9,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use tokio::runtime::Runtime;
 
 use crate::config::{self, LoadError, Loaded};
 
@@ -26,8 +30,22 @@ enum Command {
     /// Run the services of the config in the foreground.
     ///
     /// SIGTERM ends it and leaves the kernel forwarding, unless the config says `on_stop = "remove"`.
-    /// SIGHUP reads the config again.
+    /// SIGHUP, as `ipvsd reload`, reads the config again.
     Run(ConfigFile),
+    /// Say what `run` would change, the kernel against the config, and change nothing.
+    ///
+    /// Exit status 0 nothing, 3 something, 1 that cannot be said.
+    Plan {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Let the running daemon read its config again, and wait until it has.
+    ///
+    /// If anything is wrong with it, the running config goes on, and all that is wrong is said here.
+    Reload,
     /// Say all that is wrong with the config, and change nothing.
     Validate(ConfigFile),
     /// Remove from the kernel the services of the config and the reply rules, and nothing else.
@@ -45,6 +63,8 @@ struct ConfigFile {
 pub fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Run(file) => run::main(&file.config),
+        Command::Plan { file, json } => plan::main(&file.config, json),
+        Command::Reload => reload::main(),
         Command::Validate(file) => validate::main(&file.config),
         Command::Flush(file) => flush::main(&file.config),
     }
@@ -52,6 +72,7 @@ pub fn main() -> ExitCode {
 
 const FAILED: u8 = 1;
 const BAD_CONFIG: u8 = 2;
+const CHANGES: u8 = 3;
 
 /// The config, its warnings printed; or its errors, printed, as an exit status.
 fn load(path: &Path) -> Result<Loaded, ExitCode> {
@@ -81,14 +102,19 @@ fn start_logging() {
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(colour).with_target(false).init();
 }
 
-/// Runs a future to its end on this thread.
+/// For futures that run on this thread.
+fn runtime() -> Result<Runtime, ExitCode> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
+        eprintln!("ipvsd: cannot start the runtime: {error}");
+        ExitCode::from(FAILED)
+    })
+}
+
+/// Runs a future to its end, logging.
 fn block_on(work: impl Future<Output = Result<(), crate::daemon::Refusal>>) -> ExitCode {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = match runtime() {
         Ok(runtime) => runtime,
-        Err(error) => {
-            say(std::io::stderr(), &format!("ipvsd: cannot start the runtime: {error}\n"));
-            return ExitCode::from(FAILED);
-        }
+        Err(status) => return status,
     };
     match runtime.block_on(work) {
         Ok(()) => ExitCode::SUCCESS,
@@ -99,4 +125,8 @@ fn block_on(work: impl Future<Output = Result<(), crate::daemon::Refusal>>) -> E
             ExitCode::from(FAILED)
         }
     }
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }

@@ -8,15 +8,11 @@ pub fn main(path: &Path) -> ExitCode {
         Ok(loaded) => {
             let services = loaded.config.services.len();
             let servers: usize = loaded.config.services.iter().map(|service| service.servers.len()).sum();
-            let (file, services) = (path.display(), counted(services, "service"));
-            let said = format!("{file} is valid: {services}, {}\n", counted(servers, "server"));
+            let (file, services) = (path.display(), super::counted(services, "service"));
+            let said = format!("{file} is valid: {services}, {}\n", super::counted(servers, "server"));
             super::say(std::io::stdout(), &said);
             ExitCode::SUCCESS
         }
         Err(status) => status,
     }
-}
-
-fn counted(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }

@@ -6,6 +6,7 @@ use ipvs_netlink::{DestinationConfig, DestinationKey, ServiceConfig};
 use serde::{Deserialize, Serialize};
 
 use super::Time;
+use super::difference::of_server;
 use super::plan::{FoundService, service_difference};
 
 /// What has drifted.
@@ -57,23 +58,9 @@ pub fn drifts(made: Option<&FoundService>, now: Option<&FoundService>) -> Vec<Dr
 }
 
 fn server_difference(made: &DestinationConfig, now: &DestinationConfig) -> String {
-    let mut parts = Vec::new();
-    if made.weight != now.weight {
-        parts.push(format!("weight {} → {}", made.weight, now.weight));
-        if now.weight == 0 {
-            parts.push("to take a server out by hand use `ipvsd drain`".to_owned());
-        }
-    }
-    if made.forward != now.forward {
-        parts.push(format!("forwarding {:?} → {:?}", made.forward, now.forward));
-    }
-    for (name, made, now) in [
-        ("upper threshold", made.upper_threshold, now.upper_threshold),
-        ("lower threshold", made.lower_threshold, now.lower_threshold),
-    ] {
-        if made != now {
-            parts.push(format!("{name} {made} → {now}"));
-        }
+    let mut parts: Vec<String> = of_server(Some(made), now).iter().map(ToString::to_string).collect();
+    if made.weight != 0 && now.weight == 0 {
+        parts.push("to take a server out by hand use `ipvsd drain`".to_owned());
     }
     parts.join(", ")
 }

@@ -8,7 +8,9 @@
 //! The core keeps its own picture of the kernel: what was found when it last looked, and every step that
 //! succeeded since. One batch of steps for a service is under way at a time, and one transaction of rules.
 
+pub mod changes;
 pub mod desired;
+pub mod difference;
 pub mod drift;
 pub mod event;
 mod evict;

@@ -5,9 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use ipvs_netlink::{DestinationConfig, DestinationKey, Flags, ServiceConfig, ServiceKey};
+use ipvs_netlink::{DestinationConfig, DestinationKey, ServiceConfig, ServiceKey};
 use serde::{Deserialize, Serialize};
 
+use super::difference::of_service;
 use super::drift::Thing;
 use super::model::Rules;
 use super::pool::Due;
@@ -208,31 +209,9 @@ fn unwanted<F: Fn(&DestinationKey) -> bool>(
 
 /// In words: `scheduler rr → wrr`; empty if there is none.
 pub fn service_difference(found: &ServiceConfig, wanted: &ServiceConfig) -> String {
-    let mut parts = Vec::new();
-    if found.scheduler != wanted.scheduler {
-        parts.push(format!("scheduler {} → {} (about 20 ms of loss)", found.scheduler, wanted.scheduler));
-    }
-    let ops = |config: &ServiceConfig| if config.flags.contains(Flags::ONE_PACKET) { "on" } else { "off" };
-    if ops(found) != ops(wanted) {
-        parts.push(format!("OPS {} → {}", ops(found), ops(wanted)));
-    }
-    let known = Flags::HASHED | Flags::ONE_PACKET;
-    if found.flags.value & !known != wanted.flags.value & !known {
-        parts.push(format!("flags {:#x} → {:#x}", found.flags.value & !known, wanted.flags.value & !known));
-    }
-    if found.timeout != wanted.timeout {
-        parts.push(format!("persistence {} s → {} s", found.timeout, wanted.timeout));
-    }
-    if found.netmask != wanted.netmask {
-        parts.push(format!("netmask {:?} → {:?}", found.netmask, wanted.netmask));
-    }
-    if found.persistence_engine != wanted.persistence_engine {
-        let name = |engine: &Option<String>| engine.clone().unwrap_or_else(|| "none".to_owned());
-        parts.push(format!(
-            "persistence engine {} → {}",
-            name(&found.persistence_engine),
-            name(&wanted.persistence_engine)
-        ));
-    }
-    parts.join(", ")
+    let words = of_service(Some(found), wanted).into_iter().map(|difference| match difference.field {
+        "scheduler" => format!("{difference} (about 20 ms of loss)"),
+        _ => difference.to_string(),
+    });
+    words.collect::<Vec<_>>().join(", ")
 }

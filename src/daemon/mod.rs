@@ -8,41 +8,47 @@
 //!   ┌──────┐ Do│────>│ kernel::ipvs │─Done──> inputs ───>│ Core │
 //!   │ loop │───┤     └──────────────┘          ^         └──┬───┘
 //!   └──────┘   │     ┌──────────────┐ Found,   │            │ outputs
-//!      ^       └────>│ kernel::rules│─Done─────┘            │
+//!      ^       └────>│ kernel::rules│─Done────>│            │
+//!      │             └──────────────┘          │            │
+//!      │   SIGHUP,   ┌──────────────┐ Config   │            │
+//!      │    admin ──>│ reload       │──────────┘            │
 //!      │             └──────────────┘                       │
-//!      └── SIGHUP, SIGTERM, timer ──────────────────────────┘
+//!      └── SIGTERM, timer ──────────────────────────────────┘
 //! ```
 
+mod lock;
 mod log;
+mod plan;
 mod prepare;
+mod reload;
+mod tasks;
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
-use std::time::Instant;
-
-use ipvs_netlink::ServiceKey;
+use std::path::Path;
 
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
 
-use crate::config;
-use crate::core::memory::Memory;
-use crate::core::model::{Config, Verdict};
-use crate::core::{Core, Input, Output, Time, sysctls};
-use crate::health::{self, Checker};
-use crate::kernel::state::StateFile;
-use crate::kernel::{connections, ipvs, rules, sysctl, touched};
+use crate::admin;
+use crate::core::Input;
+use crate::core::model::Config;
 use crate::nft::{self, Nft};
+use tasks::{Removed, Tasks};
 
+pub use plan::plan;
 pub use prepare::Refusal;
 
 /// Runs the services of `config` until SIGTERM or SIGINT; SIGHUP reads `path` again.
 ///
 /// # Errors
-/// What keeps the daemon from starting, each with its cure.
+/// What keeps the daemon from starting, each with its cure; another ipvsd in this network namespace, for one.
 pub async fn run(path: &Path, config: Config) -> Result<(), Refusal> {
+    let _lock = lock::take()?;
     let client = prepare::prepare(&config).await?;
     let mut tasks = Tasks::start(client)?;
+    let (reloads, asked) = unbounded_channel();
+    tokio::spawn(reload::run(path.to_owned(), asked, tasks.to_core()));
+    let _admin = open_admin_socket(&reloads);
     let mut hangup = signal(SignalKind::hangup()).map_err(Refusal::io("listen for SIGHUP"))?;
     let mut terminate = signal(SignalKind::terminate()).map_err(Refusal::io("listen for SIGTERM"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Refusal::io("listen for SIGINT"))?;
@@ -52,7 +58,8 @@ pub async fn run(path: &Path, config: Config) -> Result<(), Refusal> {
     while tasks.finished.is_none() {
         tokio::select! {
             input = tasks.next() => tasks.input(input?),
-            _ = hangup.recv() => reload(path, &mut tasks).await,
+            // Nobody waits for the answer; the log has it.
+            _ = hangup.recv() => drop(reloads.send(oneshot::channel().0)),
             _ = terminate.recv() => tasks.input(Input::Stop),
             _ = interrupt.recv() => tasks.input(Input::Stop),
         }
@@ -67,8 +74,9 @@ pub async fn run(path: &Path, config: Config) -> Result<(), Refusal> {
 /// Removes from the kernel all that `config` names, and the reply rules; servers are drained first.
 ///
 /// # Errors
-/// What could not be removed and why.
+/// What could not be removed and why; or the daemon runs, which would put everything back.
 pub async fn flush(config: Config) -> Result<(), Refusal> {
+    let _lock = lock::take()?;
     // A kernel without IPVS has no services; rules of an earlier run may still be there.
     if let Some(client) = prepare::connect().await? {
         let mut tasks = Tasks::start(client)?;
@@ -91,156 +99,14 @@ async fn remove_rules() -> Result<(), Refusal> {
     }
 }
 
-/// A bad file changes nothing: the config that is running goes on.
-async fn reload(path: &Path, tasks: &mut Tasks) {
-    let loaded = match config::load(path) {
-        Ok(loaded) => loaded,
+/// The daemon does its work without it, too.
+fn open_admin_socket(reloads: &UnboundedSender<oneshot::Sender<admin::Reloaded>>) -> Option<admin::Admin> {
+    let socket = admin::socket();
+    match admin::start(socket.clone(), reloads.clone()) {
+        Ok(admin) => Some(admin),
         Err(error) => {
-            tracing::error!(config = %path.display(), "reload refused, the running config goes on\n{error}");
-            return;
+            tracing::warn!(socket = %socket.display(), %error, "no admin socket: `ipvsd reload` will not work, SIGHUP does");
+            None
         }
-    };
-    for warning in loaded.warnings.problems() {
-        let config::Located { file, line, column, message, help, .. } = warning;
-        tracing::warn!(help, "{file}:{line}:{column}: {message}");
-    }
-    if let Err(refusal) = prepare::prepare(&loaded.config).await {
-        tracing::error!(config = %path.display(), %refusal, "reload refused, the running config goes on");
-        return;
-    }
-    tracing::info!(config = %path.display(), "reloaded");
-    tasks.input(Input::Config(loaded.config));
-}
-
-/// What an earlier run wrote down. A file that is missing or not understood is no reason not to start.
-fn remembered() -> Result<(StateFile, Memory), Refusal> {
-    let dir = std::env::var_os("RUNTIME_DIRECTORY").map_or("/run/ipvsd".into(), PathBuf::from);
-    let state = StateFile::of_this_namespace(&dir).map_err(Refusal::io("name the state file"))?;
-    let memory = state.read().unwrap_or_else(|error| {
-        let file = state.path().display();
-        tracing::warn!(%file, %error, "the state file is no use: only what the config names is ipvsd's own");
-        None
-    });
-    Ok((state, memory.unwrap_or_default()))
-}
-
-fn set_sysctl(key: &str, old: &str, value: &str, why: &str) {
-    match sysctl::set(key, value) {
-        Ok(()) => tracing::warn!(key, old, new = value, why, "sysctl set"),
-        Err(error) => tracing::error!(key, old, new = value, why, %error, "cannot set the sysctl"),
-    }
-}
-
-/// The core and the tasks around it.
-struct Tasks {
-    core: Core,
-    state: StateFile,
-    epoch: Instant,
-    to_core: UnboundedSender<Input>,
-    inputs: UnboundedReceiver<Input>,
-    ipvs: UnboundedSender<ipvs::Work>,
-    rules: UnboundedSender<rules::Work>,
-    checker: Checker,
-    verdicts: UnboundedReceiver<Verdict>,
-    wake: Option<Time>,
-    finished: Option<Removed>,
-}
-
-/// The core is done; whether all that is ipvsd's own is gone.
-#[derive(PartialEq)]
-struct Removed(bool);
-
-impl Tasks {
-    fn start(client: ipvs_netlink::tokio::Client) -> Result<Self, Refusal> {
-        let (to_core, inputs) = unbounded_channel();
-        let (ipvs, ipvs_work) = unbounded_channel();
-        let (rules, rules_work) = unbounded_channel();
-        let (to_verdicts, verdicts) = unbounded_channel();
-        tokio::spawn(ipvs::run(client, ipvs_work, to_core.clone()));
-        tokio::spawn(rules::run(Nft::new(), rules_work, to_core.clone()));
-        match touched::listen() {
-            Ok(socket) => drop(tokio::spawn(touched::run(socket, to_core.clone()))),
-            Err(error) => {
-                tracing::error!(%error, "cannot listen to nftables: drift of the reply rules is not seen")
-            }
-        }
-        let (state, memory) = remembered()?;
-        let checker = health::start(to_verdicts).map_err(Refusal::io("start the checker"))?;
-        Ok(Self {
-            core: Core::new(memory),
-            state,
-            epoch: Instant::now(),
-            to_core,
-            inputs,
-            ipvs,
-            rules,
-            checker,
-            verdicts,
-            wake: None,
-            finished: None,
-        })
-    }
-
-    /// Hands one input to the core and carries out what it asks for.
-    fn input(&mut self, input: Input) {
-        for output in self.core.handle(self.epoch.elapsed(), input) {
-            match output {
-                // The tasks live as long as this struct: a send cannot fail.
-                Output::LookAtServices(own) => drop(self.ipvs.send(ipvs::Work::Look(own))),
-                Output::GlanceAtServices(own) => drop(self.ipvs.send(ipvs::Work::Glance(own))),
-                Output::LookAtSysctls => self.look_at_sysctls(),
-                Output::LookAtConnections(own) => self.look_at_connections(&own),
-                Output::SetSysctl { key, old, value, why } => set_sysctl(&key, &old, &value, &why),
-                Output::Remember(memory) => self.remember(&memory),
-                Output::Do(key, steps) => drop(self.ipvs.send(ipvs::Work::Do(key, steps))),
-                Output::LookAtRules => drop(self.rules.send(rules::Work::Look)),
-                Output::DoRules(rules) => drop(self.rules.send(rules::Work::Do(rules))),
-                Output::Probe(targets) => self.checker.set(targets),
-                Output::Wake(time) => self.wake = Some(time),
-                Output::Say(event) => log::say(&event),
-                Output::Finished { removed } => self.finished = Some(Removed(removed)),
-            }
-        }
-    }
-
-    fn look_at_sysctls(&self) {
-        let found = sysctls::watched().filter_map(|key| Some((key.to_owned(), sysctl::get(key).ok()??)));
-        let _ = self.to_core.send(Input::FoundSysctls(found.collect()));
-    }
-
-    /// On a thread of its own: the table may have millions of entries.
-    fn look_at_connections(&self, own: &BTreeSet<ServiceKey>) {
-        let (own, to_core) = (own.clone(), self.to_core.clone());
-        tokio::task::spawn_blocking(move || match connections::read(&own) {
-            Ok(entries) => drop(to_core.send(Input::FoundConnections(entries))),
-            Err(error) => tracing::error!(%error, "cannot read /proc/net/ip_vs_conn"),
-        });
-    }
-
-    fn remember(&self, memory: &Memory) {
-        if let Err(error) = self.state.write(memory) {
-            let file = self.state.path().display();
-            tracing::error!(%file, %error, "cannot write the state file: after a crash ipvsd will know less");
-        }
-    }
-
-    /// The next input: from a task, or that the time has come which the core asked to be woken at.
-    async fn next(&mut self) -> Result<Input, Refusal> {
-        let alarm = async |wake: Option<Time>| match wake {
-            Some(time) => tokio::time::sleep_until((self.epoch + time).into()).await,
-            None => std::future::pending().await,
-        };
-        let input = tokio::select! {
-            Some(input) = self.inputs.recv() => input,
-            verdict = self.verdicts.recv() => match verdict {
-                Some(verdict) => Input::Verdict(verdict),
-                None => return Err(Refusal::new("the checker has ended; the kernel goes on as it is".to_owned())),
-            },
-            () = alarm(self.wake) => {
-                self.wake = None;
-                Input::Wake
-            }
-        };
-        Ok(input)
     }
 }

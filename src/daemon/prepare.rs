@@ -45,10 +45,14 @@ pub async fn connect() -> Result<Option<Client>, Refusal> {
     }
 }
 
+/// Connects to IPVS, or says that there is none.
+pub async fn ipvs() -> Result<Client, Refusal> {
+    connect().await?.ok_or_else(|| Refusal::new(Error::NotInKernel.to_string()))
+}
+
 /// Looks for obstacles, warns of those that it can live with.
 pub async fn prepare(config: &Config) -> Result<Client, Refusal> {
-    let no_ipvs = || Refusal::new(Error::NotInKernel.to_string());
-    let mut client = connect().await?.ok_or_else(no_ipvs)?;
+    let mut client = ipvs().await?;
     let services = client.list_services().await.map_err(|error| Refusal::new(error.to_string()))?;
     let own: Vec<_> = desired::listens(config).map(|(key, ..)| key).collect();
     let foreign = services.iter().filter(|service| !own.contains(&service.key)).count();

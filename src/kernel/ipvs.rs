@@ -107,7 +107,11 @@ fn message(key: &ServiceKey, action: &Action) -> Request<()> {
     }
 }
 
-async fn find(
+/// All services, and the servers of those among them that are ipvsd's own.
+///
+/// # Errors
+/// The kernel did not list them.
+pub async fn find(
     client: &mut Client,
     own: &BTreeSet<ServiceKey>,
 ) -> Result<Vec<(ServiceKey, FoundService)>, Error> {

@@ -1,6 +1,7 @@
 //! End-to-end tests: real packets through a real kernel with IPVS. `tests/run` gives them one.
 //! One file for each theme; a test fails by panicking, and what the kernel held then is printed.
 
+mod admin;
 mod change;
 mod dns;
 mod firewall;
@@ -16,6 +17,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let themes = [
+        admin::tests(),
         change::tests(),
         dns::tests(),
         firewall::tests(),

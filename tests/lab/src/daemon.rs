@@ -24,8 +24,9 @@ impl Daemon {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let file = dir.path().join("ipvsd.toml");
         fs::write(&file, config).expect("writing the config");
-        let process =
-            Process::start(netns, Command::new(program.as_ref()).arg("run").arg("--config").arg(file));
+        let mut command = Command::new(program.as_ref());
+        command.arg("run").arg("--config").arg(file).env("RUNTIME_DIRECTORY", netns.runtime_directory());
+        let process = Process::start(netns, &mut command);
         Daemon { process, dir }
     }
 

@@ -1,7 +1,7 @@
 //! A network namespace with a name, and doing things in it. Gone when dropped, also after a panic.
 
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::{panic, thread};
@@ -31,6 +31,11 @@ impl Netns {
     /// Its name for `ip netns`.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The `$RUNTIME_DIRECTORY` of a daemon in it, as systemd's would: it outlives the daemon. Gone with the namespace.
+    pub fn runtime_directory(&self) -> PathBuf {
+        std::env::temp_dir().join(&self.name)
     }
 
     /// Runs `action` on a thread of its own in the namespace. Sockets that it opens stay in the namespace,
@@ -134,6 +139,7 @@ impl Netns {
 
 impl Drop for Netns {
     fn drop(&mut self) {
+        let _ = fs::remove_dir_all(self.runtime_directory());
         // As `ip netns del` does it. The kernel ends the namespace with the last process in it.
         let path = format!("/run/netns/{}", self.name);
         let gone = umount2(path.as_str(), MntFlags::MNT_DETACH).is_ok() && fs::remove_file(&path).is_ok();

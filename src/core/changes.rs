@@ -1,0 +1,280 @@
+//! What would change: the kernel against a config, for people and as data. The way there is [`super::plan`]'s.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::SocketAddr;
+
+use ipvs_netlink::{DestinationConfig, DestinationKey, Flags, ServiceConfig, ServiceKey};
+use serde::Serialize;
+
+use super::Time;
+use super::desired;
+use super::difference::{Difference, of_server, of_service};
+use super::model::{Config, Outer, Rules, Service, TargetId};
+use super::plan::{FoundService, FoundServices, Wanted};
+use super::pool::{Member, Pool, Standing};
+
+/// One change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Change {
+    /// What happens to it.
+    pub change: Kind,
+    /// What changes.
+    #[serde(flatten)]
+    pub object: Object,
+    /// The fields that change, or those of a new thing; empty where there is nothing to tell.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub differences: Vec<Difference>,
+    /// What it costs, or what comes later.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// What happens to a thing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// It is added.
+    Add,
+    /// It is changed in place.
+    Change,
+    /// It is removed.
+    Remove,
+}
+
+/// What changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "object", rename_all = "snake_case")]
+pub enum Object {
+    /// An IPVS service.
+    Service {
+        /// Its name in the config; none if it is not there.
+        service: Option<String>,
+        /// VIP and port.
+        vip: SocketAddr,
+    },
+    /// A server.
+    Server {
+        /// The name of its service in the config; none if it is not there.
+        service: Option<String>,
+        /// VIP and port of its service.
+        vip: SocketAddr,
+        /// The server.
+        server: SocketAddr,
+    },
+    /// The rule that keeps requests to a VIP untracked.
+    RequestRule {
+        /// VIP and port.
+        vip: SocketAddr,
+    },
+    /// The rule that lets the replies of a server leave from a VIP.
+    ReplyRule {
+        /// The server.
+        server: SocketAddr,
+    },
+    /// The rule that keeps the outer packets of a tunnel untracked.
+    TunnelRule {
+        /// Where the tunnel ends, with a port where it is UDP.
+        to: String,
+    },
+    /// The tables of the rules, where somebody else has changed them.
+    Tables,
+    /// A sysctl.
+    Sysctl {
+        /// Its name.
+        key: String,
+    },
+}
+
+/// What differs between the kernel and `config`, in the order of the file; then what the file does not name.
+///
+/// `found` are the kernel's services, `own` those among them that are ipvsd's own whether `config` names them or not,
+/// `held` and `damage` what the rules hold and where they are not intact. A server that has weight counts as up,
+/// of one without nothing is known: its weight is left to its check.
+pub fn changes(
+    config: &Config,
+    found: &FoundServices,
+    own: &BTreeSet<ServiceKey>,
+    held: &Rules,
+    damage: &[String],
+) -> Vec<Change> {
+    let mut changes = Vec::new();
+    let mut named = BTreeSet::new();
+    for (key, vip, place) in desired::listens(config) {
+        named.insert(key);
+        service(&config.services[place], vip, found.get(&key), &mut changes);
+    }
+    for key in own.difference(&named) {
+        if let (Some(found), ServiceKey::Address { address: vip, .. }) = (found.get(key), key) {
+            gone(*vip, found, &mut changes);
+        }
+    }
+    rules(held, &desired::rules_of(config), &mut changes);
+    if !damage.is_empty() {
+        let note = Some(format!("not as ipvsd made them: {}", damage.join("; ")));
+        changes.push(Change { change: Kind::Change, object: Object::Tables, differences: Vec::new(), note });
+    }
+    changes
+}
+
+/// What the pool of `service` at `vip` makes of the weights that are found.
+fn wanted(service: &Service, vip: SocketAddr, found: Option<&FoundService>) -> Wanted {
+    let members = desired::servers_of(service, vip).map(|server| {
+        let key = DestinationKey(server.address);
+        let has = found.and_then(|found| found.servers.get(&key));
+        let standing = match has.is_some_and(|has| has.weight > 0) {
+            true => Standing::Up { reason: "it has weight".to_owned() },
+            false => Standing::Unknown { weighted: false },
+        };
+        let target = service.check.as_ref().map(|_| TargetId(0));
+        (key, Member { weight: server.weight, target, standing })
+    });
+    let pool = Pool::new(members.collect(), service.when_all_down, Time::ZERO);
+    desired::wanted(service, vip, &pool)
+}
+
+fn service(service: &Service, vip: SocketAddr, found: Option<&FoundService>, changes: &mut Vec<Change>) {
+    let wanted = wanted(service, vip, found);
+    let name = Some(service.name.clone());
+    let differences = of_service(found.map(|found| &found.config), &wanted.config);
+    if !differences.is_empty() {
+        let note = found.and_then(|found| cost(&found.config, &wanted.config));
+        let change = if found.is_some() { Kind::Change } else { Kind::Add };
+        let object = Object::Service { service: name.clone(), vip };
+        changes.push(Change { change, object, differences, note });
+    }
+    let object = |server: &DestinationKey| Object::Server { service: name.clone(), vip, server: server.0 };
+    let mut spared = wanted.servers.values().all(|server| server.full == 0);
+    for (key, server) in &wanted.servers {
+        let has = found.and_then(|found| found.servers.get(key));
+        let weight = server.due.weight.or(has.map(|has| has.weight)).unwrap_or(0);
+        spared |= weight > 0;
+        let differences = of_server(has, &DestinationConfig { weight, ..server.config });
+        if !differences.is_empty() {
+            let later = has.is_none() && weight < server.full;
+            let note = later.then(|| format!("its weight {} comes when its check succeeds", server.full));
+            let change = if has.is_some() { Kind::Change } else { Kind::Add };
+            changes.push(Change { change, object: object(key), differences, note });
+        }
+    }
+    for key in found.iter().flat_map(|found| found.servers.keys()) {
+        if !wanted.servers.contains_key(key) {
+            let when = if spared { "" } else { "when another server has weight: " };
+            let note =
+                format!("{when}weight 0, and deleted after {}", humantime::format_duration(service.drain));
+            let (change, differences) = (Kind::Remove, Vec::new());
+            changes.push(Change { change, object: object(key), differences, note: Some(note) });
+        }
+    }
+}
+
+fn cost(found: &ServiceConfig, wanted: &ServiceConfig) -> Option<String> {
+    let mut costs = Vec::new();
+    if found.scheduler != wanted.scheduler {
+        costs.push("about 20 ms of loss while the scheduler changes");
+    }
+    if wanted.flags.contains(Flags::ONE_PACKET) && !found.flags.contains(Flags::ONE_PACKET) {
+        costs.push("connection entries made until now pin their clients until they are evicted");
+    }
+    (!costs.is_empty()).then(|| costs.join("; "))
+}
+
+/// A service that no config names any more: its servers drain, then it goes.
+fn gone(vip: SocketAddr, found: &FoundService, changes: &mut Vec<Change>) {
+    let note = "its servers get weight 0, and go with it when they are drained".to_owned();
+    let remove = |object, note| Change { change: Kind::Remove, object, differences: Vec::new(), note };
+    changes.push(remove(Object::Service { service: None, vip }, Some(note)));
+    for server in found.servers.keys() {
+        changes.push(remove(Object::Server { service: None, vip, server: server.0 }, None));
+    }
+}
+
+fn rules(held: &Rules, wanted: &Rules, changes: &mut Vec<Change>) {
+    let mut say = |change, object, differences| {
+        changes.push(Change { change, object, differences, note: None });
+    };
+    let tunnel = |outer: &Outer| Object::TunnelRule {
+        to: match outer {
+            Outer::Ip(address) => address.to_string(),
+            Outer::Udp(address) => address.to_string(),
+        },
+    };
+    let vip = |old: Option<&SocketAddr>, new: &SocketAddr| {
+        vec![Difference { field: "VIP", old: old.map(SocketAddr::to_string), new: new.to_string() }]
+    };
+    for request in wanted.requests.difference(&held.requests) {
+        say(Kind::Add, Object::RequestRule { vip: *request }, Vec::new());
+    }
+    for (server, new) in &wanted.replies {
+        let old = held.replies.get(server);
+        if old != Some(new) {
+            let change = if old.is_some() { Kind::Change } else { Kind::Add };
+            say(change, Object::ReplyRule { server: *server }, vip(old, new));
+        }
+    }
+    for outer in wanted.tunnels.difference(&held.tunnels) {
+        say(Kind::Add, tunnel(outer), Vec::new());
+    }
+    for server in held.replies.keys().filter(|server| !wanted.replies.contains_key(server)) {
+        say(Kind::Remove, Object::ReplyRule { server: *server }, Vec::new());
+    }
+    for outer in held.tunnels.difference(&wanted.tunnels) {
+        say(Kind::Remove, tunnel(outer), Vec::new());
+    }
+    for request in held.requests.difference(&wanted.requests) {
+        say(Kind::Remove, Object::RequestRule { vip: *request }, Vec::new());
+    }
+}
+
+impl Change {
+    /// A sysctl gets another value.
+    pub fn sysctl(key: &str, old: &str, new: &str, why: &str) -> Self {
+        let difference = Difference { field: "value", old: Some(old.to_owned()), new: new.to_owned() };
+        Self {
+            change: Kind::Change,
+            object: Object::Sysctl { key: key.to_owned() },
+            differences: vec![difference],
+            note: Some(why.to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Change {
+    /// One line: `~ server 10.0.1.11:53 of dns at 192.0.2.53:53: weight 1 → 5`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = match self.change {
+            Kind::Add => '+',
+            Kind::Change => '~',
+            Kind::Remove => '-',
+        };
+        write!(f, "{sign} {}", self.object)?;
+        for (place, difference) in self.differences.iter().enumerate() {
+            write!(f, "{}{difference}", if place == 0 { ": " } else { ", " })?;
+        }
+        match &self.note {
+            Some(note) => write!(f, " ({note})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Service { service: Some(name), vip } => write!(f, "service {name} at {vip}"),
+            Self::Service { service: None, vip } => write!(f, "service at {vip}"),
+            Self::Server { service: Some(name), vip, server } => {
+                write!(f, "server {server} of {name} at {vip}")
+            }
+            Self::Server { service: None, vip, server } => write!(f, "server {server} at {vip}"),
+            Self::RequestRule { vip } => write!(f, "request rule of {vip}"),
+            Self::ReplyRule { server } => write!(f, "reply rule of {server}"),
+            Self::TunnelRule { to } => write!(f, "tunnel rule of {to}"),
+            Self::Tables => f.write_str("tables of the rules"),
+            Self::Sysctl { key } => write!(f, "sysctl {key}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,44 @@
+//! What a daemon with this config would change. Reads the kernel, and changes nothing in it.
+
+use std::collections::BTreeSet;
+
+use ipvs_netlink::ServiceKey;
+
+use super::prepare::{self, Refusal};
+use crate::core::changes::{Change, changes};
+use crate::core::model::{Config, Rules};
+use crate::core::{desired, sysctls};
+use crate::kernel::preflight::{self, Finding};
+use crate::kernel::{facts, ipvs};
+use crate::nft::{self, Nft};
+
+/// What differs between the kernel and `config`, sysctls first.
+///
+/// # Errors
+/// The kernel cannot be read, or a daemon would not start with this config; each reason with its cure.
+pub async fn plan(config: &Config) -> Result<Vec<Change>, Refusal> {
+    let mut client = prepare::ipvs().await?;
+    let needs_rules = !desired::rules_of(config).is_empty();
+    let (held, damage) = match Nft::new().observe().await {
+        Ok(listing) => (listing.rules(), listing.damage()),
+        Err(nft::Error::NotInstalled { .. }) if !needs_rules => (Rules::default(), Vec::new()),
+        Err(error) => return Err(Refusal::new(error.to_string())),
+    };
+    let named: BTreeSet<ServiceKey> = desired::listens(config).map(|(key, ..)| key).collect();
+    let own = named.iter().copied().chain(held.requests.iter().map(|vip| ServiceKey::udp(*vip))).collect();
+    let found = ipvs::find(&mut client, &own).await.map_err(|error| Refusal::new(error.to_string()))?;
+    let foreign = found.iter().filter(|(key, _)| !named.contains(key)).count();
+    let facts = facts::read(config, foreign).map_err(Refusal::io("read the network's settings"))?;
+
+    let due = sysctls::due(config, &facts.sysctls, foreign > 0);
+    let set = |(key, value, why): (&str, &str, &str)| Change::sysctl(key, &facts.sysctls[key], value, why);
+    let mut all: Vec<Change> = due.into_iter().map(set).collect();
+    let findings = preflight::judge(config, &facts);
+    let refuses = |finding: &&Finding| matches!(finding, Finding::Refuse { .. });
+    let refusals: Vec<String> = findings.iter().filter(refuses).map(Finding::to_string).collect();
+    if !refusals.is_empty() {
+        return Err(Refusal::new(refusals.join("\n")));
+    }
+    all.extend(changes(config, &found.into_iter().collect(), &own, &held, &damage));
+    Ok(all)
+}

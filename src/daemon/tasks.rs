@@ -1,0 +1,162 @@
+//! The core and the tasks around it: hands inputs to the core and carries out what it asks for.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use ipvs_netlink::ServiceKey;
+use ipvs_netlink::tokio::Client;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use super::log;
+use super::prepare::Refusal;
+use crate::admin;
+use crate::core::memory::Memory;
+use crate::core::model::Verdict;
+use crate::core::{Core, Input, Output, Time, sysctls};
+use crate::health::{self, Checker};
+use crate::kernel::state::StateFile;
+use crate::kernel::{connections, ipvs, rules, sysctl, touched};
+use crate::nft::Nft;
+
+/// The core and the tasks around it.
+pub struct Tasks {
+    core: Core,
+    state: StateFile,
+    epoch: Instant,
+    to_core: UnboundedSender<Input>,
+    inputs: UnboundedReceiver<Input>,
+    ipvs: UnboundedSender<ipvs::Work>,
+    rules: UnboundedSender<rules::Work>,
+    checker: Checker,
+    verdicts: UnboundedReceiver<Verdict>,
+    wake: Option<Time>,
+    /// The core is done.
+    pub finished: Option<Removed>,
+}
+
+/// Whether all that is ipvsd's own is gone.
+#[derive(PartialEq)]
+pub struct Removed(pub bool);
+
+impl Tasks {
+    /// Starts the tasks; the core waits for a config.
+    pub fn start(client: Client) -> Result<Self, Refusal> {
+        let (to_core, inputs) = unbounded_channel();
+        let (ipvs, ipvs_work) = unbounded_channel();
+        let (rules, rules_work) = unbounded_channel();
+        let (to_verdicts, verdicts) = unbounded_channel();
+        tokio::spawn(ipvs::run(client, ipvs_work, to_core.clone()));
+        tokio::spawn(rules::run(Nft::new(), rules_work, to_core.clone()));
+        match touched::listen() {
+            Ok(socket) => drop(tokio::spawn(touched::run(socket, to_core.clone()))),
+            Err(error) => {
+                tracing::error!(%error, "cannot listen to nftables: drift of the reply rules is not seen");
+            }
+        }
+        let (state, memory) = remembered()?;
+        let checker = health::start(to_verdicts).map_err(Refusal::io("start the checker"))?;
+        Ok(Self {
+            core: Core::new(memory),
+            state,
+            epoch: Instant::now(),
+            to_core,
+            inputs,
+            ipvs,
+            rules,
+            checker,
+            verdicts,
+            wake: None,
+            finished: None,
+        })
+    }
+
+    /// For those who have inputs for the core.
+    pub fn to_core(&self) -> UnboundedSender<Input> {
+        self.to_core.clone()
+    }
+
+    /// Hands one input to the core and carries out what it asks for.
+    pub fn input(&mut self, input: Input) {
+        for output in self.core.handle(self.epoch.elapsed(), input) {
+            match output {
+                // The tasks live as long as this struct: a send cannot fail.
+                Output::LookAtServices(own) => drop(self.ipvs.send(ipvs::Work::Look(own))),
+                Output::GlanceAtServices(own) => drop(self.ipvs.send(ipvs::Work::Glance(own))),
+                Output::LookAtSysctls => self.look_at_sysctls(),
+                Output::LookAtConnections(own) => self.look_at_connections(&own),
+                Output::SetSysctl { key, old, value, why } => set_sysctl(&key, &old, &value, &why),
+                Output::Remember(memory) => self.remember(&memory),
+                Output::Do(key, steps) => drop(self.ipvs.send(ipvs::Work::Do(key, steps))),
+                Output::LookAtRules => drop(self.rules.send(rules::Work::Look)),
+                Output::DoRules(rules) => drop(self.rules.send(rules::Work::Do(rules))),
+                Output::Probe(targets) => self.checker.set(targets),
+                Output::Wake(time) => self.wake = Some(time),
+                Output::Say(event) => log::say(&event),
+                Output::Finished { removed } => self.finished = Some(Removed(removed)),
+            }
+        }
+    }
+
+    /// The next input: from a task, or that the time has come which the core asked to be woken at.
+    ///
+    /// # Errors
+    /// The checker has ended: without verdicts there is nothing left to decide.
+    pub async fn next(&mut self) -> Result<Input, Refusal> {
+        let alarm = async |wake: Option<Time>| match wake {
+            Some(time) => tokio::time::sleep_until((self.epoch + time).into()).await,
+            None => std::future::pending().await,
+        };
+        let input = tokio::select! {
+            Some(input) = self.inputs.recv() => input,
+            verdict = self.verdicts.recv() => match verdict {
+                Some(verdict) => Input::Verdict(verdict),
+                None => return Err(Refusal::new("the checker has ended; the kernel goes on as it is".to_owned())),
+            },
+            () = alarm(self.wake) => {
+                self.wake = None;
+                Input::Wake
+            }
+        };
+        Ok(input)
+    }
+
+    fn look_at_sysctls(&self) {
+        let found = sysctls::watched().filter_map(|key| Some((key.to_owned(), sysctl::get(key).ok()??)));
+        let _ = self.to_core.send(Input::FoundSysctls(found.collect()));
+    }
+
+    /// On a thread of its own: the table may have millions of entries.
+    fn look_at_connections(&self, own: &BTreeSet<ServiceKey>) {
+        let (own, to_core) = (own.clone(), self.to_core.clone());
+        tokio::task::spawn_blocking(move || match connections::read(&own) {
+            Ok(entries) => drop(to_core.send(Input::FoundConnections(entries))),
+            Err(error) => tracing::error!(%error, "cannot read /proc/net/ip_vs_conn"),
+        });
+    }
+
+    fn remember(&self, memory: &Memory) {
+        if let Err(error) = self.state.write(memory) {
+            let file = self.state.path().display();
+            tracing::error!(%file, %error, "cannot write the state file: after a crash ipvsd will know less");
+        }
+    }
+}
+
+/// What an earlier run wrote down. A file that is missing or not understood is no reason not to start.
+fn remembered() -> Result<(StateFile, Memory), Refusal> {
+    let directory = admin::runtime_directory();
+    let state = StateFile::of_this_namespace(&directory).map_err(Refusal::io("name the state file"))?;
+    let memory = state.read().unwrap_or_else(|error| {
+        let file = state.path().display();
+        tracing::warn!(%file, %error, "the state file is no use: only what the config names is ipvsd's own");
+        None
+    });
+    Ok((state, memory.unwrap_or_default()))
+}
+
+fn set_sysctl(key: &str, old: &str, value: &str, why: &str) {
+    match sysctl::set(key, value) {
+        Ok(()) => tracing::warn!(key, old, new = value, why, "sysctl set"),
+        Err(error) => tracing::error!(key, old, new = value, why, %error, "cannot set the sysctl"),
+    }
+}
