@@ -87,7 +87,7 @@ impl Core {
             self.forget_eviction(key);
             self.evict(key, out);
         }
-        self.plan_sysctls(out);
+        self.plan_sysctls(now, out);
     }
 
     /// Takes the next server of a service out, if it has pinned clients and another server has weight.

@@ -161,6 +161,7 @@ pub struct Core {
     memory: Memory,
     evictions: BTreeMap<ServiceKey, Eviction>,
     brake: Brake<(ServiceKey, Thing)>,
+    sysctl_brake: Brake<&'static str>,
     /// Drift that is reported and not repaired, as it was last said.
     reported: BTreeSet<(ServiceKey, Thing, String)>,
     /// A look at the services is under way.
@@ -203,6 +204,7 @@ impl Core {
             memory,
             evictions: BTreeMap::new(),
             brake: Brake::default(),
+            sysctl_brake: Brake::default(),
             reported: BTreeSet::new(),
             looking: false,
             next_look: Time::ZERO,
@@ -232,7 +234,7 @@ impl Core {
             Input::RulesTouched => out.push(Output::LookAtRules),
             Input::FoundSysctls(sysctls) => {
                 self.sysctls = sysctls;
-                self.plan_sysctls(&mut out);
+                self.plan_sysctls(now, &mut out);
             }
             Input::FoundConnections(entries) => self.connections(now, &entries, &mut out),
             Input::FoundServices(Err(error)) | Input::FoundRules(Err(error)) => {

@@ -127,7 +127,7 @@ impl Core {
                 out.push(Output::LookAtConnections(keys));
             }
         }
-        self.plan_sysctls(out);
+        self.plan_sysctls(now, out);
         self.plan_all(now, out);
     }
 

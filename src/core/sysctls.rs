@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use super::drift::Ruling;
+use super::event::Event;
 use super::evict::EXPIRE;
 use super::model::{Config, Forwarding, Sysctls};
-use super::{Core, Output, desired};
+use super::{Core, Output, Time, desired};
 
 /// A sysctl that breaks one-packet scheduling unless it has this value.
 #[derive(Clone, Copy, Debug)]
@@ -94,7 +96,7 @@ pub fn due(
 
 impl Core {
     /// Asks for every sysctl that must change now; its old value is remembered first.
-    pub(super) fn plan_sysctls(&mut self, out: &mut Vec<Output>) {
+    pub(super) fn plan_sysctls(&mut self, now: Time, out: &mut Vec<Output>) {
         if self.leaving || !self.started {
             return;
         }
@@ -104,7 +106,16 @@ impl Core {
             due.push((EXPIRE, "1", "lets connection entries of an earlier run go"));
         }
         for (key, value, why) in due {
-            self.set_sysctl(key, value, why, out);
+            match self.sysctl_brake.drifted(key, now) {
+                Ruling::Repair => self.set_sysctl(key, value, why, out),
+                Ruling::BackOff(wait) => out.push(Output::Say(Event::Failed {
+                    error: format!(
+                        "{key} does not stay at {value}: it cannot be set, or another program sets it; \
+                         it is left alone for {wait:?}"
+                    ),
+                })),
+                Ruling::Held => {}
+            }
         }
         if self.evictions.is_empty() {
             self.put_back(EXPIRE, out);
