@@ -3,6 +3,7 @@
 
 mod admin;
 mod change;
+mod crash;
 mod dns;
 mod firewall;
 mod forwarding;
@@ -11,6 +12,7 @@ mod lab_itself;
 mod rewrite;
 mod setup;
 mod start;
+mod traffic;
 mod watch;
 
 use std::process::ExitCode;
@@ -19,6 +21,7 @@ fn main() -> ExitCode {
     let themes = [
         admin::tests(),
         change::tests(),
+        crash::tests(),
         dns::tests(),
         firewall::tests(),
         forwarding::tests(),
