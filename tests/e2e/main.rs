@@ -5,6 +5,7 @@ mod admin;
 mod change;
 mod crash;
 mod dns;
+mod drift;
 mod firewall;
 mod forwarding;
 mod health;
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
         change::tests(),
         crash::tests(),
         dns::tests(),
+        drift::tests(),
         firewall::tests(),
         forwarding::tests(),
         health::tests(),
