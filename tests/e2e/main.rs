@@ -13,6 +13,7 @@ mod lab_itself;
 mod rewrite;
 mod setup;
 mod start;
+mod takeover;
 mod traffic;
 mod watch;
 
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         lab_itself::tests(),
         rewrite::tests(),
         start::tests(),
+        takeover::tests(),
     ];
     lab::suite(themes.into_iter().flatten().collect())
 }
