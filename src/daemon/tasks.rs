@@ -146,11 +146,14 @@ impl Tasks {
 fn remembered() -> Result<(StateFile, Memory), Refusal> {
     let directory = admin::runtime_directory();
     let state = StateFile::of_this_namespace(&directory).map_err(Refusal::io("name the state file"))?;
+    let file = state.path().display();
     let memory = state.read().unwrap_or_else(|error| {
-        let file = state.path().display();
         tracing::warn!(%file, %error, "the state file is no use: only what the config names is ipvsd's own");
-        None
+        Some(Memory::default())
     });
+    if memory.is_none() {
+        tracing::info!(%file, "no state file: only what the config names is ipvsd's own");
+    }
     Ok((state, memory.unwrap_or_default()))
 }
 

@@ -5,11 +5,12 @@ use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Duration;
 
-use lab::{Answer, Capture, Family, Flow, Network, Process, Running, Stream, case, reading, vip, wait_until};
+use lab::{Answer, Family, Flow, Network, Process, case, reading, vip, wait_until};
 use libtest_mimic::Trial;
 use nix::sys::signal::Signal;
 
 use crate::setup::{IPVSD, LIMIT, PATIENT, echoes, ipvsd, service};
+use crate::traffic::Traffic;
 use crate::watch::{Messages, Watch};
 
 pub fn tests() -> Vec<Trial> {
@@ -21,44 +22,6 @@ pub fn tests() -> Vec<Trial> {
         case("change::what_is_its_own_is_removed_and_nothing_else", remove),
         case("change::a_bad_file_changes_nothing", bad_reload),
     ]
-}
-
-/// A thousand datagrams a second, and everything that watches them.
-struct Traffic {
-    stream: Running,
-    capture: Capture,
-    watch: Watch,
-}
-
-impl Traffic {
-    fn start(network: &Network) -> Traffic {
-        let watch = Watch::start(&network.director);
-        let capture = Capture::start(network.client());
-        let stream = Stream::new(service(Family::V4)).start(network.client());
-        Traffic { stream, capture, watch }
-    }
-
-    /// Waits for so many more replies.
-    fn replies(&self, count: u64) {
-        let goal = self.stream.received() + count;
-        wait_until(LIMIT, &format!("{count} more replies"), || self.stream.received() >= goal);
-    }
-
-    /// No connection entry was ever there, and every reply came from the VIP.
-    fn stop(self) -> Flow {
-        let flow = self.stream.stop();
-        assert_eq!(self.watch.connections(), Vec::<String>::new());
-        let replies =
-            self.capture.stop().into_iter().filter(|packet| !packet.outgoing && packet.protocol == 17);
-        let replies: Vec<_> = replies.collect();
-        let strangers: Vec<_> =
-            replies.iter().filter(|packet| packet.source != service(Family::V4)).take(5).collect();
-        assert!(strangers.is_empty(), "not from the VIP: {strangers:#?}");
-        assert_eq!(replies.len(), flow.answered.replies.len(), "the capture saw them all");
-        assert_eq!(flow.answered.sources(), [service(Family::V4)].into());
-        assert_eq!((flow.answered.duplicates, flow.answered.strange.len()), (0, 0));
-        flow
-    }
 }
 
 /// Replies come so late that their server's rule would be gone, were it not kept for them.

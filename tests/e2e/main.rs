@@ -3,7 +3,9 @@
 
 mod admin;
 mod change;
+mod crash;
 mod dns;
+mod drift;
 mod firewall;
 mod forwarding;
 mod health;
@@ -11,6 +13,8 @@ mod lab_itself;
 mod rewrite;
 mod setup;
 mod start;
+mod takeover;
+mod traffic;
 mod watch;
 
 use std::process::ExitCode;
@@ -19,13 +23,16 @@ fn main() -> ExitCode {
     let themes = [
         admin::tests(),
         change::tests(),
+        crash::tests(),
         dns::tests(),
+        drift::tests(),
         firewall::tests(),
         forwarding::tests(),
         health::tests(),
         lab_itself::tests(),
         rewrite::tests(),
         start::tests(),
+        takeover::tests(),
     ];
     lab::suite(themes.into_iter().flatten().collect())
 }

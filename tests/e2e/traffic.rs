@@ -1,0 +1,76 @@
+//! A thousand datagrams a second to the service under test, and everything that watches them.
+
+use std::time::Instant;
+
+use lab::{Capture, Family, Flow, Network, Packet, Running, Stream, wait_until};
+
+use crate::setup::{LIMIT, service};
+use crate::watch::Watch;
+
+/// The running traffic of the first client, from eight ports.
+pub struct Traffic {
+    /// The datagrams.
+    pub stream: Running,
+    /// What the kernel holds meanwhile.
+    pub watch: Watch,
+    capture: Capture,
+}
+
+impl Traffic {
+    /// Starts sending and watching.
+    pub fn start(network: &Network) -> Traffic {
+        let watch = Watch::start(&network.director);
+        let capture = Capture::start(network.client());
+        let stream = Stream::new(service(Family::V4)).start(network.client());
+        Traffic { stream, capture, watch }
+    }
+
+    /// Waits for so many more replies.
+    pub fn replies(&self, count: u64) {
+        let goal = self.stream.received() + count;
+        wait_until(LIMIT, &format!("{count} more replies"), || self.stream.received() >= goal);
+    }
+
+    /// No connection entry was ever there, and every reply came from the VIP.
+    pub fn stop(self) -> Flow {
+        let (flow, entries) = self.stop_pinned();
+        assert_eq!(entries, Vec::<String>::new());
+        flow
+    }
+
+    /// Every reply came from the VIP; every connection entry that was ever there.
+    pub fn stop_pinned(self) -> (Flow, Vec<String>) {
+        let (flow, replies, entries) = self.stop_astray();
+        let strangers: Vec<_> =
+            replies.iter().filter(|packet| packet.source != service(Family::V4)).take(5).collect();
+        assert!(strangers.is_empty(), "not from the VIP: {strangers:#?}");
+        assert_eq!(replies.len(), flow.answered.replies.len(), "the capture saw them all");
+        assert_eq!(flow.answered.sources(), [service(Family::V4)].into());
+        assert_eq!((flow.answered.duplicates, flow.answered.strange.len()), (0, 0));
+        (flow, entries)
+    }
+
+    /// What came back, the packets that brought it, and every connection entry that was ever there.
+    pub fn stop_astray(self) -> (Flow, Vec<Packet>, Vec<String>) {
+        let flow = self.stream.stop();
+        let entries = self.watch.connections();
+        let packets = self.capture.stop().into_iter();
+        (flow, packets.filter(|packet| !packet.outgoing && packet.protocol == 17).collect(), entries)
+    }
+}
+
+/// Prints what became of the datagrams of a flow.
+pub fn measured(what: &str, flow: &Flow) {
+    println!(
+        "measured: {what}: {} sent, {} lost, longest gap {} ms",
+        flow.sent.len(),
+        flow.answered.lost.len(),
+        flow.longest_gap.as_millis()
+    );
+}
+
+/// How many of the datagrams that were sent in this time were lost.
+pub fn lost_between(flow: &Flow, since: Instant, until: Instant) -> usize {
+    let sent = |number: &&u64| (since..until).contains(&flow.sent[**number as usize]);
+    flow.answered.lost.iter().filter(sent).count()
+}
