@@ -159,7 +159,11 @@ fn servers<F: Fn(&DestinationKey) -> bool>(
         let has = before.map_or(0, |config| config.weight);
         let due = server.due.weight.unwrap_or(has);
         let may = hold(circumstances.rules, &wanted.need) && hold(circumstances.rules, &server.need);
-        let config = DestinationConfig { weight: if may { due } else { due.min(has) }, ..server.config };
+        let config = match before {
+            // How it forwards stays, too: a server that becomes one under NAT would answer from its own address.
+            Some(before) if !may => DestinationConfig { weight: due.min(has), ..*before },
+            _ => DestinationConfig { weight: due, ..server.config },
+        };
         match before {
             // Without weight, so that no server gets everything while the others are still being added.
             None => steps.push(step(Action::AddServer(*key, server.config), "in the config")),

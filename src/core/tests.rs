@@ -305,6 +305,32 @@ fn what_forwards_already_goes_on_and_is_never_emptied() {
     assert_eq!(world.kernel.services[&key].servers[&DestinationKey(A.parse().unwrap())].weight, 0);
 }
 
+/// The rules are slower than IPVS here: their change is asked for, and not done yet.
+#[test]
+fn a_server_comes_under_nat_only_when_its_reply_rule_is_there() {
+    let mut world = World::new();
+    let direct = Service { forward: Forward::Direct, ..service(VIP, &[(A, 1)]) };
+    world.input(Input::Config(config(vec![direct])));
+    world.verdict(A, true);
+    world.log();
+
+    let config = config(vec![service(VIP, &[(A, 1)])]);
+    world.core.handle(world.now, Input::Config(config));
+    let found = world.kernel.services.clone().into_iter().collect();
+    world.core.handle(world.now, Input::FoundRules(Ok(world.kernel.rules.clone())));
+    let asked = world.core.handle(world.now, Input::FoundServices(Ok(found)));
+    assert!(!asked.iter().any(|output| matches!(output, Output::Do(..))), "{asked:?}");
+    let rules = asked.into_iter().find_map(|output| match output {
+        Output::DoRules(rules) => Some(rules),
+        _ => None,
+    });
+    world.kernel.rules = rules.expect("the reply rule");
+    world.input(Input::RulesDone(Ok(world.kernel.rules.clone())));
+    assert_eq!(world.log(), [format!("UDP {VIP} {A}=1")]);
+    let found = &world.kernel.services[&ServiceKey::udp(VIP.parse().unwrap())];
+    assert!(found.servers.values().all(|server| server.forward == Forward::Masquerade));
+}
+
 #[test]
 fn a_server_that_moves_to_another_vip_gets_weight_there_when_it_has_left_the_first() {
     let mut world = World::new();
