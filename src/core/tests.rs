@@ -332,6 +332,40 @@ fn a_server_comes_under_nat_only_when_its_reply_rule_is_there() {
 }
 
 #[test]
+fn after_a_failure_the_kernel_is_read_anew_even_if_the_next_step_succeeds() {
+    let mut world = World::new();
+    world.input(Input::Config(config(vec![service(VIP, &[(A, 1), (B, 1)])])));
+    world.verdict(A, true);
+    world.verdict(B, true);
+    let (key, b) = (ServiceKey::udp(VIP.parse().unwrap()), DestinationKey(B.parse().unwrap()));
+    // Somebody else deletes it; the failure of the next step says so.
+    world.kernel.services.get_mut(&key).unwrap().servers.remove(&b);
+    world.verdict(B, false);
+    world.verdict(B, true);
+    world.verdict(A, false);
+    world.verdict(A, true);
+    world.pass(Duration::from_secs(1));
+    assert_eq!(world.kernel.services[&key].servers.get(&b).map(|config| config.weight), Some(1));
+    let said = |event: &Event| matches!(event, Event::Failed { .. } | Event::Works { .. });
+    let said: Vec<&Event> = world.events.iter().filter(|event| said(event)).collect();
+    assert!(matches!(said[..], [Event::Failed { .. }, Event::Works { .. }]), "{said:?}");
+}
+
+#[test]
+fn a_weight_that_the_config_changes_is_said_so() {
+    let mut world = World::new();
+    world.input(Input::Config(config(vec![service(VIP, &[(A, 1), (B, 1)])])));
+    world.verdict(A, true);
+    world.verdict(B, true);
+    world.events.clear();
+    world.input(Input::Config(config(vec![service(VIP, &[(A, 1), (B, 3)])])));
+    let reasons: Vec<&str> = (world.events.iter())
+        .filter_map(|event| if let Event::Done { step, .. } = event { Some(step.why.as_str()) } else { None })
+        .collect();
+    assert_eq!(reasons, ["in the config"]);
+}
+
+#[test]
 fn a_server_that_moves_to_another_vip_gets_weight_there_when_it_has_left_the_first() {
     let mut world = World::new();
     let second = "192.0.2.54:53";

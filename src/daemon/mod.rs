@@ -45,10 +45,16 @@ pub async fn run(path: &Path, config: Config) -> Result<(), Refusal> {
     let services = config.services.len();
     tracing::info!(config = %path.display(), services, "started");
     tasks.input(Input::Config(config));
+    // A look at a large ruleset takes its time, and a server that dies meanwhile gets its weight 0 meanwhile.
+    let mut reloading = None;
     while tasks.finished.is_none() {
         tokio::select! {
             input = tasks.next() => tasks.input(input?),
-            _ = hangup.recv() => reload(path, &mut tasks).await,
+            _ = hangup.recv(), if reloading.is_none() => reloading = Some(Box::pin(reload(path))),
+            Some(config) = async { Some(reloading.as_mut()?.await) } => {
+                reloading = None;
+                config.into_iter().for_each(|config| tasks.input(Input::Config(config)));
+            }
             _ = terminate.recv() => tasks.input(Input::Stop),
             _ = interrupt.recv() => tasks.input(Input::Stop),
         }
@@ -73,8 +79,9 @@ pub async fn flush(config: Config) -> Result<(), Refusal> {
         while tasks.finished.is_none() {
             let input = tasks.next().await?;
             // The daemon would try again until it works; a command says what is wrong and ends.
-            if let Input::FoundServices(Err(error)) | Input::FoundRules(Err(error)) | Input::RulesDone(Err(error)) =
-                input
+            if let Input::FoundServices(Err(error))
+            | Input::FoundRules(Err(error))
+            | Input::RulesDone(Err(error)) = input
             {
                 return Err(Refusal::new(error));
             }
@@ -93,13 +100,13 @@ async fn remove_rules() -> Result<(), Refusal> {
     }
 }
 
-/// A bad file changes nothing: the config that is running goes on.
-async fn reload(path: &Path, tasks: &mut Tasks) {
+/// The config that is in the file now. A bad file changes nothing: the config that is running goes on.
+async fn reload(path: &Path) -> Option<Config> {
     let loaded = match config::load(path) {
         Ok(loaded) => loaded,
         Err(error) => {
             tracing::error!(config = %path.display(), "reload refused, the running config goes on\n{error}");
-            return;
+            return None;
         }
     };
     for warning in loaded.warnings.problems() {
@@ -108,10 +115,10 @@ async fn reload(path: &Path, tasks: &mut Tasks) {
     }
     if let Err(refusal) = prepare::prepare(&loaded.config).await {
         tracing::error!(config = %path.display(), %refusal, "reload refused, the running config goes on");
-        return;
+        return None;
     }
     tracing::info!(config = %path.display(), "reloaded");
-    tasks.input(Input::Config(loaded.config));
+    Some(loaded.config)
 }
 
 /// The core and the tasks around it.
