@@ -29,10 +29,15 @@ impl Core {
                 let wanted = self.index.keys().filter_map(|key| Some((*key, self.wanted(key)?))).collect();
                 desired::rules(&wanted, found, held)
             };
-            if rules != *held || self.rules_damaged {
+            let done = rules == *held && !self.rules_damaged;
+            let all_gone = self.leaving && self.own.iter().all(|key| !found.contains_key(key));
+            if !done {
                 self.rules_busy = true;
                 out.push(Output::DoRules(rules));
-            } else if self.leaving && self.own.iter().all(|key| !found.contains_key(key)) {
+                return;
+            }
+            self.works(&Subject::Rules, "the reply rules", out);
+            if all_gone {
                 self.finish(out);
             }
         }
@@ -68,6 +73,7 @@ impl Core {
                 && !self.brake.holds(&(key, thing), now)
         });
         if steps.is_empty() {
+            self.works(&Subject::Service(key), &key.to_string(), out);
             return self.evict(key, out);
         }
         if steps.iter().any(|step| matches!(step.action, Action::AddService(_)))

@@ -43,15 +43,16 @@ pub use prepare::Refusal;
 /// # Errors
 /// What keeps the daemon from starting, each with its cure; another ipvsd in this network namespace, for one.
 pub async fn run(path: &Path, config: Config) -> Result<(), Refusal> {
+    // First of all: until then a SIGHUP would end the process.
+    let mut hangup = signal(SignalKind::hangup()).map_err(Refusal::io("listen for SIGHUP"))?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(Refusal::io("listen for SIGTERM"))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Refusal::io("listen for SIGINT"))?;
     let _lock = lock::take()?;
     let client = prepare::prepare(&config).await?;
     let mut tasks = Tasks::start(client)?;
     let (reloads, asked) = unbounded_channel();
     tokio::spawn(reload::run(path.to_owned(), asked, tasks.to_core()));
     let _admin = open_admin_socket(&reloads);
-    let mut hangup = signal(SignalKind::hangup()).map_err(Refusal::io("listen for SIGHUP"))?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(Refusal::io("listen for SIGTERM"))?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(Refusal::io("listen for SIGINT"))?;
     let services = config.services.len();
     tracing::info!(config = %path.display(), services, "started");
     tasks.input(Input::Config(config));
@@ -84,6 +85,13 @@ pub async fn flush(config: Config) -> Result<(), Refusal> {
         tasks.input(Input::Remove);
         while tasks.finished.is_none() {
             let input = tasks.next().await?;
+            // The daemon would try again until it works; a command says what is wrong and ends.
+            if let Input::FoundServices(Err(error))
+            | Input::FoundRules(Err(error))
+            | Input::RulesDone(Err(error)) = input
+            {
+                return Err(Refusal::new(error));
+            }
             tasks.input(input);
         }
     }
