@@ -50,7 +50,7 @@ impl Core {
         }
         let wanted = self.wanted(&key);
         let drain = self.service(&key).map(|(service, _)| service.drain);
-        let drain = drain.or(self.drain_of_gone.get(&key).copied()).unwrap_or(DRAIN_OF_STRANGERS);
+        let drain = drain.or(self.former.get(&key).map(|(_, drain)| *drain)).unwrap_or(DRAIN_OF_STRANGERS);
         let found = found.get(&key);
 
         let stranger = |server: &DestinationKey| {
@@ -104,10 +104,13 @@ impl Core {
             match result {
                 Ok(()) => {
                     let before = self.picture(key, &step.action);
-                    frees_rules |= matches!(
-                        step.action,
-                        Action::SetService(_) | Action::DeleteService | Action::DeleteServer(_)
-                    );
+                    frees_rules |= match (&step.action, &before) {
+                        (Action::SetServer(_, now), Before::Server(before)) => now.forward != before.forward,
+                        (action, _) => matches!(
+                            action,
+                            Action::SetService(_) | Action::DeleteService | Action::DeleteServer(_)
+                        ),
+                    };
                     out.push(Output::Say(Event::Done { service: name.clone(), key, step, before }));
                 }
                 Err(error) => errors.push(error),

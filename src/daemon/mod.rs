@@ -30,8 +30,8 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
 use crate::admin;
-use crate::core::Input;
-use crate::core::model::Config;
+use crate::core::model::{Config, Rules};
+use crate::core::{Input, desired};
 use crate::nft::{self, Nft};
 use tasks::{Removed, Tasks};
 
@@ -53,6 +53,7 @@ pub async fn run(path: &Path, config: Config) -> Result<(), Refusal> {
     let (reloads, asked) = unbounded_channel();
     tokio::spawn(reload::run(path.to_owned(), asked, tasks.to_core()));
     let _admin = open_admin_socket(&reloads);
+    let rules = desired::rules_of(&config);
     let services = config.services.len();
     tracing::info!(config = %path.display(), services, "started");
     tasks.input(Input::Config(config));
@@ -66,7 +67,7 @@ pub async fn run(path: &Path, config: Config) -> Result<(), Refusal> {
         }
     }
     if tasks.finished == Some(Removed(true)) {
-        remove_rules().await?;
+        remove_rules(&rules).await?;
     }
     tracing::info!("stopped");
     Ok(())
@@ -78,6 +79,9 @@ pub async fn run(path: &Path, config: Config) -> Result<(), Refusal> {
 /// What could not be removed and why; or the daemon runs, which would put everything back.
 pub async fn flush(config: Config) -> Result<(), Refusal> {
     let _lock = lock::take()?;
+    let rules = desired::rules_of(&config);
+    let longest = config.services.iter().map(|service| service.drain).max().unwrap_or_default();
+    tracing::info!(at_most = ?longest, "draining the servers before they are removed");
     // A kernel without IPVS has no services; rules of an earlier run may still be there.
     if let Some(client) = prepare::connect().await? {
         let mut tasks = Tasks::start(client)?;
@@ -95,14 +99,15 @@ pub async fn flush(config: Config) -> Result<(), Refusal> {
             tasks.input(input);
         }
     }
-    remove_rules().await
+    remove_rules(&rules).await
 }
 
 /// Damaged rules too, which the core does not see.
-async fn remove_rules() -> Result<(), Refusal> {
+async fn remove_rules(rules: &Rules) -> Result<(), Refusal> {
     match Nft::new().remove().await {
-        // Without nft there are none.
-        Ok(_) | Err(nft::Error::NotInstalled { .. }) => Ok(()),
+        Ok(_) => Ok(()),
+        // A config without rules never needed nft.
+        Err(nft::Error::NotInstalled { .. }) if rules.is_empty() => Ok(()),
         Err(error) => Err(Refusal::new(error.to_string())),
     }
 }
