@@ -18,8 +18,10 @@ pub struct Retries<S> {
 struct Failure {
     error: String,
     wait: Duration,
-    /// None: a new try is under way.
+    /// None: a new look at the kernel was asked for.
     at: Option<Time>,
+    /// Its next try does not wait for that look.
+    hurried: bool,
 }
 
 impl<S> Default for Retries<S> {
@@ -35,7 +37,9 @@ impl<S: Ord> Retries<S> {
             error: String::new(),
             wait: FIRST / 2,
             at: None,
+            hurried: false,
         });
+        failure.hurried = false;
         failure.wait = (failure.wait * 2).min(LONGEST);
         failure.at = Some(now + failure.wait);
         let news = failure.error != error;
@@ -43,20 +47,23 @@ impl<S: Ord> Retries<S> {
         news
     }
 
-    /// `subject` succeeded. Whether it had failed before.
+    /// `subject` succeeded, or has nothing left to do. Whether it had failed before and is over that: not before a new
+    /// look at the kernel, since the failure said that the picture of it may be wrong.
     pub fn works(&mut self, subject: &S) -> bool {
-        self.failures.remove(subject).is_some()
+        let looked = self.failures.get(subject).is_some_and(|failure| failure.at.is_none());
+        looked && self.failures.remove(subject).is_some()
     }
 
     /// Whether `subject` has failed and its next try is not due.
     pub fn waits(&self, subject: &S, now: Time) -> bool {
-        self.failures.get(subject).is_some_and(|failure| failure.at.is_some_and(|at| at > now))
+        let waits = |failure: &Failure| !failure.hurried && failure.at.is_some_and(|at| at > now);
+        self.failures.get(subject).is_some_and(waits)
     }
 
     /// The next try of `subject` is due at once, if it has failed at all.
     pub fn hurry(&mut self, subject: &S) {
         if let Some(failure) = self.failures.get_mut(subject) {
-            failure.at = None;
+            failure.hurried = true;
         }
     }
 

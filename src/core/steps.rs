@@ -28,10 +28,15 @@ impl Core {
                 let wanted = self.index.keys().filter_map(|key| Some((*key, self.wanted(key)?))).collect();
                 desired::rules(self.own.iter(), &wanted, found, held)
             };
-            if rules != *held {
+            let done = rules == *held;
+            let all_gone = self.leaving && self.own.iter().all(|key| !found.contains_key(key));
+            if !done {
                 self.rules_busy = true;
                 out.push(Output::DoRules(rules));
-            } else if self.leaving && self.own.iter().all(|key| !found.contains_key(key)) {
+                return;
+            }
+            self.works(&Subject::Rules, "the reply rules", out);
+            if all_gone {
                 self.finish(out);
             }
         }
@@ -60,7 +65,9 @@ impl Core {
             |server: &DestinationKey| self.drains.get(&(key, *server)).is_some_and(|time| *time <= now);
         let unwanted = if self.leaving { "all of ipvsd's own is removed" } else { "not in the config" };
         let steps = plan::plan(wanted.as_ref(), found, &Circumstances { rules, drained, unwanted });
-        if !steps.is_empty() {
+        if steps.is_empty() {
+            self.works(&Subject::Service(key), &key.to_string(), out);
+        } else {
             self.busy.insert(key);
             out.push(Output::Do(key, steps));
         }

@@ -36,18 +36,25 @@ pub use prepare::Refusal;
 /// # Errors
 /// What keeps the daemon from starting, each with its cure.
 pub async fn run(path: &Path, config: Config) -> Result<(), Refusal> {
-    let client = prepare::prepare(&config).await?;
-    let mut tasks = Tasks::start(client)?;
+    // First of all: until then a SIGHUP would end the process.
     let mut hangup = signal(SignalKind::hangup()).map_err(Refusal::io("listen for SIGHUP"))?;
     let mut terminate = signal(SignalKind::terminate()).map_err(Refusal::io("listen for SIGTERM"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Refusal::io("listen for SIGINT"))?;
+    let client = prepare::prepare(&config).await?;
+    let mut tasks = Tasks::start(client)?;
     let services = config.services.len();
     tracing::info!(config = %path.display(), services, "started");
     tasks.input(Input::Config(config));
+    // A look at a large ruleset takes its time, and a server that dies meanwhile gets its weight 0 meanwhile.
+    let mut reloading = None;
     while tasks.finished.is_none() {
         tokio::select! {
             input = tasks.next() => tasks.input(input?),
-            _ = hangup.recv() => reload(path, &mut tasks).await,
+            _ = hangup.recv(), if reloading.is_none() => reloading = Some(Box::pin(reload(path))),
+            Some(config) = async { Some(reloading.as_mut()?.await) } => {
+                reloading = None;
+                config.into_iter().for_each(|config| tasks.input(Input::Config(config)));
+            }
             _ = terminate.recv() => tasks.input(Input::Stop),
             _ = interrupt.recv() => tasks.input(Input::Stop),
         }
@@ -71,6 +78,13 @@ pub async fn flush(config: Config) -> Result<(), Refusal> {
         tasks.input(Input::Remove);
         while tasks.finished.is_none() {
             let input = tasks.next().await?;
+            // The daemon would try again until it works; a command says what is wrong and ends.
+            if let Input::FoundServices(Err(error))
+            | Input::FoundRules(Err(error))
+            | Input::RulesDone(Err(error)) = input
+            {
+                return Err(Refusal::new(error));
+            }
             tasks.input(input);
         }
     }
@@ -86,13 +100,13 @@ async fn remove_rules() -> Result<(), Refusal> {
     }
 }
 
-/// A bad file changes nothing: the config that is running goes on.
-async fn reload(path: &Path, tasks: &mut Tasks) {
+/// The config that is in the file now. A bad file changes nothing: the config that is running goes on.
+async fn reload(path: &Path) -> Option<Config> {
     let loaded = match config::load(path) {
         Ok(loaded) => loaded,
         Err(error) => {
             tracing::error!(config = %path.display(), "reload refused, the running config goes on\n{error}");
-            return;
+            return None;
         }
     };
     for warning in loaded.warnings.problems() {
@@ -101,10 +115,10 @@ async fn reload(path: &Path, tasks: &mut Tasks) {
     }
     if let Err(refusal) = prepare::prepare(&loaded.config).await {
         tracing::error!(config = %path.display(), %refusal, "reload refused, the running config goes on");
-        return;
+        return None;
     }
     tracing::info!(config = %path.display(), "reloaded");
-    tasks.input(Input::Config(loaded.config));
+    Some(loaded.config)
 }
 
 /// The core and the tasks around it.
