@@ -6,7 +6,8 @@ use lab::{Burst, Daemon, Echo, Family, Netns, Network, Side, case, reading, wait
 use libtest_mimic::Trial;
 
 use crate::setup::{
-    LIMIT, PATIENT, assert_no_trace, assert_spread, echoes, ipvsd, servers, service, wait_until_all_up,
+    LIMIT, PATIENT, assert_no_trace, assert_spread, config, echoes, ipvsd, servers, service,
+    wait_until_all_up,
 };
 
 pub fn tests() -> Vec<Trial> {
@@ -14,6 +15,7 @@ pub fn tests() -> Vec<Trial> {
         case("firewall::nftables_input_and_forward", nftables),
         case("firewall::nftables_with_a_dropping_output", nftables_output),
         case("firewall::iptables", iptables),
+        case("firewall::the_rules_of_the_readme", readme),
     ]
 }
 
@@ -144,6 +146,27 @@ fn nftables_output() {
     assert_eq!(lost(&network, &mut echoes), 0, "the output chain drops requests");
     run(&network.director, &output);
     everything_passes(&network, &mut echoes);
+}
+
+/// Word for word: the README's example has the addresses of this network.
+fn readme() {
+    let network = Network::new(2);
+    network.director.nft(DROPPING);
+    let _echoes = echoes(&network, 53);
+    let check = format!("check = {PATIENT}\nwhen_all_down = \"refuse\"");
+    let _daemon = ipvsd(&network, &config(&network, Family::V4, 53, &check));
+    wait_until_all_up(&network, 1);
+    let burst = Burst { patience: Duration::from_millis(300), ..Burst::new(service(Family::V4), 3) };
+    assert_eq!(burst.run(network.client()).lost, [0, 1, 2]);
+    let rules: Vec<String> = include_str!("../../README.md")
+        .lines()
+        .filter(|line| line.starts_with("nft "))
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(rules.len(), 2, "{rules:?}");
+    run(&network.director, &rules);
+    assert_spread(&network, &Burst::new(service(Family::V4), 300), &[150, 150]);
+    assert_no_trace(&network);
 }
 
 fn iptables() {
