@@ -47,7 +47,7 @@ fn patient(network: &Network) -> String {
 
 /// Each client port has its entry.
 fn wait_until_pinned(network: &Network, traffic: &Traffic) {
-    wait_until(LIMIT, "eight entries", || reading::connections(&network.director).len() == 8);
+    wait_until(LIMIT, "nine entries", || reading::connections(&network.director).len() == 9);
     traffic.replies(300);
 }
 
