@@ -174,7 +174,8 @@ pub struct Core {
     retries: Retries<Subject>,
     /// When a server that nobody wants may be deleted.
     drains: BTreeMap<(ServiceKey, DestinationKey), Time>,
-    drain_of_gone: BTreeMap<ServiceKey, Duration>,
+    /// The name and `drain` of services that the config named before.
+    former: BTreeMap<ServiceKey, (String, Duration)>,
     leaving: bool,
     finished: bool,
 }
@@ -213,7 +214,7 @@ impl Core {
             rules_busy: false,
             retries: Retries::default(),
             drains: BTreeMap::new(),
-            drain_of_gone: BTreeMap::new(),
+            former: BTreeMap::new(),
             leaving: false,
             finished: false,
         }
@@ -289,7 +290,8 @@ impl Core {
     }
 
     fn name(&self, key: &ServiceKey) -> Option<String> {
-        self.service(key).map(|(service, _)| service.name.clone())
+        let former = || self.former.get(key).map(|(name, _)| name.clone());
+        self.service(key).map(|(service, _)| service.name.clone()).or_else(former)
     }
 
     fn verdict(&mut self, now: Time, verdict: &Verdict, out: &mut Vec<Output>) {

@@ -169,15 +169,21 @@ fn servers<F: Fn(&DestinationKey) -> bool>(
         let has = before.map_or(0, |config| config.weight);
         let due = server.due.weight.unwrap_or(has);
         let may = hold(circumstances.rules, &wanted.need) && hold(circumstances.rules, &server.need);
-        let config = DestinationConfig { weight: if may { due } else { due.min(has) }, ..server.config };
+        let config = match before {
+            // How it forwards stays, too: a server that becomes one under NAT would answer from its own address.
+            Some(before) if !may => DestinationConfig { weight: due.min(has), ..*before },
+            _ => DestinationConfig { weight: due, ..server.config },
+        };
+        // With weight before and after, it is not the verdict that changes it.
+        let why = if has > 0 && config.weight > 0 { "in the config" } else { &server.due.why };
         match before {
             // Without weight, so that no server gets everything while the others are still being added.
             None => steps.push(step(Action::AddServer(*key, server.config), "in the config")),
             Some(before) if *before == config => {}
             Some(_) if config.weight < has => {
-                lowering.push(step(Action::SetServer(*key, config), &server.due.why));
+                lowering.push(step(Action::SetServer(*key, config), why));
             }
-            Some(_) => steps.push(step(Action::SetServer(*key, config), &server.due.why)),
+            Some(_) => steps.push(step(Action::SetServer(*key, config), why)),
         }
     }
     steps.append(&mut lowering);

@@ -19,15 +19,18 @@ struct Failure {
     error: String,
     wait: Duration,
     at: Next,
+    /// Its next try does not wait for a look at the kernel.
+    hurried: bool,
 }
 
 /// When it is tried again.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Next {
     At(Time),
-    /// As soon as the kernel was read anew.
+    /// A look at the kernel is under way.
     Looking,
-    Now,
+    /// The kernel was read since.
+    Looked,
 }
 
 impl<S> Default for Retries<S> {
@@ -42,8 +45,10 @@ impl<S: Ord> Retries<S> {
         let failure = self.failures.entry(subject).or_insert_with(|| Failure {
             error: String::new(),
             wait: FIRST / 2,
-            at: Next::Now,
+            at: Next::Looked,
+            hurried: false,
         });
+        failure.hurried = false;
         failure.wait = (failure.wait * 2).min(LONGEST);
         failure.at = Next::At(now + failure.wait);
         let news = failure.error != error;
@@ -51,17 +56,20 @@ impl<S: Ord> Retries<S> {
         news
     }
 
-    /// `subject` succeeded. Whether it had failed before.
+    /// `subject` succeeded, or has nothing left to do. Whether it had failed before and is over that: not before a new
+    /// look at the kernel, since the failure said that the picture of it may be wrong.
     pub fn works(&mut self, subject: &S) -> bool {
-        self.failures.remove(subject).is_some()
+        let looked = self.failures.get(subject).is_some_and(|failure| failure.at == Next::Looked);
+        looked && self.failures.remove(subject).is_some()
     }
 
     /// Whether `subject` has failed and is not to be tried yet.
     pub fn waits(&self, subject: &S) -> bool {
-        self.failures.get(subject).is_some_and(|failure| failure.at != Next::Now)
+        let waits = |failure: &Failure| !failure.hurried && failure.at != Next::Looked;
+        self.failures.get(subject).is_some_and(waits)
     }
 
-    /// Whether `subject` has failed and not succeeded since.
+    /// Whether `subject` has failed and is not over that.
     pub fn fails(&self, subject: &S) -> bool {
         self.failures.contains_key(subject)
     }
@@ -69,7 +77,7 @@ impl<S: Ord> Retries<S> {
     /// The next try of `subject` is due at once, if it has failed at all.
     pub fn hurry(&mut self, subject: &S) {
         if let Some(failure) = self.failures.get_mut(subject) {
-            failure.at = Next::Now;
+            failure.hurried = true;
         }
     }
 
@@ -86,14 +94,14 @@ impl<S: Ord> Retries<S> {
     /// The kernel was read: all that waited for that may be tried.
     pub fn looked(&mut self) {
         let waiting = self.failures.values_mut().filter(|failure| failure.at == Next::Looking);
-        waiting.for_each(|failure| failure.at = Next::Now);
+        waiting.for_each(|failure| failure.at = Next::Looked);
     }
 
     /// When tries are due.
     pub fn times(&self) -> impl Iterator<Item = Time> {
         self.failures.values().filter_map(|failure| match failure.at {
             Next::At(time) => Some(time),
-            Next::Looking | Next::Now => None,
+            Next::Looking | Next::Looked => None,
         })
     }
 }

@@ -15,7 +15,8 @@ use super::{Core, FoundRules, LOOK, Output, Subject, Time, desired};
 impl Core {
     pub(super) fn configure(&mut self, config: Config, out: &mut Vec<Output>) {
         for (key, (_, place)) in &self.index {
-            self.drain_of_gone.insert(*key, self.config.services[*place].drain);
+            let service = &self.config.services[*place];
+            self.former.insert(*key, (service.name.clone(), service.drain));
         }
         self.config = config;
         self.index = desired::listens(&self.config).map(|(key, vip, place)| (key, (vip, place))).collect();

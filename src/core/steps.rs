@@ -29,10 +29,15 @@ impl Core {
                 let wanted = self.index.keys().filter_map(|key| Some((*key, self.wanted(key)?))).collect();
                 desired::rules(&wanted, found, held)
             };
-            if rules != *held || self.rules_damaged {
+            let done = rules == *held && !self.rules_damaged;
+            let all_gone = self.leaving && self.own.iter().all(|key| !found.contains_key(key));
+            if !done {
                 self.rules_busy = true;
                 out.push(Output::DoRules(rules));
-            } else if self.leaving && self.own.iter().all(|key| !found.contains_key(key)) {
+                return;
+            }
+            self.works(&Subject::Rules, "the reply rules", out);
+            if all_gone {
                 self.finish(out);
             }
         }
@@ -45,7 +50,7 @@ impl Core {
         }
         let wanted = self.wanted(&key);
         let drain = self.service(&key).map(|(service, _)| service.drain);
-        let drain = drain.or(self.drain_of_gone.get(&key).copied()).unwrap_or(DRAIN_OF_STRANGERS);
+        let drain = drain.or(self.former.get(&key).map(|(_, drain)| *drain)).unwrap_or(DRAIN_OF_STRANGERS);
         let found = found.get(&key);
 
         let stranger = |server: &DestinationKey| {
@@ -68,6 +73,7 @@ impl Core {
                 && !self.brake.holds(&(key, thing), now)
         });
         if steps.is_empty() {
+            self.works(&Subject::Service(key), &key.to_string(), out);
             return self.evict(key, out);
         }
         if steps.iter().any(|step| matches!(step.action, Action::AddService(_)))
@@ -98,10 +104,13 @@ impl Core {
             match result {
                 Ok(()) => {
                     let before = self.picture(key, &step.action);
-                    frees_rules |= matches!(
-                        step.action,
-                        Action::SetService(_) | Action::DeleteService | Action::DeleteServer(_)
-                    );
+                    frees_rules |= match (&step.action, &before) {
+                        (Action::SetServer(_, now), Before::Server(before)) => now.forward != before.forward,
+                        (action, _) => matches!(
+                            action,
+                            Action::SetService(_) | Action::DeleteService | Action::DeleteServer(_)
+                        ),
+                    };
                     out.push(Output::Say(Event::Done { service: name.clone(), key, step, before }));
                 }
                 Err(error) => errors.push(error),

@@ -342,6 +342,67 @@ fn what_forwards_already_goes_on_and_is_never_emptied() {
     assert_eq!(world.kernel.services[&key].servers[&DestinationKey(A.parse().unwrap())].weight, 0);
 }
 
+/// The rules are slower than IPVS here: their change is asked for, and not done yet.
+#[test]
+fn a_server_comes_under_nat_only_when_its_reply_rule_is_there() {
+    let mut world = World::new();
+    let direct = Service { forward: Forward::Direct, ..service(VIP, &[(A, 1)]) };
+    world.input(Input::Config(config(vec![direct])));
+    world.verdict(A, true);
+    world.log();
+
+    let config = config(vec![service(VIP, &[(A, 1)])]);
+    world.core.handle(world.now, Input::Config(config));
+    let found = world.kernel.services.clone().into_iter().collect();
+    let rules = world.kernel.rules.clone();
+    world.core.handle(world.now, Input::FoundRules(Ok(FoundRules { rules, damage: Vec::new() })));
+    let asked = world.core.handle(world.now, Input::FoundServices(Ok(found)));
+    assert!(!asked.iter().any(|output| matches!(output, Output::Do(..))), "{asked:?}");
+    let rules = asked.into_iter().find_map(|output| match output {
+        Output::DoRules(rules) => Some(rules),
+        _ => None,
+    });
+    world.kernel.rules = rules.expect("the reply rule");
+    world.input(Input::RulesDone(Ok(world.kernel.rules.clone())));
+    assert_eq!(world.log(), [format!("UDP {VIP} {A}=1")]);
+    let found = &world.kernel.services[&ServiceKey::udp(VIP.parse().unwrap())];
+    assert!(found.servers.values().all(|server| server.forward == Forward::Masquerade));
+}
+
+#[test]
+fn after_a_failure_the_kernel_is_read_anew_even_if_the_next_step_succeeds() {
+    let mut world = World::new();
+    world.input(Input::Config(config(vec![service(VIP, &[(A, 1), (B, 1)])])));
+    world.verdict(A, true);
+    world.verdict(B, true);
+    let (key, b) = (ServiceKey::udp(VIP.parse().unwrap()), DestinationKey(B.parse().unwrap()));
+    // Somebody else deletes it; the failure of the next step says so.
+    world.kernel.services.get_mut(&key).unwrap().servers.remove(&b);
+    world.verdict(B, false);
+    world.verdict(B, true);
+    world.verdict(A, false);
+    world.verdict(A, true);
+    world.pass(Duration::from_secs(1));
+    assert_eq!(world.kernel.services[&key].servers.get(&b).map(|config| config.weight), Some(1));
+    let said = |event: &Event| matches!(event, Event::Failed { .. } | Event::Works { .. });
+    let said: Vec<&Event> = world.events.iter().filter(|event| said(event)).collect();
+    assert!(matches!(said[..], [Event::Failed { .. }, Event::Works { .. }]), "{said:?}");
+}
+
+#[test]
+fn a_weight_that_the_config_changes_is_said_so() {
+    let mut world = World::new();
+    world.input(Input::Config(config(vec![service(VIP, &[(A, 1), (B, 1)])])));
+    world.verdict(A, true);
+    world.verdict(B, true);
+    world.events.clear();
+    world.input(Input::Config(config(vec![service(VIP, &[(A, 1), (B, 3)])])));
+    let reasons: Vec<&str> = (world.events.iter())
+        .filter_map(|event| if let Event::Done { step, .. } = event { Some(step.why.as_str()) } else { None })
+        .collect();
+    assert_eq!(reasons, ["in the config"]);
+}
+
 #[test]
 fn a_server_that_moves_to_another_vip_gets_weight_there_when_it_has_left_the_first() {
     let mut world = World::new();

@@ -30,8 +30,8 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
 use crate::admin;
-use crate::core::Input;
-use crate::core::model::Config;
+use crate::core::model::{Config, Rules};
+use crate::core::{Input, desired};
 use crate::nft::{self, Nft};
 use tasks::{Removed, Tasks};
 
@@ -43,15 +43,17 @@ pub use prepare::Refusal;
 /// # Errors
 /// What keeps the daemon from starting, each with its cure; another ipvsd in this network namespace, for one.
 pub async fn run(path: &Path, config: Config) -> Result<(), Refusal> {
+    // First of all: until then a SIGHUP would end the process.
+    let mut hangup = signal(SignalKind::hangup()).map_err(Refusal::io("listen for SIGHUP"))?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(Refusal::io("listen for SIGTERM"))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Refusal::io("listen for SIGINT"))?;
     let _lock = lock::take()?;
     let client = prepare::prepare(&config).await?;
     let mut tasks = Tasks::start(client)?;
     let (reloads, asked) = unbounded_channel();
     tokio::spawn(reload::run(path.to_owned(), asked, tasks.to_core()));
     let _admin = open_admin_socket(&reloads);
-    let mut hangup = signal(SignalKind::hangup()).map_err(Refusal::io("listen for SIGHUP"))?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(Refusal::io("listen for SIGTERM"))?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(Refusal::io("listen for SIGINT"))?;
+    let rules = desired::rules_of(&config);
     let services = config.services.len();
     tracing::info!(config = %path.display(), services, "started");
     tasks.input(Input::Config(config));
@@ -65,7 +67,7 @@ pub async fn run(path: &Path, config: Config) -> Result<(), Refusal> {
         }
     }
     if tasks.finished == Some(Removed(true)) {
-        remove_rules().await?;
+        remove_rules(&rules).await?;
     }
     tracing::info!("stopped");
     Ok(())
@@ -77,6 +79,9 @@ pub async fn run(path: &Path, config: Config) -> Result<(), Refusal> {
 /// What could not be removed and why; or the daemon runs, which would put everything back.
 pub async fn flush(config: Config) -> Result<(), Refusal> {
     let _lock = lock::take()?;
+    let rules = desired::rules_of(&config);
+    let longest = config.services.iter().map(|service| service.drain).max().unwrap_or_default();
+    tracing::info!(at_most = ?longest, "draining the servers before they are removed");
     // A kernel without IPVS has no services; rules of an earlier run may still be there.
     if let Some(client) = prepare::connect().await? {
         let mut tasks = Tasks::start(client)?;
@@ -84,17 +89,25 @@ pub async fn flush(config: Config) -> Result<(), Refusal> {
         tasks.input(Input::Remove);
         while tasks.finished.is_none() {
             let input = tasks.next().await?;
+            // The daemon would try again until it works; a command says what is wrong and ends.
+            if let Input::FoundServices(Err(error))
+            | Input::FoundRules(Err(error))
+            | Input::RulesDone(Err(error)) = input
+            {
+                return Err(Refusal::new(error));
+            }
             tasks.input(input);
         }
     }
-    remove_rules().await
+    remove_rules(&rules).await
 }
 
 /// Damaged rules too, which the core does not see.
-async fn remove_rules() -> Result<(), Refusal> {
+async fn remove_rules(rules: &Rules) -> Result<(), Refusal> {
     match Nft::new().remove().await {
-        // Without nft there are none.
-        Ok(_) | Err(nft::Error::NotInstalled { .. }) => Ok(()),
+        Ok(_) => Ok(()),
+        // A config without rules never needed nft.
+        Err(nft::Error::NotInstalled { .. }) if rules.is_empty() => Ok(()),
         Err(error) => Err(Refusal::new(error.to_string())),
     }
 }

@@ -160,7 +160,7 @@ async fn run(arguments: &[&str], input: Vec<u8>, tried: String) -> Result<Value,
     if !output.status.success() {
         let said: Vec<_> =
             String::from_utf8_lossy(&output.stderr).split_whitespace().map(str::to_owned).collect();
-        let said = said.join(" ");
+        let said = if said.is_empty() { output.status.to_string() } else { said.join(" ") };
         return Err(match said.contains("Operation not permitted") {
             true => Error::NotPermitted { tried },
             false => Error::Refused { tried, said },

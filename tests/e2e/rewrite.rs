@@ -107,14 +107,14 @@ fn fragmented() {
         }
         for to in all_four() {
             let capture = Capture::start(network.client());
-            let answered = Burst { size: 3500, ..Burst::new(to, 30) }.run(network.client());
-            assert_eq!(answered.spread(), [10, 10, 10], "{to}, {} lost", answered.lost.len());
+            let answered = Burst { size: 3500, ..Burst::new(to, 300) }.run(network.client());
+            assert_eq!(answered.spread(), [100, 100, 100], "{to}, {} lost", answered.lost.len());
             assert_eq!(answered.sources(), [to].into());
             assert!(answered.replies.iter().all(|reply| reply.length == 4000));
             let packets = capture.stop();
             let replies: Vec<&Packet> =
                 packets.iter().filter(|packet| !packet.outgoing && packet.protocol == 17).collect();
-            assert_eq!(replies.len(), 90, "4000 bytes are three fragments");
+            assert_eq!(replies.len(), 900, "4000 bytes are three fragments");
             assert!(replies.iter().all(|packet| packet.fragment && packet.source.ip() == to.ip()));
         }
     }

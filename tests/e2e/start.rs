@@ -1,11 +1,14 @@
 //! What would keep the service from working is said at start with its cure, and by the exit status.
 
+use std::env;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
 use lab::{Burst, Daemon, Family, Network, Process, case, reading, vip, wait_until};
 use libtest_mimic::{Completion, Trial};
+use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
 use crate::setup::{IPVSD, LIMIT, PATIENT, config, echoes, ipvsd, key, servers, service, wait_for_weights};
@@ -18,6 +21,7 @@ pub fn tests() -> Vec<Trial> {
         case("start::what_may_break_the_way_of_a_packet_is_warned_of", warnings),
         case("start::without_nft_or_permission_it_does_not_start", without_nft_or_permission),
         case("start::a_bad_config_starts_nothing", bad_config),
+        case("start::a_slow_nft_holds_up_neither_signals_nor_verdicts", slow_nft),
         Trial::ignorable_test("start::without_ip_vs_it_does_not_start", || {
             // Modules are taken out of the kernel only where it is the lab's own.
             if !Path::new("/job.json").exists() {
@@ -196,6 +200,65 @@ fn without_nft_or_permission() {
     line(&process, &["ERROR", "there is no `nft` in PATH; install the package nftables"]);
     let process = run(Command::new("setpriv").args(["--bounding-set=-all", "--inh-caps=-all", IPVSD]));
     line(&process, &["ERROR", "not permitted", "CAP_NET_ADMIN"]);
+    let flush = [IPVSD, "flush", "--config"];
+    let mut process = Process::start(
+        &network.director,
+        Command::new("setpriv").args(["--bounding-set=-all", "--inh-caps=-all"]).args(flush).arg(&file),
+    );
+    refused(&network, &mut process, 1);
+    line(&process, &["ERROR", "not permitted", "CAP_NET_ADMIN"]);
+}
+
+/// Every `nft` waits for as long as the file `hold` is there, and says by the file `held` that it does.
+fn slow_nft() {
+    let network = Network::new(3);
+    let mut servers = echoes(&network, 5300);
+    let dir = TempDir::new().expect("a temporary directory");
+    let file = |name: &str| dir.path().join(name);
+    let (hold, held) = (file("hold"), file("held"));
+    let script = "#!/bin/sh\ncd \"${0%/*}\"\n[ ! -e hold ] || touch held\nwhile [ -e hold ]; do sleep 0.1; done\n\
+                  PATH=${PATH#*:} exec nft \"$@\"\n";
+    fs::write(file("nft"), script).expect("writing the script");
+    fs::set_permissions(file("nft"), fs::Permissions::from_mode(0o755)).expect("making it a program");
+    fs::write(file("ipvsd.toml"), simple(&network, "")).expect("writing the config");
+    let path = format!("{}:{}", dir.path().display(), env::var("PATH").expect("PATH"));
+    let start = || {
+        let mut command = Command::new(IPVSD);
+        command.env("PATH", &path).args(["run", "--config"]).arg(file("ipvsd.toml"));
+        Process::start(&network.director, &mut command)
+    };
+    let begin = || {
+        let _ = fs::remove_file(&held);
+        fs::write(&hold, "").expect("writing a file");
+    };
+    let wait = || wait_until(LIMIT, "nft", || held.exists());
+    let end = || fs::remove_file(&hold).expect("removing a file");
+
+    begin();
+    let mut daemon = start();
+    wait();
+    daemon.signal(Signal::SIGTERM);
+    end();
+    assert!(daemon.wait_exit(LIMIT).success());
+
+    begin();
+    let daemon = start();
+    wait();
+    daemon.signal(Signal::SIGHUP);
+    end();
+    let reloaded = || daemon.lines().iter().filter(|line| line.contains(" reloaded ")).count();
+    wait_until(LIMIT, "the first reload", || reloaded() == 1);
+    wait_for_weights(&network, Family::V4, &[1, 1, 1]);
+
+    begin();
+    daemon.signal(Signal::SIGHUP);
+    wait();
+    servers[1].kill();
+    wait_for_weights(&network, Family::V4, &[1, 0, 1]);
+    assert!(!daemon.lines().iter().any(|line| line.contains("reload refused")), "nft was not waited for");
+    assert_eq!(reloaded(), 1);
+    end();
+    wait_until(LIMIT, "the second reload", || reloaded() == 2);
 }
 
 fn bad_config() {
