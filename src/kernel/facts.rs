@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::os::unix::fs::MetadataExt;
 
 use super::preflight::{Facts, addresses, keys};
 use super::sysctl;
@@ -33,7 +34,27 @@ pub fn read(config: &Config, foreign_services: usize) -> io::Result<Facts> {
         absent_vips: vips.into_iter().filter(|vip| !is_local(*vip)).collect(),
         server_links: servers.into_iter().filter_map(|server| Some((server, link(server)?))).collect(),
         client_links: client_links(&routes),
+        keepalived: keepalived(),
     })
+}
+
+/// The processes of keepalived that have this network namespace and do more than VRRP. What cannot be read of a
+/// process (it has ended, or hidepid) does not count.
+fn keepalived() -> BTreeSet<u32> {
+    let namespace = |process: &str| Some(fs::metadata(format!("/proc/{process}/ns/net")).ok()?.ino());
+    let manages = |process: &str| {
+        fs::read_to_string(format!("/proc/{process}/comm")).is_ok_and(|name| name.trim_end() == "keepalived")
+            && namespace(process).is_some_and(|its| Some(its) == namespace("thread-self"))
+            && !fs::read(format!("/proc/{process}/cmdline")).is_ok_and(|command| only_vrrp(&command))
+    };
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    numbers.filter(|number: &u32| manages(&number.to_string())).collect()
+}
+
+/// Whether the options of a keepalived, each ended by a zero byte, have it run VRRP and no checkers.
+fn only_vrrp(command: &[u8]) -> bool {
+    command.split(|byte| *byte == 0).any(|option| [b"-P".as_slice(), b"--vrrp"].contains(&option))
 }
 
 fn interfaces() -> io::Result<Vec<String>> {
@@ -97,6 +118,13 @@ eth0\t00000000\t0100000A\t0003\t0\t0\t0\t00000000\t0\t0\t0
 eth1\t0001000A\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0
 rubbish
 ";
+
+    #[test]
+    fn a_keepalived_that_does_only_vrrp_is_told_from_one_that_checks() {
+        assert!(only_vrrp(b"/usr/sbin/keepalived\0--dont-fork\0-P\0"));
+        assert!(only_vrrp(b"keepalived\0--vrrp\0"));
+        assert!(!only_vrrp(b"/usr/sbin/keepalived\0--dont-fork\0-f\0/etc/P\0"));
+    }
 
     #[test]
     #[cfg(target_endian = "little")]

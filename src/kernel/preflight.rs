@@ -23,6 +23,8 @@ pub struct Facts {
     pub server_links: BTreeMap<IpAddr, String>,
     /// The interfaces by which clients may come: that of the default route, or the only one.
     pub client_links: BTreeSet<String>,
+    /// The processes of a keepalived that may manage IPVS in this network namespace.
+    pub keepalived: BTreeSet<u32>,
 }
 
 /// One thing that is not as it must be.
@@ -73,6 +75,17 @@ pub fn judge(config: &Config, facts: &Facts) -> Vec<Finding> {
         vs_keys(config, facts, &mut findings);
     }
     reply_path(config, facts, &mut findings);
+    if let Some(process) = facts.keepalived.first() {
+        findings.push(Finding::Warn {
+            what: format!(
+                "keepalived (process {process}) runs in this network namespace: where it has virtual servers of \
+                 this config, it will change weights against ipvsd, and delete the services when it is stopped"
+            ),
+            cure: "kill all its processes at once, so that it cannot (`pkill -KILL keepalived`), or let it do VRRP \
+                   only (`keepalived -P`)"
+                .to_owned(),
+        });
+    }
     for vip in &facts.absent_vips {
         findings.push(Finding::Warn {
             what: format!("the VIP {vip} is no address of this machine: requests to it do not get here"),

@@ -4,6 +4,7 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::process::Command;
+use std::time::Instant;
 
 use lab::{Daemon, Family, Netns, Network, Process, case, reading, vip, wait_until};
 use libtest_mimic::Trial;
@@ -12,7 +13,7 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use crate::setup::{LIMIT, PATIENT, config, echoes, ipvsd, service, wait_for_weights};
-use crate::traffic::{Traffic, measured};
+use crate::traffic::{Traffic, lost_between, measured};
 
 const FAMILY: Family = Family::V4;
 const EXPIRE: &str = "net.ipv4.vs.expire_nodest_conn";
@@ -21,16 +22,20 @@ pub fn tests() -> Vec<Trial> {
     vec![
         case("takeover::pinned_clients_of_a_service_without_ops_are_freed", without_ops),
         case("takeover::the_only_server_is_evicted_when_there_is_another", postponed),
+        case("takeover::a_pool_of_nothing_but_a_sorry_server_is_never_empty", sorry_server),
+        case("takeover::a_scheduler_that_must_change_is_announced", scheduler),
         case("takeover::from_a_running_keepalived_with_ops", keepalived_with_ops),
         case("takeover::from_a_running_keepalived_with_pinned_clients", keepalived_without_ops),
+        case("takeover::keepalived_stopped_in_order_takes_its_services_along", keepalived_stopped),
     ]
 }
 
-/// A service without OPS, made by hand over these servers.
-fn by_hand(network: &Network, servers: usize) {
+/// A service made by hand with these options, over these servers.
+fn by_hand(network: &Network, options: &str, servers: &[usize]) {
     let vip = service(FAMILY).to_string();
-    network.director.check("ipvsadm", &["-A", "-u", &vip, "-s", "rr"]);
-    for number in 0..servers {
+    let service = ["-A", "-u", &vip].into_iter().chain(options.split(' '));
+    network.director.check("ipvsadm", &service.collect::<Vec<_>>());
+    for number in servers.iter().copied() {
         let server = SocketAddr::new(network.server_address(number, FAMILY), 5300).to_string();
         network.director.check("ipvsadm", &["-a", "-u", &vip, "-r", &server, "-m", "-w", "1"]);
     }
@@ -42,7 +47,7 @@ fn patient(network: &Network) -> String {
 
 /// Each client port has its entry.
 fn wait_until_pinned(network: &Network, traffic: &Traffic) {
-    wait_until(LIMIT, "eight entries", || reading::connections(&network.director).len() == 8);
+    wait_until(LIMIT, "nine entries", || reading::connections(&network.director).len() == 9);
     traffic.replies(300);
 }
 
@@ -65,7 +70,7 @@ fn assert_spread(network: &Network) {
 fn without_ops() {
     let network = Network::new(3);
     let _servers = echoes(&network, 5300);
-    by_hand(&network, 3);
+    by_hand(&network, "-s rr", &[0, 1, 2]);
     let traffic = Traffic::start(&network);
     wait_until_pinned(&network, &traffic);
     let _daemon = ipvsd(&network, &patient(&network));
@@ -84,7 +89,7 @@ fn without_ops() {
 fn postponed() {
     let network = Network::new(2);
     let _servers = echoes(&network, 5300);
-    by_hand(&network, 1);
+    by_hand(&network, "-s rr", &[0]);
     let both = patient(&network);
     let one = both.replace(", \"10.0.1.12:5300\"", "");
     let traffic = Traffic::start(&network);
@@ -106,6 +111,52 @@ fn postponed() {
     let (flow, _) = traffic.stop_pinned();
     measured("takeover of a service with one server, a crash, and a second server", &flow);
     assert_eq!(flow.answered.lost, [0; 0]);
+}
+
+/// Who used OPS before ipvsd had to bring the reply rewrite himself.
+fn rewrite_by_hand(network: &Network) {
+    let rewrite =
+        format!("ip saddr 10.0.1.0/24 udp sport 5300 ip saddr set {} udp sport set 53", vip(FAMILY));
+    network.director.nft(&format!(
+        "table ip hand {{ chain out {{ type filter hook postrouting priority srcnat; {rewrite}\n}}\n}}"
+    ));
+}
+
+/// What keepalived leaves when it has seen all servers down: its sorry server, which the config does not name.
+fn sorry_server() {
+    let network = Network::new(3);
+    let _servers = echoes(&network, 5300);
+    by_hand(&network, "-s rr -o", &[2]);
+    rewrite_by_hand(&network);
+    let traffic = Traffic::start(&network);
+    traffic.replies(300);
+    let text = patient(&network).replace(", \"10.0.1.13:5300\"", "") + "drain = \"1s\"\n";
+    let _daemon = ipvsd(&network, &text);
+    traffic.watch.wait(&[1, 1]);
+    traffic.replies(500);
+    let states = traffic.watch.states();
+    assert!(states.iter().all(|state| state.contains(&1)), "no moment without weight: {states:?}");
+    assert!(states.contains(&vec![1, 1, 0]), "it was drained: {states:?}");
+    let flow = traffic.stop();
+    measured("takeover of a sorry server's pool", &flow);
+    assert_eq!(flow.answered.lost, [0; 0]);
+}
+
+fn scheduler() {
+    let network = Network::new(3);
+    let _servers = echoes(&network, 5300);
+    by_hand(&network, "-s wlc -o", &[0, 1, 2]);
+    rewrite_by_hand(&network);
+    let traffic = Traffic::start(&network);
+    traffic.replies(300);
+    let daemon = ipvsd(&network, &patient(&network));
+    daemon.wait_for("scheduler wlc → rr (about 20 ms of loss)", LIMIT);
+    traffic.replies(1000);
+    assert_eq!(reading::services(&network.director)[0].scheduler, "rr");
+    let flow = traffic.stop();
+    measured("takeover with another scheduler", &flow);
+    // One RCU grace period; on an emulated machine it takes longer than the 20 ms announced.
+    assert!(flow.answered.lost.len() <= 150, "{} lost", flow.answered.lost.len());
 }
 
 /// keepalived with all its processes.
@@ -159,6 +210,7 @@ fn keepalived(network: &Network, ops: &str) -> Keepalived {
 /// ipvsd starts beside keepalived, which is then killed.
 fn take_over(network: &Network, traffic: &Traffic, keepalived: Keepalived) -> Daemon {
     let daemon = ipvsd(network, &patient(network));
+    daemon.wait_for("keepalived (process ", LIMIT);
     wait_until_free(network);
     wait_until(LIMIT, "its rules", || {
         reading::nft(&network.director).contains("10.0.1.13 . 5300 : goto to-192.0.2.53-port-53")
@@ -174,12 +226,7 @@ fn take_over(network: &Network, traffic: &Traffic, keepalived: Keepalived) -> Da
 fn keepalived_with_ops() {
     let network = Network::new(3);
     let _servers = echoes(&network, 5300);
-    // keepalived's users have to bring the reply rewrite themselves.
-    let rewrite =
-        format!("ip saddr 10.0.1.0/24 udp sport 5300 ip saddr set {} udp sport set 53", vip(FAMILY));
-    network.director.nft(&format!(
-        "table ip hand {{ chain out {{ type filter hook postrouting priority srcnat; {rewrite}\n}}\n}}"
-    ));
+    rewrite_by_hand(&network);
     let keepalived = keepalived(&network, "ops");
     let traffic = Traffic::start(&network);
     traffic.replies(300);
@@ -204,4 +251,28 @@ fn keepalived_without_ops() {
     measured("takeover from keepalived without OPS, with pinned clients", &flow);
     assert!(!entries.is_empty() && flow.answered.lost.is_empty(), "{:?}", flow.answered.lost);
     assert_spread(&network);
+}
+
+fn keepalived_stopped() {
+    let network = Network::new(3);
+    let _servers = echoes(&network, 5300);
+    rewrite_by_hand(&network);
+    let mut keepalived = keepalived(&network, "ops");
+    let traffic = Traffic::start(&network);
+    traffic.replies(300);
+    let daemon = ipvsd(&network, &patient(&network));
+    wait_until(LIMIT, "its rules", || reading::nft(&network.director).contains("10.0.1.13 . 5300 : goto"));
+    let since = Instant::now();
+    keepalived.parent.signal(Signal::SIGTERM);
+    keepalived.parent.wait_exit(LIMIT);
+    // It deletes the service with all its servers; in between ipvsd may have been repairing.
+    daemon.wait_for("drift, repaired", LIMIT);
+    wait_for_weights(&network, FAMILY, &[1, 1, 1]);
+    let until = Instant::now();
+    traffic.replies(1500);
+    wait_for_weights(&network, FAMILY, &[1, 1, 1]);
+    let flow = traffic.stop();
+    measured("keepalived stopped in order, and the table repaired", &flow);
+    let (lost, within) = (flow.answered.lost.len(), lost_between(&flow, since, until));
+    assert!(lost > 0 && lost == within, "{lost} lost, {within} of them before the repair");
 }

@@ -1,4 +1,4 @@
-//! A thousand datagrams a second to the service under test, and everything that watches them.
+//! Clients of the service under test, at a thousand datagrams a second, and everything that watches them.
 
 use std::time::Instant;
 
@@ -7,10 +7,11 @@ use lab::{Capture, Family, Flow, Network, Packet, Running, Stream, wait_until};
 use crate::setup::{LIMIT, service};
 use crate::watch::Watch;
 
-/// The running traffic of the first client, from eight ports.
+/// The running traffic of the first client: a thousand datagrams a second from eight ports, and a hundred from one.
 pub struct Traffic {
-    /// The datagrams.
+    /// Those from eight ports.
     pub stream: Running,
+    one_port: Running,
     /// What the kernel holds meanwhile.
     pub watch: Watch,
     capture: Capture,
@@ -22,7 +23,9 @@ impl Traffic {
         let watch = Watch::start(&network.director);
         let capture = Capture::start(network.client());
         let stream = Stream::new(service(Family::V4)).start(network.client());
-        Traffic { stream, capture, watch }
+        let one_port =
+            Stream { rate: 100, ports: 1, ..Stream::new(service(Family::V4)) }.start(network.client());
+        Traffic { stream, one_port, capture, watch }
     }
 
     /// Waits for so many more replies.
@@ -52,11 +55,25 @@ impl Traffic {
 
     /// What came back, the packets that brought it, and every connection entry that was ever there.
     pub fn stop_astray(self) -> (Flow, Vec<Packet>, Vec<String>) {
-        let flow = self.stream.stop();
+        let flow = both(self.stream.stop(), self.one_port.stop());
         let entries = self.watch.connections();
         let packets = self.capture.stop().into_iter();
         (flow, packets.filter(|packet| !packet.outgoing && packet.protocol == 17).collect(), entries)
     }
+}
+
+/// Two flows as one; the numbers of the second follow those of the first.
+fn both(mut flow: Flow, mut other: Flow) -> Flow {
+    let offset = flow.sent.len() as u64;
+    flow.sent.append(&mut other.sent);
+    let (all, more) = (&mut flow.answered, &mut other.answered);
+    more.replies.iter_mut().for_each(|reply| reply.number += offset);
+    all.replies.append(&mut more.replies);
+    all.replies.sort_by_key(|reply| reply.at);
+    all.lost.extend(more.lost.iter().map(|number| number + offset));
+    all.duplicates += more.duplicates;
+    all.strange.append(&mut more.strange);
+    flow
 }
 
 /// Prints what became of the datagrams of a flow.
