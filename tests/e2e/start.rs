@@ -153,6 +153,7 @@ fn forwarding() {
     let daemon = ipvsd(&network, &both("[kernel]\nforwarding = \"set\""));
     daemon.wait_for("started", LIMIT);
     for key in ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"] {
+        daemon.wait_for(&format!("key=\"{key}\""), LIMIT);
         line(&daemon, &["WARN", "sysctl set", &format!("key=\"{key}\""), "old=\"0\"", "new=\"1\""]);
         assert_eq!(network.director.sysctl(key), "1");
     }
