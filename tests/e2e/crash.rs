@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use lab::{Daemon, Echo, Family, Network, Side, case, reading, wait_until};
+use lab::{Daemon, Echo, Family, Network, case, reading, wait_until};
 use libtest_mimic::Trial;
 use nix::sys::signal::Signal;
 
@@ -45,23 +45,16 @@ fn end(mut daemon: Daemon, signal: Signal) {
     daemon.wait_exit(LIMIT);
 }
 
-/// Waits until each server has answered some probes of the daemon that runs now.
-fn wait_for_probes(network: &Network, servers: &mut [Echo]) {
-    let director = network.director_address(Side::Back, Family::V4);
-    let mut probes = || -> Vec<usize> {
-        let count =
-            |server: &mut Echo| server.received().iter().filter(|one| one.from.ip() == director).count();
-        servers.iter_mut().map(count).collect()
-    };
-    let before = probes();
-    wait_until(LIMIT, "three probes", || {
-        probes().iter().zip(&before).all(|(now, before)| *now >= before + 3)
+/// Waits until the daemon has a verdict on each of three servers, and each is that its weight is right.
+fn wait_for_verdicts(daemon: &Daemon) {
+    wait_until(LIMIT, "three verdicts", || {
+        daemon.lines().iter().filter(|line| line.contains("verdict, weight unchanged")).count() == 3
     });
 }
 
 fn again() {
     let network = Network::new(3);
-    let mut servers = echoes(&network, 5300);
+    let _servers = echoes(&network, 5300);
     let same = config(&network, &[(0, 3), (1, 3), (2, 3)]);
     let mut daemon = ipvsd(&network, &same);
     wait_for_weights(&network, Family::V4, &[3, 3, 3]);
@@ -72,8 +65,9 @@ fn again() {
         end(daemon, signal);
         traffic.replies(300);
         daemon = ipvsd(&network, &same);
-        daemon.wait_for("started", LIMIT);
-        wait_for_probes(&network, &mut servers);
+        wait_for_verdicts(&daemon);
+        // Long enough for a look at the kernel.
+        traffic.replies(1200);
         assert_eq!(messages.stop(), [""; 0], "after {signal} the kernel is as it should be");
         network.director.ip(&["link del nlmon0"]);
     }

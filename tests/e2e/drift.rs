@@ -59,10 +59,9 @@ impl Scene {
         let own = list.lines().skip_while(|line| !line.contains(&lab::vip(FAMILY).to_string())).skip(1);
         let mut own: Vec<&str> = own.take_while(|line| line.trim_start().starts_with("->")).collect();
         own.sort();
-        (
-            service,
-            own.iter().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ") + "\n").collect(),
-        )
+        // Address, thresholds; then come the numbers of connections.
+        let words = |line: &&str| line.split_whitespace().take(4).collect::<Vec<_>>().join(" ") + "\n";
+        (service, own.iter().map(words).collect())
     }
 
     /// Waits until one line of the log has all of these.
