@@ -14,6 +14,7 @@ use ipvs_netlink::{DestinationConfig, DestinationKey, Flags, ServiceKey};
 
 use super::event::Event;
 use super::plan::{Action, Step};
+use super::rules::Need;
 use super::{Core, Output, Time};
 
 /// The sysctl that lets the entries of a deleted server go.
@@ -31,13 +32,13 @@ pub struct Eviction {
     /// Servers that entries pin clients to, with the tries so far.
     pinned: BTreeMap<DestinationKey, u32>,
     /// The server that is out.
-    out: Option<Out>,
+    pub(super) out: Option<Out>,
     /// It has been said that no server can be spared.
     postponed: bool,
 }
 
 #[derive(Debug)]
-struct Out {
+pub struct Out {
     server: DestinationKey,
     config: DestinationConfig,
     stage: Stage,
@@ -65,22 +66,29 @@ impl Core {
         }
         let keys: Vec<ServiceKey> = self.evictions.keys().copied().collect();
         for key in keys {
+            let out_of = self.evictions.get(&key).and_then(|eviction| eviction.out.as_ref());
+            let back = out_of.and_then(|left| self.as_it_returns(&key, left));
             let Some(eviction) = self.evictions.get_mut(&key) else { continue };
             let free = |server: &DestinationKey| !entries.contains(&(key, *server));
             if let Some(left) = &mut eviction.out
                 && let Stage::Gone { since } = left.stage
                 && (free(&left.server) || since + PATIENCE <= now)
                 && !self.busy.contains(&key)
+                && self.started
             {
                 left.stage = Stage::Returning;
                 if free(&left.server) || eviction.pinned.get(&left.server).is_none_or(|tries| *tries >= TRIES)
                 {
                     eviction.pinned.remove(&left.server);
                 }
-                let action = Action::AddServer(left.server, left.config);
-                let why = "the connection entries that pinned clients to it are gone".to_owned();
-                self.busy.insert(key);
-                out.push(Output::Do(key, vec![Step { action, why }]));
+                if let Some(config) = back {
+                    let action = Action::AddServer(left.server, config);
+                    let why = "the connection entries that pinned clients to it are gone".to_owned();
+                    self.busy.insert(key);
+                    out.push(Output::Do(key, vec![Step { action, why }]));
+                } else {
+                    eviction.out = None;
+                }
             }
             let out_now = eviction.out.as_ref().map(|left| left.server);
             eviction.pinned.retain(|server, _| out_now == Some(*server) || !free(server));
@@ -90,8 +98,25 @@ impl Core {
         self.plan_sysctls(now, out);
     }
 
+    /// A server returns with the weight it had, unless a verdict or the rules have changed. One that nobody wants by now
+    /// returns to drain: its replies may be on the way. None if its service is gone, or somebody else has brought it back.
+    fn as_it_returns(&self, key: &ServiceKey, left: &Out) -> Option<DestinationConfig> {
+        self.found.as_ref()?.get(key).filter(|service| !service.servers.contains_key(&left.server))?;
+        let wanted = self.wanted(key);
+        let server = wanted.as_ref().and_then(|wanted| Some((wanted, wanted.servers.get(&left.server)?)));
+        let Some((wanted, server)) = server else {
+            return Some(DestinationConfig { weight: 0, ..left.config });
+        };
+        let holds = |need: &Need| self.rules.as_ref().is_some_and(|rules| rules.hold(need));
+        let may = wanted.need.iter().chain(&server.need).all(holds);
+        let weight = if may { server.due.weight.unwrap_or(left.config.weight) } else { 0 };
+        Some(DestinationConfig { weight, ..server.config })
+    }
+
     /// Takes the next server of a service out, if it has pinned clients and another server has weight.
     pub(super) fn evict(&mut self, key: ServiceKey, out: &mut Vec<Output>) {
+        // One that nobody wants drains, and its entries go with it.
+        let Some(pool) = self.pools.get(&key).filter(|_| !self.leaving) else { return };
         let (Some(eviction), Some(found)) = (self.evictions.get_mut(&key), &self.found) else { return };
         let expires = self.sysctls.get(EXPIRE).is_some_and(|value| value == "1");
         let Some(service) =
@@ -105,8 +130,8 @@ impl Core {
         let weighted = |except: &DestinationKey| {
             service.servers.iter().any(|(server, config)| server != except && config.weight > 0)
         };
-        let mut pinned =
-            eviction.pinned.keys().filter_map(|server| Some((*server, *service.servers.get(server)?)));
+        let pinned = eviction.pinned.keys().filter(|server| pool.members.contains_key(server));
+        let mut pinned = pinned.filter_map(|server| Some((*server, *service.servers.get(server)?)));
         let Some((server, config)) = pinned.clone().find(|(server, _)| weighted(server)) else {
             if let Some((server, _)) = pinned.next()
                 && !std::mem::replace(&mut eviction.postponed, true)

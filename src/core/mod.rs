@@ -158,19 +158,30 @@ pub struct Core {
     /// A look at the rules is to follow the change that is under way.
     rules_touched: bool,
     sysctls: BTreeMap<String, String>,
+    /// So many looks at the sysctls are under way, and so many of these were made before one was set.
+    sysctl_looks: (u32, u32),
     memory: Memory,
     evictions: BTreeMap<ServiceKey, Eviction>,
     brake: Brake<(ServiceKey, Thing)>,
     sysctl_brake: Brake<&'static str>,
     /// Drift that is reported and not repaired, as it was last said.
     reported: BTreeSet<(ServiceKey, Thing, String)>,
-    /// A look at the services is under way.
+    /// A look at rules and services is under way.
     looking: bool,
+    /// Its second half: there is one look at the services at a time, so that each answer is known for what it is.
+    services_asked: bool,
+    /// What it finds is no longer what was asked for: another follows.
+    look_anew: bool,
+    /// The rules could not be read since they were read last.
+    rules_unread: bool,
     next_look: Time,
     /// Whether the first look for this config is over.
     started: bool,
     busy: BTreeSet<ServiceKey>,
-    rules_busy: bool,
+    /// The transaction of rules that is under way.
+    rules_asked: Option<Rules>,
+    /// Rules were kept for steps that are under way.
+    rules_kept: bool,
     retries: Retries<Subject>,
     /// When a server that nobody wants may be deleted.
     drains: BTreeMap<(ServiceKey, DestinationKey), Time>,
@@ -201,6 +212,7 @@ impl Core {
             rules_damaged: false,
             rules_touched: false,
             sysctls: BTreeMap::new(),
+            sysctl_looks: (0, 0),
             own: memory.created.clone(),
             memory,
             evictions: BTreeMap::new(),
@@ -208,10 +220,14 @@ impl Core {
             sysctl_brake: Brake::default(),
             reported: BTreeSet::new(),
             looking: false,
+            services_asked: false,
+            look_anew: false,
+            rules_unread: false,
             next_look: Time::ZERO,
             started: false,
             busy: BTreeSet::new(),
-            rules_busy: false,
+            rules_asked: None,
+            rules_kept: false,
             retries: Retries::default(),
             drains: BTreeMap::new(),
             former: BTreeMap::new(),
@@ -225,27 +241,26 @@ impl Core {
         let mut out = Vec::new();
         match input {
             Input::Config(config) => self.configure(config, &mut out),
+            Input::FoundServices(_) | Input::Unchanged if self.looked_in_vain(now, &mut out) => {}
             Input::FoundServices(Ok(services)) => self.found_services(now, services, &mut out),
-            Input::Unchanged => {
-                self.looking = false;
-                self.works(&Subject::Look, "reading the kernel", &mut out);
-            }
+            Input::Unchanged => self.can_read(&mut out),
             Input::FoundRules(Ok(found)) => self.found_rules(now, found, &mut out),
-            Input::RulesTouched if self.rules_busy || !self.started => self.rules_touched = self.started,
+            Input::RulesTouched if self.rules_asked.is_some() || !self.started => self.rules_touched = true,
             Input::RulesTouched => out.push(Output::LookAtRules),
-            Input::FoundSysctls(sysctls) => {
-                self.sysctls = sysctls;
-                self.plan_sysctls(now, &mut out);
-            }
+            Input::FoundSysctls(sysctls) => self.found_sysctls(now, sysctls, &mut out),
             Input::FoundConnections(entries) => self.connections(now, &entries, &mut out),
-            Input::FoundServices(Err(error)) | Input::FoundRules(Err(error)) => {
-                self.looking = false;
+            Input::FoundServices(Err(error)) => self.failed(now, Subject::Look, error, &mut out),
+            Input::FoundRules(Err(error)) => {
+                self.rules_unread = true;
                 self.failed(now, Subject::Look, error, &mut out);
+                if self.looking && !self.services_asked {
+                    self.looked_in_vain(now, &mut out);
+                }
             }
             Input::Verdict(verdict) => self.verdict(now, &verdict, &mut out),
             Input::Done(key, results) => self.done(now, key, results, &mut out),
             Input::RulesDone(result) => {
-                self.rules_busy = false;
+                self.rules_asked = None;
                 match result {
                     Ok(rules) => {
                         self.works(&Subject::Rules, "the reply rules", &mut out);
@@ -273,7 +288,8 @@ impl Core {
             Input::Stop | Input::Remove => {
                 self.leaving = true;
                 out.push(Output::Probe(Vec::new()));
-                self.evictions.clear();
+                // A server that is out returns first: its replies may be on the way.
+                self.evictions.retain(|_, eviction| eviction.out.is_some());
                 self.plan_all(now, &mut out);
             }
         }
@@ -330,7 +346,7 @@ impl Core {
 
     /// After a failure the kernel is read anew, when nothing is under way: the picture of it may be wrong.
     fn look_again(&mut self, now: Time, out: &mut Vec<Output>) {
-        if self.retries.due(now) && self.busy.is_empty() && !self.rules_busy {
+        if self.retries.due(now) && self.busy.is_empty() && self.rules_asked.is_none() {
             self.retries.looking();
             self.look(out);
         }

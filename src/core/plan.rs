@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use ipvs_netlink::{DestinationConfig, DestinationKey, ServiceConfig, ServiceKey};
+use ipvs_netlink::{DestinationConfig, DestinationKey, Flags, ServiceConfig, ServiceKey};
 use serde::{Deserialize, Serialize};
 
 use super::difference::of_service;
@@ -97,6 +97,8 @@ impl Action {
 pub struct Circumstances<'a, F: Fn(&DestinationKey) -> bool> {
     /// What the rules hold.
     pub rules: &'a Rules,
+    /// What they will hold when the transaction is over that is under way; without one, the same.
+    pub to_be: &'a Rules,
     /// Whether a server that nobody wants has had weight 0 for long enough.
     pub drained: F,
     /// Why nobody wants what is not wanted, in words for the log.
@@ -118,19 +120,21 @@ pub fn plan<F: Fn(&DestinationKey) -> bool>(
     match (wanted, found) {
         (None, None) => {}
         (Some(wanted), None) => {
-            if hold(circumstances.rules, &wanted.need) {
+            if circumstances.hold(&wanted.need) {
                 steps.push(step(Action::AddService(wanted.config.clone()), "in the config"));
                 servers(wanted, &BTreeMap::new(), circumstances, &mut steps);
             }
         }
         (Some(wanted), Some(found)) => {
-            if !same_service(&found.config, &wanted.config) && hold(circumstances.rules, &wanted.need) {
+            if !same_service(&found.config, &wanted.config) && ready(wanted, found, circumstances) {
                 let why = service_difference(&found.config, &wanted.config);
                 steps.push(step(Action::SetService(wanted.config.clone()), &why));
             }
             servers(wanted, &found.servers, circumstances, &mut steps);
+            // These very steps may take the weight of the last one that is wanted.
+            let stays = |server: &WantedServer| server.due.weight != Some(0);
             let weighted = |(server, config): (_, &DestinationConfig)| {
-                config.weight > 0 && wanted.servers.contains_key(server)
+                config.weight > 0 && wanted.servers.get(server).is_some_and(stays)
             };
             let spared =
                 found.servers.iter().any(weighted) || wanted.servers.values().all(|server| server.full == 0);
@@ -152,8 +156,25 @@ fn step(action: Action, why: &str) -> Step {
     Step { action, why: why.to_owned() }
 }
 
-fn hold(rules: &Rules, need: &Option<Need>) -> bool {
-    need.as_ref().is_none_or(|need| rules.hold(need))
+impl<F: Fn(&DestinationKey) -> bool> Circumstances<'_, F> {
+    fn hold(&self, need: &Option<Need>) -> bool {
+        need.as_ref().is_none_or(|need| self.rules.hold(need) && self.to_be.hold(need))
+    }
+}
+
+/// Whether an existing service may become what is wanted: where OPS is turned on, the replies of all that have weight
+/// need their rules, wanted or not.
+fn ready<F: Fn(&DestinationKey) -> bool>(
+    wanted: &Wanted,
+    found: &FoundService,
+    circumstances: &Circumstances<'_, F>,
+) -> bool {
+    let Some(Need::Request(vip)) = wanted.need else { return true };
+    let mut weighted = found.servers.iter().filter(|(_, config)| config.weight > 0);
+    let mut held = || {
+        weighted.all(|(server, config)| circumstances.hold(&Need::of_server(vip, server.0, config.forward)))
+    };
+    circumstances.hold(&wanted.need) && (found.config.flags.contains(Flags::ONE_PACKET) || held())
 }
 
 /// The wanted servers: weight is raised before it is lowered.
@@ -168,12 +189,11 @@ fn servers<F: Fn(&DestinationKey) -> bool>(
         let before = found.get(key);
         let has = before.map_or(0, |config| config.weight);
         let due = server.due.weight.unwrap_or(has);
-        let may = hold(circumstances.rules, &wanted.need) && hold(circumstances.rules, &server.need);
-        let config = match before {
-            // How it forwards stays, too: a server that becomes one under NAT would answer from its own address.
-            Some(before) if !may => DestinationConfig { weight: due.min(has), ..*before },
-            _ => DestinationConfig { weight: due, ..server.config },
-        };
+        let may = circumstances.hold(&wanted.need) && circumstances.hold(&server.need);
+        let weight = if may { due } else { due.min(has) };
+        // With another forwarding its replies would need the rules that are not there.
+        let forward = before.filter(|_| !may).map_or(server.config.forward, |before| before.forward);
+        let config = DestinationConfig { weight, forward, ..server.config };
         // With weight before and after, it is not the verdict that changes it.
         let why = if has > 0 && config.weight > 0 { "in the config" } else { &server.due.why };
         match before {

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use ipvs_netlink::{Forward, TunnelKind};
+use ipvs_netlink::{Forward, ServiceKey, TunnelKind};
 
 use super::model::{Outer, Rules};
 
@@ -49,6 +49,15 @@ impl Rules {
             Need::Outer(outer) => {
                 self.tunnels.insert(outer);
             }
+        }
+    }
+
+    /// Takes over from `held` what it has for one service: steps that need it may be under way.
+    pub fn keep(&mut self, held: &Self, key: &ServiceKey) {
+        let ServiceKey::Address { address: vip, .. } = *key else { return };
+        if held.requests.contains(&vip) {
+            self.requests.insert(vip);
+            self.replies.extend(held.replies.iter().filter(|(_, other)| **other == vip));
         }
     }
 

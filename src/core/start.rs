@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use ipvs_netlink::{DestinationKey, ServiceKey};
+use ipvs_netlink::{DestinationKey, Flags, ServiceKey};
 
-use super::drift::{self, Ruling, Thing};
+use super::drift::{self, Ruling};
 use super::event::Event;
 use super::model::{Config, Drift, Target, TargetId};
 use super::plan::{FoundService, FoundServices};
@@ -60,24 +60,49 @@ impl Core {
         self.look(out);
     }
 
+    /// What a look that is under way finds may be what another config asked for: then one more follows it.
     pub(super) fn look(&mut self, out: &mut Vec<Output>) {
-        self.looking = true;
-        out.push(Output::LookAtSysctls);
+        self.look_anew = std::mem::replace(&mut self.looking, true);
+        if self.look_anew {
+            return;
+        }
+        self.look_at_sysctls(out);
         out.push(Output::LookAtRules);
+    }
+
+    /// The look is over. True if what it found is of no use, since it was asked for with another config.
+    pub(super) fn looked_in_vain(&mut self, now: Time, out: &mut Vec<Output>) -> bool {
+        self.looking = false;
+        self.next_look = now + LOOK;
+        self.services_asked = false;
+        let anew = std::mem::take(&mut self.look_anew);
+        if anew {
+            self.look(out);
+        }
+        anew && !self.started
+    }
+
+    /// The kernel could be read.
+    pub(super) fn can_read(&mut self, out: &mut Vec<Output>) {
+        if !self.rules_unread {
+            self.works(&Subject::Look, "reading the kernel", out);
+        }
     }
 
     /// The rules come first: they name services whose replies are rewritten, whoever wants them.
     pub(super) fn found_rules(&mut self, now: Time, found: FoundRules, out: &mut Vec<Output>) {
         let drifted =
             self.rules.as_ref().is_some_and(|made| *made != found.rules) || !found.damage.is_empty();
-        if self.started && !self.rules_busy && drifted && !self.retries.fails(&Subject::Rules) {
+        if self.started && self.rules_asked.is_none() && drifted && !self.retries.fails(&Subject::Rules) {
             let FoundRules { rules, damage } = &found;
             let (requests, replies) = (rules.requests.len(), rules.replies.len());
             out.push(Output::Say(Event::RulesDrift { requests, replies, damage: damage.clone() }));
         }
         self.rules_damaged = !found.damage.is_empty();
         self.rules = Some(found.rules);
-        if self.looking {
+        self.rules_unread = false;
+        if self.looking && !self.services_asked {
+            self.services_asked = true;
             out.push(Output::LookAtServices(self.watched()));
         } else {
             self.plan_all(now, out);
@@ -94,8 +119,8 @@ impl Core {
     pub(super) fn glance(&mut self, now: Time, out: &mut Vec<Output>) {
         if self.started && !self.looking && self.next_look <= now {
             self.looking = true;
-            self.next_look = now + LOOK;
-            out.push(Output::LookAtSysctls);
+            self.services_asked = true;
+            self.look_at_sysctls(out);
             out.push(Output::GlanceAtServices(self.watched()));
             if !self.evictions.is_empty() {
                 out.push(Output::LookAtConnections(self.evictions.keys().copied().collect()));
@@ -109,17 +134,18 @@ impl Core {
         services: Vec<(ServiceKey, FoundService)>,
         out: &mut Vec<Output>,
     ) {
-        self.looking = false;
         let mut services: FoundServices = services.into_iter().collect();
         self.retries.looked();
         if self.started {
             self.drift(now, &mut services, out);
         }
         self.found = Some(services);
-        self.works(&Subject::Look, "reading the kernel", out);
+        self.can_read(out);
         if !self.started {
             self.started = true;
-            self.next_look = now + LOOK;
+            if std::mem::take(&mut self.rules_touched) {
+                out.push(Output::LookAtRules);
+            }
             self.adopt();
             out.push(Output::Probe(if self.leaving { Vec::new() } else { self.probes() }));
             let ops = |key: &&ServiceKey| self.service(key).is_some_and(|(service, _)| service.ops);
@@ -138,17 +164,18 @@ impl Core {
         let mut reported = BTreeSet::new();
         let mut look_at_connections = BTreeSet::new();
         for key in &self.own {
+            let place = self.index.get(key).map(|(_, place)| &self.config.services[*place]);
+            let lost = |service: &FoundService| !service.config.flags.contains(Flags::ONE_PACKET);
+            if place.is_some_and(|service| service.ops) && services.get(key).is_some_and(lost) {
+                look_at_connections.insert(*key);
+            }
             // What failed may have been done in part: that is no drift.
             if self.retries.fails(&Subject::Service(*key)) || self.out_of(key).is_some() {
                 continue;
             }
             let drifts = drift::drifts(made.get(key), services.get(key));
-            let place = self.index.get(key).map(|(_, place)| &self.config.services[*place]);
             let report_only = place.is_some_and(|service| service.drift == Drift::Report);
             for drift::Drift { thing, what } in drifts {
-                if thing == Thing::Service && place.is_some_and(|service| service.ops) {
-                    look_at_connections.insert(*key);
-                }
                 let ruling = if report_only {
                     let entry = (*key, thing, what.clone());
                     let news = !self.reported.contains(&entry);

@@ -24,15 +24,18 @@ impl Core {
 
     pub(super) fn plan_rules(&mut self, out: &mut Vec<Output>) {
         let (Some(found), Some(held)) = (&self.found, &self.rules) else { return };
-        if self.started && !self.rules_busy && !self.retries.waits(&Subject::Rules) {
-            let rules = {
+        if self.started && self.rules_asked.is_none() && !self.retries.waits(&Subject::Rules) {
+            let mut rules = {
                 let wanted = self.index.keys().filter_map(|key| Some((*key, self.wanted(key)?))).collect();
                 desired::rules(&wanted, found, held)
             };
-            let done = rules == *held && !self.rules_damaged;
             let all_gone = self.leaving && self.own.iter().all(|key| !found.contains_key(key));
-            if !done {
-                self.rules_busy = true;
+            let due = rules.clone();
+            let under_way = |key: &&ServiceKey| self.busy.contains(*key) || self.out_of(key).is_some();
+            self.own.iter().filter(under_way).for_each(|key| rules.keep(held, key));
+            self.rules_kept = rules != due;
+            if rules != *held || self.rules_damaged {
+                self.rules_asked = Some(rules.clone());
                 out.push(Output::DoRules(rules));
                 return;
             }
@@ -56,7 +59,11 @@ impl Core {
         let stranger = |server: &DestinationKey| {
             wanted.as_ref().is_none_or(|wanted| !wanted.servers.contains_key(server))
         };
-        self.drains.retain(|(service, server), _| *service != key || stranger(server));
+        // One that somebody gave weight again begins anew.
+        let idle = |server: &DestinationKey| {
+            found.and_then(|service| service.servers.get(server)).is_some_and(|config| config.weight == 0)
+        };
+        self.drains.retain(|(service, server), _| *service != key || (stranger(server) && idle(server)));
         for (server, config) in found.iter().flat_map(|service| &service.servers) {
             if config.weight == 0 && stranger(server) {
                 self.drains.entry((key, *server)).or_insert(now + drain);
@@ -64,8 +71,10 @@ impl Core {
         }
         let drained =
             |server: &DestinationKey| self.drains.get(&(key, *server)).is_some_and(|time| *time <= now);
+        let to_be = self.rules_asked.as_ref().unwrap_or(rules);
         let unwanted = if self.leaving { "all of ipvsd's own is removed" } else { "not in the config" };
-        let mut steps = plan::plan(wanted.as_ref(), found, &Circumstances { rules, drained, unwanted });
+        let mut steps =
+            plan::plan(wanted.as_ref(), found, &Circumstances { rules, to_be, drained, unwanted });
         let out_of = self.out_of(&key);
         steps.retain(|step| {
             let thing = step.action.thing();
@@ -124,7 +133,7 @@ impl Core {
             out.push(Output::LookAtConnections(self.evictions.keys().copied().collect()));
         }
         self.plan(now, key, out);
-        if frees_rules {
+        if frees_rules || self.rules_kept {
             self.plan_rules(out);
         }
     }

@@ -95,6 +95,26 @@ pub fn due(
 }
 
 impl Core {
+    pub(super) fn look_at_sysctls(&mut self, out: &mut Vec<Output>) {
+        self.sysctl_looks.0 += 1;
+        out.push(Output::LookAtSysctls);
+    }
+
+    /// What was read before a sysctl was set is old.
+    pub(super) fn found_sysctls(
+        &mut self,
+        now: Time,
+        sysctls: BTreeMap<String, String>,
+        out: &mut Vec<Output>,
+    ) {
+        let (all, old) = self.sysctl_looks;
+        self.sysctl_looks = (all.saturating_sub(1), old.saturating_sub(1));
+        if old == 0 {
+            self.sysctls = sysctls;
+            self.plan_sysctls(now, out);
+        }
+    }
+
     /// Asks for every sysctl that must change now; its old value is remembered first.
     pub(super) fn plan_sysctls(&mut self, now: Time, out: &mut Vec<Output>) {
         if self.leaving || !self.started {
@@ -137,6 +157,7 @@ impl Core {
         }
         self.sysctls.insert(key.to_owned(), value.to_owned());
         let (key, value, why) = (key.to_owned(), value.to_owned(), why.to_owned());
+        self.sysctl_looks.1 = self.sysctl_looks.0;
         out.push(Output::SetSysctl { key, old, value, why });
     }
 
@@ -144,6 +165,7 @@ impl Core {
         let Some(value) = self.memory.sysctls.get(key).cloned() else { return };
         let why = "put back as it was before ipvsd".to_owned();
         if let Some(old) = self.sysctls.insert(key.to_owned(), value.clone()).filter(|old| *old != value) {
+            self.sysctl_looks.1 = self.sysctl_looks.0;
             out.push(Output::SetSysctl { key: key.to_owned(), old, value, why });
         }
         self.memory.sysctls.remove(key);

@@ -299,7 +299,7 @@ proptest! {
             let mut idle = rules == held;
             held = rules;
             for key in &own {
-                let circumstances = Circumstances { rules: &held, drained: |_: &_| true, unwanted: "" };
+                let circumstances = Circumstances { rules: &held, to_be: &held, drained: |_: &_| true, unwanted: "" };
                 let ServiceKey::Address { address: vip, .. } = *key else { unreachable!() };
                 for step in plan::plan(wanted.get(key), found.get(key), &circumstances) {
                     idle = false;

@@ -1,0 +1,17 @@
+//! The core against a kernel in memory: the order of things in examples, and a simulation over random histories.
+//!
+//! ```text
+//!  history ──> world (core, clock, tasks) ──> kernel
+//!                        bugs ──┘     └──> promises
+//! ```
+//! A seed that fails is printed; `IPVSD_SEED=n cargo test -p ipvsd --lib simulation` runs that one alone.
+
+mod bugs;
+mod history;
+mod kernel;
+mod order;
+mod promises;
+mod random;
+mod simulation;
+mod tasks;
+mod world;

@@ -1,0 +1,271 @@
+//! The order of things, in examples.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipvs_netlink::{DestinationConfig, DestinationKey, Flags, Forward, ServiceConfig, ServiceKey};
+
+use super::history::check;
+use super::kernel::Kernel;
+use super::world::World;
+use crate::core::event::Event;
+use crate::core::evict::EXPIRE;
+use crate::core::model::*;
+use crate::core::plan::FoundService;
+use crate::core::{FoundRules, Input, Output};
+
+const A: &str = "10.0.1.11:53";
+const B: &str = "10.0.1.12:53";
+const VIP: &str = "192.0.2.53:53";
+
+fn world() -> World {
+    World::new(Kernel::default(), 1)
+}
+
+fn service(vip: &str, servers: &[(&str, u32)]) -> Service {
+    let server =
+        |(address, weight): &(&str, u32)| Server { address: address.parse().unwrap(), weight: *weight };
+    Service {
+        name: format!("service at {vip}"),
+        listen: vec![vip.parse().unwrap()],
+        ops: true,
+        scheduler: "wrr".parse().unwrap(),
+        forward: Forward::Masquerade,
+        servers: servers.iter().map(server).collect(),
+        check: Some(Arc::new(check(100))),
+        when_all_down: WhenAllDown::Keep,
+        drain: Duration::from_secs(5),
+        drift: Default::default(),
+    }
+}
+
+fn config(services: Vec<Service>) -> Config {
+    Config { services, ..Config::default() }
+}
+
+#[test]
+fn start_is_rules_then_service_then_servers_without_weight_then_weight() {
+    let mut world = world();
+    world.input(Input::Config(config(vec![service(VIP, &[(A, 1), (B, 2)])])));
+    assert_eq!(world.kernel.rules.replies.len(), 2);
+    let key = "UDP 192.0.2.53:53";
+    assert_eq!(
+        world.written(),
+        [format!("{key} +service"), format!("{key} +{A}=0"), format!("{key} +{B}=0")]
+    );
+    world.verdict(B, true);
+    assert_eq!(world.written(), [format!("{key} {B}=2")]);
+    world.verdict(B, true);
+    assert_eq!(world.written(), Vec::<String>::new());
+    world.verdict(A, true);
+    world.verdict(A, false);
+    world.verdict(A, true);
+    assert_eq!(world.written(), [format!("{key} {A}=1"), format!("{key} {A}=0"), format!("{key} {A}=1")]);
+}
+
+#[test]
+fn a_server_taken_from_the_config_is_drained_and_its_rule_goes_last() {
+    let mut world = world();
+    world.input(Input::Config(config(vec![service(VIP, &[(A, 1), (B, 1)])])));
+    world.verdict(A, true);
+    world.verdict(B, true);
+    world.written();
+    world.input(Input::Config(config(vec![service(VIP, &[(A, 1)])])));
+    let key = "UDP 192.0.2.53:53";
+    assert_eq!(world.written(), [format!("{key} {B}=0")]);
+    assert_eq!(world.kernel.rules.replies.len(), 2, "replies in flight");
+    world.pass(Duration::from_millis(4900));
+    assert_eq!(world.written(), Vec::<String>::new());
+    world.pass(Duration::from_millis(200));
+    assert_eq!(world.written(), [format!("{key} -{B}")]);
+    assert_eq!(world.kernel.rules.replies.len(), 1);
+}
+
+#[test]
+fn what_forwards_already_goes_on_and_is_never_emptied() {
+    let mut world = world();
+    let key = ServiceKey::udp(VIP.parse().unwrap());
+    let other = DestinationKey("10.0.1.99:53".parse().unwrap());
+    let found =
+        DestinationConfig { forward: Forward::Masquerade, weight: 9, upper_threshold: 0, lower_threshold: 0 };
+    let mut old = ServiceConfig::new("rr".parse().unwrap(), ipvs_netlink::Family::Inet);
+    old.flags = Flags::exactly(Flags::HASHED);
+    let servers = BTreeMap::from([(other, found), (DestinationKey(A.parse().unwrap()), found)]);
+    world.kernel.services.insert(key, FoundService { config: old, servers });
+
+    world.input(Input::Config(config(vec![service(VIP, &[(A, 1), (B, 1)])])));
+    assert!(
+        world.promises.probed.iter().any(|target| target.address == A.parse().unwrap() && target.assumed_up)
+    );
+    assert_eq!(world.kernel.services[&key].servers[&DestinationKey(A.parse().unwrap())].weight, 9);
+    assert!(world.kernel.services[&key].config.flags.contains(Flags::ONE_PACKET));
+    assert!(world.written().contains(&format!("{key} ~service")));
+    world.pass(Duration::from_secs(6));
+    assert_eq!(world.written(), [format!("{key} -{other}")]);
+    world.verdict(A, false);
+    assert_eq!(world.kernel.services[&key].servers[&DestinationKey(A.parse().unwrap())].weight, 1, "held");
+    world.verdict(B, true);
+    assert_eq!(world.kernel.services[&key].servers[&DestinationKey(A.parse().unwrap())].weight, 0);
+}
+
+#[test]
+fn a_server_that_moves_to_another_vip_gets_weight_there_when_it_has_left_the_first() {
+    let mut world = world();
+    let second = "192.0.2.54:53";
+    world.input(Input::Config(config(vec![service(VIP, &[(A, 1), (B, 1)])])));
+    world.verdict(A, true);
+    world.verdict(B, true);
+    world.input(Input::Config(config(vec![service(VIP, &[(A, 1)]), service(second, &[(B, 1)])])));
+    let moved = |world: &World| {
+        let key = ServiceKey::udp(second.parse().unwrap());
+        world.kernel.services[&key].servers[&DestinationKey(B.parse().unwrap())].weight
+    };
+    assert_eq!(moved(&world), 0);
+    world.pass(Duration::from_secs(6));
+    assert_eq!(moved(&world), 1);
+}
+
+#[test]
+fn remove_takes_out_what_is_own_and_nothing_else() {
+    let mut world = world();
+    let foreign = ServiceKey::udp("192.0.2.99:53".parse().unwrap());
+    let config_of_foreign = ServiceConfig::new("wlc".parse().unwrap(), ipvs_netlink::Family::Inet);
+    let service_of_others = FoundService { config: config_of_foreign, servers: BTreeMap::new() };
+    world.kernel.services.insert(foreign, service_of_others);
+    world.input(Input::Config(config(vec![service(VIP, &[(A, 1)])])));
+    world.verdict(A, true);
+    world.input(Input::Remove);
+    assert_eq!(world.finished, None);
+    world.pass(Duration::from_secs(6));
+    assert_eq!(world.finished, Some(true));
+    assert_eq!(world.kernel.services.keys().collect::<Vec<_>>(), [&foreign]);
+    assert!(world.kernel.rules.is_empty());
+}
+
+#[test]
+fn drift_is_repaired_and_said_and_a_fight_is_left() {
+    let mut world = world();
+    world.input(Input::Config(config(vec![service(VIP, &[(A, 1), (B, 1)])])));
+    world.verdict(A, true);
+    world.verdict(B, true);
+    world.written();
+    world.events.clear();
+    let key = ServiceKey::udp(VIP.parse().unwrap());
+    let server = DestinationKey(A.parse().unwrap());
+    let by_hand = |world: &mut World, weight| {
+        world.kernel.services.get_mut(&key).unwrap().servers.get_mut(&server).unwrap().weight = weight;
+    };
+    for _ in 0..3 {
+        by_hand(&mut world, 0);
+        world.pass(Duration::from_secs(2));
+        assert_eq!(world.written(), [format!("{key} {A}=1")]);
+    }
+    assert!(world.events.iter().any(|event| {
+        matches!(event, Event::Drift { what, .. } if what.contains("weight 1 → 0") && what.contains("ipvsd drain"))
+    }));
+    by_hand(&mut world, 0);
+    world.pass(Duration::from_secs(30));
+    assert_eq!(world.written(), Vec::<String>::new(), "another program manages this");
+    world.verdict(A, false);
+    world.verdict(A, true);
+    assert_eq!(world.written(), [format!("{key} {A}=1")], "a verdict is no repair");
+    world.kernel.services.clear();
+    world.pass(Duration::from_secs(2));
+    assert_eq!(world.kernel.services[&key].servers.len(), 2);
+    assert_eq!(world.kernel.services[&key].servers[&server].weight, 1);
+}
+
+#[test]
+fn pinned_clients_are_freed_one_server_at_a_time_and_the_sysctl_is_put_back() {
+    let mut world = world();
+    let key = ServiceKey::udp(VIP.parse().unwrap());
+    let masquerade = |weight| DestinationConfig {
+        forward: Forward::Masquerade,
+        weight,
+        upper_threshold: 0,
+        lower_threshold: 0,
+    };
+    let (a, b) = (DestinationKey(A.parse().unwrap()), DestinationKey(B.parse().unwrap()));
+    let old = ServiceConfig::new("wrr".parse().unwrap(), ipvs_netlink::Family::Inet);
+    let servers = BTreeMap::from([(a, masquerade(1)), (b, masquerade(0))]);
+    world.kernel.services.insert(key, FoundService { config: old, servers });
+    world.kernel.connections = BTreeSet::from([(key, a), (key, b)]);
+    world.kernel.sysctls.insert(EXPIRE.to_owned(), "0".to_owned());
+    world.input(Input::Config(config(vec![service(VIP, &[(A, 1), (B, 1)])])));
+    world.pass(Duration::from_secs(3));
+    assert_eq!(world.kernel.connections, BTreeSet::from([(key, a)]), "the last one with weight stays");
+    assert_eq!(world.kernel.services[&key].servers[&a].weight, 1);
+    assert!(world.events.iter().any(|event| matches!(event, Event::EvictionPostponed { .. })));
+    assert_eq!(world.kernel.sysctls[EXPIRE], "1");
+    world.verdict(B, true);
+    world.pass(Duration::from_secs(3));
+    assert!(world.kernel.connections.is_empty());
+    assert_eq!(world.kernel.services[&key].servers[&a].weight, 1, "it returns with its weight");
+    assert_eq!(world.kernel.sysctls[EXPIRE], "0");
+    assert!(world.disk.sysctls.is_empty());
+}
+
+#[test]
+fn a_weight_that_the_config_changes_is_said_so() {
+    let mut world = world();
+    world.input(Input::Config(config(vec![service(VIP, &[(A, 1), (B, 1)])])));
+    world.verdict(A, true);
+    world.verdict(B, true);
+    world.events.clear();
+    world.input(Input::Config(config(vec![service(VIP, &[(A, 1), (B, 3)])])));
+    let reasons: Vec<&str> = (world.events.iter())
+        .filter_map(|event| if let Event::Done { step, .. } = event { Some(step.why.as_str()) } else { None })
+        .collect();
+    assert_eq!(reasons, ["in the config"]);
+}
+
+#[test]
+fn a_server_comes_under_nat_only_when_its_reply_rule_is_there() {
+    let mut world = world();
+    let direct = Service { forward: Forward::Direct, ..service(VIP, &[(A, 1)]) };
+    world.input(Input::Config(config(vec![direct])));
+    world.verdict(A, true);
+    world.written();
+
+    let config = config(vec![service(VIP, &[(A, 1)])]);
+    world.core.handle(world.now, Input::Config(config));
+    let found = world.kernel.services.clone().into_iter().collect();
+    let rules = world.kernel.rules.clone();
+    world.core.handle(world.now, Input::FoundRules(Ok(FoundRules { rules, damage: Vec::new() })));
+    let asked = world.core.handle(world.now, Input::FoundServices(Ok(found)));
+    assert!(!asked.iter().any(|output| matches!(output, Output::Do(..))), "{asked:?}");
+    let rules = asked.into_iter().find_map(|output| match output {
+        Output::DoRules(rules) => Some(rules),
+        _ => None,
+    });
+    world.kernel.rules = rules.expect("the reply rule");
+    world.input(Input::RulesDone(Ok(world.kernel.rules.clone())));
+    assert_eq!(world.written(), [format!("UDP {VIP} {A}=1")]);
+    let found = &world.kernel.services[&ServiceKey::udp(VIP.parse().unwrap())];
+    assert!(found.servers.values().all(|server| server.forward == Forward::Masquerade));
+}
+
+#[test]
+fn inputs_can_be_written_down_and_read_again() {
+    let mut world = world();
+    let config = config(vec![service(VIP, &[(A, 1), (B, 2)])]);
+    world.input(Input::Config(config.clone()));
+    world.verdict(A, true);
+    let services: Vec<_> = world.kernel.services.clone().into_iter().collect();
+    let key = services[0].0;
+    let entries = services[0].1.servers.keys().map(|server| (key, *server));
+    let inputs = [
+        Input::Config(config),
+        Input::FoundConnections(entries.collect()),
+        Input::FoundServices(Ok(services)),
+        Input::FoundSysctls(world.kernel.sysctls.clone()),
+        Input::RulesDone(Ok(world.kernel.rules.clone())),
+        Input::Done(key, Vec::new()),
+        Input::Wake,
+    ];
+    for input in inputs {
+        let text = serde_json::to_string(&input).unwrap();
+        assert_eq!(serde_json::from_str::<Input>(&text).unwrap(), input);
+    }
+}

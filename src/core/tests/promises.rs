@@ -1,0 +1,307 @@
+//! The promises, judged at every change of the kernel. The judge keeps its own books: what the core can know by now,
+//! and what others have done behind its back, for which it is not to blame.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use ipvs_netlink::{DestinationKey, Flags, Forward, ServiceKey};
+
+use super::kernel::{Errno, Kernel};
+use crate::core::Time;
+use crate::core::evict::EXPIRE;
+use crate::core::model::{Config, Drift, Rules, Service, TargetId, WhenAllDown};
+use crate::core::plan::{Action, FoundService, FoundServices, Step};
+use crate::core::rules::Need;
+use crate::core::{desired, model::Target};
+
+/// Replies may be on the way for so long after their server has lost its weight.
+pub const REPLY_TIME: Duration = Duration::from_secs(1);
+
+/// How often each service was changed by somebody else, or by a step whose result was lost.
+pub type Edits = BTreeMap<ServiceKey, u64>;
+
+#[derive(Default)]
+pub struct Promises {
+    /// The first promise that was broken.
+    pub broken: Option<String>,
+    /// The config that the core has, and the services in it.
+    pub config: BTreeMap<ServiceKey, Service>,
+    pub leaving: bool,
+    /// What the core may change.
+    pub ours: BTreeSet<ServiceKey>,
+    pub foreign: FoundServices,
+    pub edits: Edits,
+    /// Others have changed the sysctls, too.
+    pub sysctls_by_hand: bool,
+    /// The edits that the core has been told of.
+    pub known: Edits,
+    /// The rules as the core was last told.
+    pub known_rules: Option<Rules>,
+    pub probed: Vec<Target>,
+    pub told: BTreeMap<TargetId, bool>,
+    /// Until when replies may be on the way, and whether they are rewritten.
+    in_flight: BTreeMap<(ServiceKey, DestinationKey), (Time, bool)>,
+    /// Servers that somebody else gave weight to without a rule, and replies whose rule somebody took.
+    excused: BTreeSet<(ServiceKey, DestinationKey)>,
+    /// What others took from the rules.
+    torn: Rules,
+    /// Steps that may take the last weight of a service: a verdict or the config demanded it when they were asked for.
+    demanded: Vec<(ServiceKey, Action)>,
+    /// Steps that were done and not yet said to be done.
+    done: Vec<(ServiceKey, Action)>,
+}
+
+impl Promises {
+    pub fn must(&mut self, holds: bool, what: impl FnOnce() -> String) {
+        if !holds && self.broken.is_none() {
+            self.broken = Some(what());
+        }
+    }
+
+    /// Whether the kernel's `key` is no longer what the core knew when it knew of these edits.
+    pub fn blind(&self, key: &ServiceKey, known: &Edits) -> bool {
+        // What is only reported is not looked at again.
+        let reported = self.config.get(key).is_some_and(|service| service.drift == Drift::Report);
+        self.edits.get(key) != known.get(key) || (reported && self.edits.contains_key(key))
+    }
+
+    /// The core has a config. What it takes over is as others left it.
+    pub fn configured(&mut self, now: Time, kernel: &Kernel, config: &Config) {
+        let services = desired::listens(config).map(|(key, _, place)| (key, config.services[place].clone()));
+        self.config = services.collect();
+        let before = self.ours.clone();
+        self.ours.extend(self.config.keys());
+        self.watch(now, kernel, |key| !before.contains(key));
+    }
+
+    /// The core asks for these steps.
+    pub fn asked(&mut self, kernel: &Kernel, key: ServiceKey, steps: &[Step]) {
+        self.must(self.ours.contains(&key), || format!("{key} is not ours: {steps:?}"));
+        self.demanded.retain(|(of, _)| *of != key);
+        for step in steps {
+            let demanded = self.emptied_on_purpose(&key, &step.action);
+            if demanded {
+                self.demanded.push((key, step.action.clone()));
+            }
+            match &step.action {
+                Action::AddService(config) => {
+                    let ops = self.config.get(&key).is_some_and(|service| service.ops);
+                    let has = config.flags.contains(Flags::ONE_PACKET);
+                    self.must(ops == has, || format!("{key} is created with OPS {has}, asked for is {ops}"));
+                }
+                Action::SetServer(server, config) | Action::AddServer(server, config)
+                    if config.weight > 0 && !self.leaving =>
+                {
+                    self.may_have_weight(key, *server, &step.why);
+                    let found = kernel.services.get(&key).and_then(|service| service.servers.get(server));
+                    if !self.blind(&key, &self.known) && found.is_none_or(|found| found.weight == 0) {
+                        self.has_rules(key, *server, config.forward);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// A server whose verdict is down gets nothing while another is up.
+    fn may_have_weight(&mut self, key: ServiceKey, server: DestinationKey, why: &str) {
+        let Some(service) = self.config.get(&key) else { return };
+        let others = service.servers.iter().filter(|other| {
+            other.address != server.0 && other.weight > 0 && other.address.is_ipv4() == server.0.is_ipv4()
+        });
+        let up = others.filter(|other| self.verdict(service, other.address) == Some(true)).count();
+        let down = self.verdict(service, server.0) == Some(false);
+        let refuse = service.when_all_down == WhenAllDown::Refuse;
+        self.must(!(down && (up > 0 || refuse)), || {
+            format!("{key} {server} is down and gets weight ({why})")
+        });
+    }
+
+    /// As far as the core can know.
+    fn has_rules(&mut self, key: ServiceKey, server: DestinationKey, forward: Forward) {
+        let ServiceKey::Address { address: vip, .. } = key else { return };
+        let need = Need::of_server(vip, server.0, forward);
+        let ops = self.config.get(&key).is_some_and(|service| service.ops);
+        let known = self.known_rules.as_ref();
+        let holds = known.is_some_and(|rules| {
+            rules.hold(&Need::Request(vip)) && need.is_none_or(|need| rules.hold(&need))
+        });
+        self.must(!ops || holds, || format!("{key} {server} is to get weight before its rule"));
+    }
+
+    /// The last verdict that the core was told of this server.
+    pub fn verdict(&self, service: &Service, server: std::net::SocketAddr) -> Option<bool> {
+        let check = service.check.as_ref()?;
+        let target = self
+            .probed
+            .iter()
+            .find(|target| target.address == check.target(server) && target.check == *check);
+        target.and_then(|target| self.told.get(&target.id).copied())
+    }
+
+    /// Before the kernel's `key` is changed by anybody: whoever has weight has replies on the way.
+    pub fn before(&mut self, now: Time, kernel: &Kernel, key: ServiceKey) {
+        let Some(service) = kernel.services.get(&key) else { return };
+        if service.config.flags.contains(Flags::ONE_PACKET) && self.ours.contains(&key) {
+            for (server, config) in service.servers.iter().filter(|(_, config)| config.weight > 0) {
+                let rewritten = config.forward == Forward::Masquerade;
+                self.in_flight.insert((key, *server), (now + REPLY_TIME, rewritten));
+            }
+        }
+    }
+
+    /// A step of ours was tried; `old` was there before.
+    #[expect(clippy::too_many_arguments, reason = "all that there is to know about one step")]
+    pub fn stepped(
+        &mut self,
+        now: Time,
+        kernel: &Kernel,
+        key: ServiceKey,
+        action: &Action,
+        old: Option<&FoundService>,
+        result: Result<(), Errno>,
+        blind: bool,
+    ) {
+        for (foreign, service) in &self.foreign {
+            let kept = kernel.services.get(foreign) == Some(service);
+            if !kept && self.broken.is_none() {
+                self.broken = Some(format!("{foreign} of others was touched by {action:?}"));
+            }
+        }
+        if let Err(error) = result {
+            return self.must(blind, || format!("{key} {action:?} is refused: {error:?}"));
+        }
+        self.done.push((key, action.clone()));
+        let new = kernel.services.get(&key);
+        self.must(blind || old != new, || format!("{key} {action:?} changes nothing"));
+        if let (Action::DeleteServer(server), false) = (action, blind) {
+            let weight = old.and_then(|old| old.servers.get(server)).map_or(0, |config| config.weight);
+            let evicted = self.config.get(&key).is_none_or(|service| service.ops);
+            let expires =
+                kernel.sysctls.get(EXPIRE).is_some_and(|value| value == "1") || self.sysctls_by_hand;
+            self.must(weight == 0 || (evicted && expires), || {
+                format!("{key} {server} is deleted with weight")
+            });
+            let until = self.in_flight.get(&(key, *server)).map_or(Time::ZERO, |(until, _)| *until);
+            self.must(until <= now || weight > 0 || expires, || {
+                format!("{key} {server} is deleted with replies in flight")
+            });
+        }
+        let weighted = |service: &FoundService| service.servers.values().any(|config| config.weight > 0);
+        if !blind && old.is_some_and(weighted) && !new.is_some_and(weighted) {
+            let demanded = self.demanded.iter().any(|(of, asked)| *of == key && asked == action);
+            self.must(demanded, || format!("{key} is emptied by {action:?}"));
+        }
+        if blind && matches!(action, Action::DeleteServer(_) | Action::DeleteService) {
+            self.nobody_can_tell(kernel, key);
+        }
+        self.watch(now, kernel, |other| blind && *other == key);
+    }
+
+    fn emptied_on_purpose(&self, key: &ServiceKey, action: &Action) -> bool {
+        let Some(service) = self.config.get(key).filter(|_| !self.leaving) else {
+            return !matches!(action, Action::DeleteService);
+        };
+        let mut servers = service.servers.iter().filter(|server| server.address.is_ipv4() == is_ipv4(key));
+        if servers.clone().all(|server| server.weight == 0) {
+            return true;
+        }
+        let Action::SetServer(server, _) = action else { return false };
+        servers.any(|listed| listed.address == server.0 && listed.weight == 0)
+            || self.verdict(service, server.0) == Some(false)
+    }
+
+    /// The rules were changed by us: what was torn out is there again.
+    pub fn ruled(&mut self, now: Time, kernel: &Kernel, known: &Edits) {
+        self.torn.requests.retain(|vip| !kernel.rules.requests.contains(vip));
+        self.torn.replies.retain(|server, vip| kernel.rules.replies.get(server) != Some(vip));
+        let changed: BTreeSet<ServiceKey> =
+            self.ours.iter().filter(|key| self.blind(key, known)).copied().collect();
+        self.watch(now, kernel, |key| changed.contains(key));
+    }
+
+    /// Somebody else has changed this service, or nobody knows what became of our own step.
+    pub fn edited(&mut self, now: Time, kernel: &Kernel, key: ServiceKey) {
+        *self.edits.entry(key).or_default() += 1;
+        self.nobody_can_tell(kernel, key);
+        self.watch(now, kernel, |other| *other == key);
+    }
+
+    /// Replies of servers that somebody else has removed, or that were removed while they had changed, are on nobody's list.
+    fn nobody_can_tell(&mut self, kernel: &Kernel, key: ServiceKey) {
+        let service = kernel.services.get(&key);
+        let service = service.filter(|service| service.config.flags.contains(Flags::ONE_PACKET));
+        let has =
+            |server: &DestinationKey| service.is_some_and(|service| service.servers.contains_key(server));
+        self.in_flight.retain(|(service, server), _| *service != key || has(server));
+    }
+
+    /// Somebody else has changed the rules; they were like this.
+    pub fn torn(&mut self, now: Time, kernel: &Kernel, before: &Rules) {
+        self.torn.requests.extend(before.requests.difference(&kernel.rules.requests));
+        let gone =
+            before.replies.iter().filter(|(server, vip)| kernel.rules.replies.get(server) != Some(vip));
+        self.torn.replies.extend(gone);
+        self.watch(now, kernel, |_| true);
+    }
+
+    /// Every server with weight or with replies in flight has its rules; where somebody else is to blame it is excused.
+    fn watch(&mut self, now: Time, kernel: &Kernel, excuse: impl Fn(&ServiceKey) -> bool) {
+        self.in_flight.retain(|_, (until, _)| *until > now);
+        let in_flight = self.in_flight.iter().map(|(pair, (_, rewritten))| (*pair, *rewritten));
+        let mut pairs: BTreeMap<(ServiceKey, DestinationKey), bool> = in_flight.collect();
+        for (key, service) in kernel.services.iter().filter(|(key, _)| self.ours.contains(*key)) {
+            if service.config.flags.contains(Flags::ONE_PACKET) {
+                let weighted = service.servers.iter().filter(|(_, config)| config.weight > 0);
+                pairs.extend(
+                    weighted.map(|(server, config)| ((*key, *server), config.forward == Forward::Masquerade)),
+                );
+            }
+        }
+        let Self { excused, torn, broken, .. } = self;
+        excused.retain(|pair| pairs.contains_key(pair));
+        for (pair @ (key, server), rewritten) in pairs {
+            let ServiceKey::Address { address: vip, .. } = key else { continue };
+            let replies = !rewritten || kernel.rules.replies.get(&server.0) == Some(&vip);
+            if replies && kernel.rules.requests.contains(&vip) {
+                excused.remove(&pair);
+            } else if torn.replies.get(&server.0) == Some(&vip)
+                || torn.requests.contains(&vip)
+                || excuse(&key)
+            {
+                excused.insert(pair);
+            } else if !excused.contains(&pair) && broken.is_none() {
+                *broken = Some(format!("{key} {server}: no rule"));
+            }
+        }
+    }
+
+    /// The core says that a step was done.
+    pub fn said(&mut self, key: ServiceKey, action: &Action) {
+        let place = self.done.iter().position(|(done, what)| *done == key && what == action);
+        self.must(place.is_some(), || format!("{key} {action:?} was said to be done and was not"));
+        place.map(|place| self.done.swap_remove(place));
+    }
+
+    /// A step found that what was to go is gone: that counts as done.
+    pub fn gone(&mut self, key: ServiceKey, action: &Action) {
+        self.done.push((key, action.clone()));
+    }
+
+    /// The core is gone, and what it knew.
+    pub fn crashed(&mut self) {
+        self.config.clear();
+        self.ours.clear();
+        self.known.clear();
+        self.known_rules = None;
+        self.leaving = false;
+        self.probed.clear();
+        self.told.clear();
+        self.done.clear();
+        self.demanded.clear();
+    }
+}
+
+pub fn is_ipv4(key: &ServiceKey) -> bool {
+    matches!(key, ServiceKey::Address { address, .. } if address.is_ipv4())
+}

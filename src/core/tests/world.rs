@@ -1,0 +1,337 @@
+//! The core with its kernel, its clock and the tasks between them, each of which works when it is told to: what the
+//! core has asked for may be under way while verdicts, looks and configs come.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use ipvs_netlink::ServiceKey;
+
+use super::bugs::Bug;
+use super::kernel::{Errno, Kernel};
+use super::promises::{Edits, Promises};
+use super::random::Random;
+use crate::core::event::Event;
+use crate::core::memory::Memory;
+use crate::core::model::{Rules, Verdict};
+use crate::core::plan::{Action, FoundService, Step};
+use crate::core::{Core, Input, Output, Time};
+
+pub struct World {
+    pub core: Core,
+    pub kernel: Kernel,
+    pub promises: Promises,
+    /// The state file.
+    pub disk: Memory,
+    pub now: Time,
+    pub wake: Option<Time>,
+    pub events: Vec<Event>,
+    /// What was written to IPVS, in short words.
+    pub log: Vec<String>,
+    /// The daemon has ended; whether all of its own is gone.
+    pub finished: Option<bool>,
+    pub random: Random,
+    /// One call in so many fails; 0 is none.
+    pub faults: usize,
+    pub bug: Option<Bug>,
+    /// Whether it is all printed.
+    pub trace: bool,
+    /// The answers on their way to the core.
+    pub(super) answers: VecDeque<Answer>,
+    pub(super) batches: VecDeque<Batch>,
+    pub(super) look: Option<(BTreeSet<ServiceKey>, bool)>,
+    pub(super) looking: Option<Looking>,
+    pub(super) rules: VecDeque<(Option<Rules>, Edits)>,
+    pub(super) connections: VecDeque<BTreeSet<ServiceKey>>,
+    /// What the last glance showed.
+    pub(super) glanced: Option<Vec<(ServiceKey, FoundService)>>,
+    pub(super) glances: u32,
+    /// What an earlier run found.
+    pub(super) old_picture: Option<Vec<(ServiceKey, FoundService)>>,
+}
+
+/// An answer, and which edits the core knows of when it has it.
+pub struct Answer {
+    pub input: Input,
+    pub known: Option<Edits>,
+}
+
+pub struct Batch {
+    pub key: ServiceKey,
+    pub left: VecDeque<Step>,
+    pub done: Vec<(Step, Result<(), String>)>,
+    /// The edits that the core knew of when it asked.
+    pub known: Edits,
+}
+
+/// The services were listed, their servers not yet.
+pub struct Looking {
+    pub own: BTreeSet<ServiceKey>,
+    pub services: Vec<(ServiceKey, FoundService)>,
+    pub edits: Edits,
+}
+
+impl World {
+    pub fn new(kernel: Kernel, seed: u64) -> Self {
+        Self {
+            core: Core::new(Memory::default()),
+            kernel,
+            promises: Promises::default(),
+            disk: Memory::default(),
+            now: Duration::from_secs(100),
+            wake: None,
+            events: Vec::new(),
+            log: Vec::new(),
+            finished: None,
+            random: Random(seed),
+            faults: 0,
+            bug: None,
+            trace: false,
+            answers: VecDeque::new(),
+            batches: VecDeque::new(),
+            look: None,
+            looking: None,
+            rules: VecDeque::new(),
+            connections: VecDeque::new(),
+            glanced: None,
+            glances: 0,
+            old_picture: None,
+        }
+    }
+
+    /// Gives the core an input; nothing is done yet.
+    pub fn hand_over(&mut self, input: Input) {
+        self.hand(Answer { input, known: None });
+    }
+
+    /// One input for the core; what it asks for is handed to the tasks.
+    pub fn hand(&mut self, answer: Answer) {
+        let Answer { mut input, known } = answer;
+        if let Some(known) = known {
+            self.promises.known = known;
+        }
+        match &mut input {
+            Input::Config(config) => self.promises.configured(self.now, &self.kernel, config),
+            Input::Remove => self.promises.leaving = true,
+            Input::Verdict(verdict) => {
+                self.promises.told.insert(verdict.target, verdict.up);
+                if self.planted(Bug::VerdictTurned) {
+                    verdict.up = !verdict.up;
+                }
+            }
+            Input::FoundRules(Ok(found)) => self.promises.known_rules = Some(found.rules.clone()),
+            Input::RulesDone(Ok(rules)) => self.promises.known_rules = Some(rules.clone()),
+            _ => {}
+        }
+        self.say(|| format!("> {input:?}"));
+        for output in self.core.handle(self.now, input) {
+            self.say(|| format!("  < {output:?}"));
+            self.carry_out(output);
+        }
+    }
+
+    pub fn say(&self, what: impl FnOnce() -> String) {
+        if self.trace {
+            println!("{:?} {}", self.now, what());
+        }
+    }
+
+    fn carry_out(&mut self, output: Output) {
+        match output {
+            Output::LookAtServices(own) => self.look = Some((own, true)),
+            Output::GlanceAtServices(own) => {
+                let always = self.look.take().is_some_and(|(_, always)| always);
+                self.look = Some((own, always));
+            }
+            Output::LookAtSysctls => self.answer(Input::FoundSysctls(self.kernel.sysctls.clone())),
+            Output::LookAtConnections(own) => self.connections.push_back(own),
+            Output::LookAtRules => self.rules.push_back((None, Edits::new())),
+            Output::DoRules(rules) => {
+                let ours = rules.replies.values().chain(&rules.requests);
+                let foreign =
+                    ours.clone().find(|vip| self.promises.foreign.contains_key(&ServiceKey::udp(**vip)));
+                let foreign = foreign.copied();
+                self.promises.must(foreign.is_none(), || format!("rules for {foreign:?}, which is foreign"));
+                self.rules.push_back((Some(rules), self.promises.known.clone()));
+            }
+            Output::Do(key, steps) => self.batch(key, steps),
+            Output::SetSysctl { key, value, .. } => self.set_sysctl(key, value),
+            Output::Remember(_) if self.planted(Bug::NothingRemembered) => {}
+            Output::Remember(memory) => self.disk = memory,
+            Output::Probe(targets) => {
+                let probed = |id| targets.iter().any(|target| target.id == id);
+                self.promises.told.retain(|id, _| probed(*id));
+                self.promises.probed = targets;
+            }
+            Output::Wake(time) => self.wake = Some(time),
+            Output::Say(event) => {
+                if let Event::Done { key, step, .. } = &event {
+                    self.promises.said(*key, &step.action);
+                }
+                self.events.push(event);
+            }
+            Output::Finished { removed } => self.finished = Some(removed),
+        }
+    }
+
+    pub(super) fn answer(&mut self, input: Input) {
+        self.answers.push_back(Answer { input, known: None });
+    }
+
+    fn batch(&mut self, key: ServiceKey, mut steps: Vec<Step>) {
+        self.promises.asked(&self.kernel, key, &steps);
+        if self.planted(Bug::LastStepFirst) {
+            steps.reverse();
+        }
+        if self.planted(Bug::StepTwice)
+            && let Some(step) = steps.first().cloned()
+        {
+            steps.insert(0, step);
+        }
+        let mut known = self.promises.known.clone();
+        if self.promises.blind(&key, &known) {
+            known.insert(key, u64::MAX);
+        }
+        self.batches.push_back(Batch { key, left: steps.into(), done: Vec::new(), known });
+    }
+
+    fn set_sysctl(&mut self, key: String, value: String) {
+        let remembered = self.disk.sysctls.contains_key(&key);
+        self.promises.must(remembered, || format!("{key} is set before it is remembered"));
+        if !self.planted(Bug::SysctlNotSet) {
+            self.kernel.sysctls.insert(key, value);
+        }
+    }
+
+    pub(super) fn fault(&mut self) -> bool {
+        self.faults > 0 && self.random.one_in(self.faults)
+    }
+
+    /// Whether this bug is planted, and this time it shows.
+    pub(super) fn planted(&mut self, bug: Bug) -> bool {
+        self.bug == Some(bug) && self.random.one_in(2)
+    }
+
+    /// Whether nothing is on its way to the kernel or back.
+    pub fn idle(&self) -> bool {
+        self.answers.is_empty()
+            && self.batches.is_empty()
+            && self.look.is_none()
+            && self.looking.is_none()
+            && self.rules.is_empty()
+            && self.connections.is_empty()
+    }
+
+    /// One of the tasks does a piece of its work, or the core takes an answer. False: there is nothing to do.
+    pub fn work(&mut self) -> bool {
+        if self.idle() {
+            return false;
+        }
+        match self.random.below(4) {
+            0 => self.work_ipvs(),
+            1 => self.work_rules(),
+            2 => self.look_at_connections(),
+            _ => {
+                if let Some(answer) = self.answers.pop_front() {
+                    self.hand(answer);
+                }
+            }
+        }
+        true
+    }
+
+    /// Until nothing is under way.
+    pub fn settle(&mut self) {
+        let mut rounds = 0;
+        while self.work() && self.promises.broken.is_none() {
+            rounds += 1;
+            self.promises.must(rounds < 20_000, || "there is no end of work".to_owned());
+        }
+    }
+
+    /// Gives the core an input and lets all work be done.
+    pub fn input(&mut self, input: Input) {
+        self.hand(Answer { input, known: None });
+        self.settle();
+    }
+
+    /// Lets time pass, alarms included.
+    pub fn pass(&mut self, span: Duration) {
+        let end = self.now + span;
+        while let Some(time) = self.wake.filter(|time| *time <= end && self.promises.broken.is_none()) {
+            self.now = self.now.max(time);
+            self.ring();
+            self.settle();
+        }
+        self.now = end;
+    }
+
+    /// The alarm, if its time has come.
+    pub fn ring(&mut self) -> bool {
+        let due = self.wake.take_if(|time| *time <= self.now).is_some();
+        if due && !self.planted(Bug::WakeLost) {
+            self.hand(Answer { input: Input::Wake, known: None });
+        }
+        due
+    }
+
+    /// A verdict on every target with this address.
+    pub fn verdict(&mut self, server: &str, up: bool) {
+        let server: std::net::SocketAddr = server.parse().expect("an address");
+        let targets = self.promises.probed.iter().filter(|target| target.address == server);
+        for target in targets.map(|target| target.id).collect::<Vec<_>>() {
+            self.input(Input::Verdict(Verdict { target, up, reason: "a reason".to_owned() }));
+        }
+    }
+
+    /// What was written since the last time.
+    pub fn written(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.log)
+    }
+
+    /// The daemon dies; what was under way is lost. Its state file may be, too.
+    pub fn crash(&mut self, file_lost: bool) {
+        if file_lost {
+            self.disk = Memory::default();
+        }
+        self.answers.clear();
+        self.batches.clear();
+        self.look = None;
+        self.looking = None;
+        self.rules.clear();
+        self.connections.clear();
+        self.glanced = None;
+        self.wake = None;
+        self.finished = None;
+        self.promises.crashed();
+        self.promises.ours = self.disk.created.clone();
+        self.core = Core::new(self.disk.clone());
+    }
+}
+
+pub fn word(action: &Action) -> String {
+    match action {
+        Action::AddService(_) => "+service".to_owned(),
+        Action::SetService(_) => "~service".to_owned(),
+        Action::DeleteService => "-service".to_owned(),
+        Action::AddServer(server, config) => format!("+{server}={}", config.weight),
+        Action::SetServer(server, config) => format!("{server}={}", config.weight),
+        Action::DeleteServer(server) => format!("-{server}"),
+    }
+}
+
+pub fn words(error: Errno) -> String {
+    match error {
+        Errno::Exists => "exists",
+        Errno::NoService => "no such service",
+        Errno::NoServer => "no such destination",
+    }
+    .to_owned()
+}
+
+/// For the reader of a failed history.
+pub fn table(kernel: &Kernel) -> BTreeMap<String, Vec<String>> {
+    let servers = |service: &FoundService| {
+        service.servers.iter().map(|(server, config)| format!("{server}={}", config.weight)).collect()
+    };
+    kernel.services.iter().map(|(key, service)| (key.to_string(), servers(service))).collect()
+}
