@@ -139,32 +139,37 @@ impl Error {
     /// The errno, positive, of a refusal or of a socket that failed.
     pub fn errno(&self) -> Option<i32> {
         match self {
-            Self::AlreadyExists(refusal)
-            | Self::NoSuchService(refusal)
-            | Self::NoSuchDestination(refusal)
-            | Self::NoSuchScheduler(refusal)
-            | Self::NotPermitted(refusal)
-            | Self::Kernel(refusal) => Some(refusal.errno),
             Self::NotInKernel => Some(ENOENT),
             Self::Io { source, .. } => source.raw_os_error(),
-            Self::Interrupted { .. } | Self::Timeout { .. } | Self::Decode { .. } => None,
+            _ => self.refusal().map(|refusal| refusal.errno),
         }
     }
 
     /// What was asked; nothing for [`Error::NotInKernel`].
     pub fn operation(&self) -> Option<Operation> {
         match self {
+            Self::Interrupted { operation, .. }
+            | Self::Timeout { operation, .. }
+            | Self::Io { operation, .. }
+            | Self::Decode { operation, .. } => Some(*operation),
+            _ => self.refusal().map(|refusal| refusal.operation),
+        }
+    }
+
+    /// What the kernel refused, if it is the kernel that did.
+    fn refusal(&self) -> Option<&Refusal> {
+        match self {
             Self::AlreadyExists(refusal)
             | Self::NoSuchService(refusal)
             | Self::NoSuchDestination(refusal)
             | Self::NoSuchScheduler(refusal)
             | Self::NotPermitted(refusal)
-            | Self::Kernel(refusal) => Some(refusal.operation),
-            Self::Interrupted { operation, .. }
-            | Self::Timeout { operation, .. }
-            | Self::Io { operation, .. }
-            | Self::Decode { operation, .. } => Some(*operation),
-            Self::NotInKernel => None,
+            | Self::Kernel(refusal) => Some(refusal),
+            Self::NotInKernel
+            | Self::Interrupted { .. }
+            | Self::Timeout { .. }
+            | Self::Io { .. }
+            | Self::Decode { .. } => None,
         }
     }
 
