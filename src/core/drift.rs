@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ipvs_netlink::{DestinationConfig, DestinationKey, ServiceConfig};
+use ipvs_netlink::{DestinationConfig, DestinationKey};
 use serde::{Deserialize, Serialize};
 
 use super::Time;
@@ -37,11 +37,13 @@ pub fn drifts(made: Option<&FoundService>, now: Option<&FoundService>) -> Vec<Dr
         (Some(made), Some(now)) => (made, now),
     };
     let mut drifts = Vec::new();
-    let plain =
-        |config: &ServiceConfig| ServiceConfig { flags: config.flags.without_hashed(), ..config.clone() };
-    let what = service_difference(&plain(&made.config), &plain(&now.config));
-    if !what.is_empty() {
-        drifts.push(Drift { thing: Thing::Service, what });
+    // Words are made only where there is something to say: this runs over every service at each look. A service that
+    // ipvsd has just made still differs here, by the kernel's own flag, of which there is nothing to say.
+    if made.config != now.config {
+        let what = service_difference(&made.config, &now.config);
+        if !what.is_empty() {
+            drifts.push(Drift { thing: Thing::Service, what });
+        }
     }
     for (key, config) in &made.servers {
         let what = match now.servers.get(key) {
