@@ -30,7 +30,7 @@ pub fn build(
     job: &[u8],
 ) -> Result<Vec<u8>, String> {
     let mut archive = Archive::default();
-    for dir in ["dev", "lower", "rw", "root", "modules"] {
+    for dir in ["dev", "lower", "rw", "new", "modules"] {
         archive.add(dir, 0o040_755, &[]);
     }
     let busybox = fs::read(busybox).map_err(|error| format!("{}: {error}", busybox.display()))?;
@@ -63,19 +63,19 @@ fn script(modules: &[String], mounts: &[Mount], program: &Path) -> Result<String
     script += "b mount -t ext2 -o ro /dev/vda /lower\n\
                b mount -t tmpfs -o mode=755 rw /rw\n\
                b mkdir /rw/upper /rw/work\n\
-               b mount -t overlay -o lowerdir=/lower,upperdir=/rw/upper,workdir=/rw/work root /root\n";
+               b mount -t overlay -o lowerdir=/lower,upperdir=/rw/upper,workdir=/rw/work root /new\n";
     for mount in mounts {
         let path = quoted(&mount.path)?;
-        script += &format!("b mkdir -p /root{path}\n");
+        script += &format!("b mkdir -p /new{path}\n");
         // The host's files do not change while a guest runs: it may cache as it likes.
         script += &format!(
-            "b mount -t 9p -o ro,trans=virtio,version=9p2000.L,cache=loose,msize=262144 {} /root{path}\n",
+            "b mount -t 9p -o ro,trans=virtio,version=9p2000.L,cache=loose,msize=262144 {} /new{path}\n",
             mount.tag
         );
     }
-    script += "b cp /job.json /root/job.json\n\
-               b mount --move /dev /root/dev\n";
-    script += &format!("exec /busybox switch_root /root {}\n", quoted(program)?);
+    script += "b cp /job.json /new/job.json\n\
+               b mount --move /dev /new/dev\n";
+    script += &format!("exec /busybox switch_root /new {}\n", quoted(program)?);
     Ok(script)
 }
 
