@@ -1,13 +1,14 @@
 //! What a file says, each value with its place and nothing judged yet. Every kind of config file becomes one of these.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use ipvs_netlink::Forward;
 
+use super::check::CheckDraft;
 use super::report::{Place, Problems};
-use crate::core::model::{Drift, KernelSettings, OnStop, Reply, WhenAllDown};
+use crate::core::model::{Drift, KernelSettings, OnStop, WhenAllDown};
 
 /// A value and where it stands.
 #[derive(Clone, Copy, Debug)]
@@ -80,35 +81,6 @@ pub struct List<T> {
 pub struct ServerDraft {
     pub address: At<SocketAddr>,
     pub weight: Field<i64>,
-}
-
-/// How servers are to be checked.
-#[derive(Debug)]
-pub enum CheckDraft {
-    /// On purpose not at all.
-    None,
-    /// By asking.
-    Ask(Box<AskDraft>),
-}
-
-/// A check that asks.
-#[derive(Debug)]
-pub struct AskDraft {
-    pub probe: ProbeDraft,
-    pub interval: Field<Duration>,
-    pub timeout: Field<Duration>,
-    pub retry_interval: Field<Duration>,
-    pub rise: Field<i64>,
-    pub fall: Field<i64>,
-    pub address: Field<IpAddr>,
-    pub port: Field<i64>,
-}
-
-/// What is asked.
-#[derive(Debug)]
-pub enum ProbeDraft {
-    Udp { send: Field<Vec<u8>>, reply: Field<Reply> },
-    Dns { query: Field<String>, record: Field<String>, rcode: Field<String>, answer: Field<String> },
 }
 
 impl At<i64> {

@@ -16,7 +16,6 @@ mod rules;
 mod scheduler;
 #[cfg(test)]
 mod tests;
-mod toml_check;
 mod toml_file;
 mod toml_forward;
 mod toml_table;

@@ -12,7 +12,7 @@ use ipvs_netlink::{Forward, Tunnel, TunnelChecksum, TunnelKind};
 use super::check::{RCODES, RECORDS};
 use super::{LoadError, Loaded, load, parse};
 use crate::core::model::{DnsProbe, Forwarding, OnStop, Probe, Reply, Service, Sysctls, WhenAllDown};
-use crate::health::Protocol;
+use crate::health::protocol::compile;
 
 /// A valid text, which must be without warnings.
 fn good(text: &str) -> Loaded {
@@ -184,7 +184,7 @@ fn dns_probes() {
 
 #[test]
 fn every_valid_probe_can_be_asked() {
-    let ask = |check: &str| Protocol::new(&probe(check)).unwrap_or_else(|error| panic!("{check}: {error}"));
+    let ask = |check: &str| compile(&probe(check)).unwrap_or_else(|error| panic!("{check}: {error}"));
     for record in RECORDS {
         ask(&format!("{{ type = 'dns', query = 'a.example', record = '{record}' }}"));
     }

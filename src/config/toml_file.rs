@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 
 use toml::de::{DeTable, DeValue};
 
+use super::check;
 use super::draft::{At, Defaults, Draft, Field, List, ServerDraft, ServiceDraft};
 use super::report::{Lines, Place, Problems};
-use super::toml_check::check;
 use super::toml_forward::forward;
 use super::toml_table::{Table, Value, list, place, wrong_kind};
 use super::toml_value::{boolean, choice, duration, number, socket_address, string};
@@ -108,7 +108,7 @@ fn file(entries: &DeTable<'_>, problems: &mut Problems) -> Draft {
 fn defaults(value: Value<'_>, problems: &mut Problems) -> Option<Defaults> {
     let table = table(value, "`[defaults]`", &["check", "scheduler", "forward"], problems)?;
     Some(Defaults {
-        check: table.get("check", problems, check),
+        check: table.get("check", problems, check::read),
         scheduler: table.get("scheduler", problems, string),
         forward: table.get("forward", problems, forward),
     })
@@ -154,7 +154,7 @@ fn service(value: Value<'_>, problems: &mut Problems) -> Option<ServiceDraft> {
         ops: table.get("ops", problems, boolean),
         scheduler: table.get("scheduler", problems, string),
         forward: table.get("forward", problems, forward),
-        check: table.get("check", problems, check),
+        check: table.get("check", problems, check::read),
         when_all_down: table.get("when_all_down", problems, |v, p| choice(v, &when_all_down, p)),
         drift: table.get("drift", problems, |v, p| choice(v, &drift, p)),
         drain: table.get("drain", problems, duration),

@@ -1,5 +1,7 @@
 //! The nouns: what a valid config says, what the kernel holds, what the rules must hold. Values only.
 
+mod check;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -7,6 +9,8 @@ use std::time::Duration;
 
 use ipvs_netlink::{Forward, SchedulerName};
 use serde::{Deserialize, Serialize};
+
+pub use self::check::*;
 
 /// A valid config. Only [`crate::config`] makes one from a file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -115,79 +119,6 @@ pub enum WhenAllDown {
     Keep,
     /// All servers get weight 0; clients are refused by ICMP.
     Refuse,
-}
-
-/// One way to ask a server whether it lives. Equal checks of one address are probed once.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Check {
-    /// What is asked and which answer is right.
-    pub probe: Probe,
-    /// From one probe to the next; at least 1 ms.
-    pub interval: Duration,
-    /// How long an answer may take; at least 1 ms.
-    pub timeout: Duration,
-    /// From one confirming probe to the next while an answer is missing or was wrong; at least 1 ms.
-    pub retry_interval: Duration,
-    /// So many successes in a row make a server up that was down; at least 1.
-    pub rise: u32,
-    /// So many failures in a row make a server down; at least 1.
-    pub fall: u32,
-    /// Where to probe, if not at the server's own address.
-    pub address: Option<IpAddr>,
-    /// Where to probe, if not at the server's own port.
-    pub port: Option<u16>,
-}
-
-impl Check {
-    /// Where the server with the traffic address `server` is probed.
-    pub fn target(&self, server: SocketAddr) -> SocketAddr {
-        SocketAddr::new(self.address.unwrap_or(server.ip()), self.port.unwrap_or(server.port()))
-    }
-
-    /// The longest time from a server's death to its verdict if it falls silent.
-    pub fn worst_case(&self) -> Duration {
-        self.interval + self.timeout + self.retry_interval * (self.fall - 1)
-    }
-}
-
-/// What is asked and which answer is right.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum Probe {
-    /// A datagram of one's own.
-    Udp {
-        /// The payload.
-        send: Vec<u8>,
-        /// Which answer is right.
-        reply: Reply,
-    },
-    /// A DNS query.
-    Dns(DnsProbe),
-}
-
-/// Which answer to a `udp` probe is right.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum Reply {
-    /// Any datagram.
-    Any,
-    /// One that matches this regular expression (bytes, not only UTF-8); valid by construction of [`Config`].
-    Matches(String),
-    /// One that begins with these bytes.
-    StartsWith(Vec<u8>),
-    /// None is needed: only an ICMP error means failure. If one comes, it may be anything.
-    Optional,
-}
-
-/// The query of a `dns` probe and what its answer must be.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct DnsProbe {
-    /// The name asked for, as typed; a valid domain name by construction of [`Config`].
-    pub query: String,
-    /// The record type asked for, in upper case (`A`, `AAAA`, `SOA`, …).
-    pub record: String,
-    /// The response code that the answer must have, in upper case (`NOERROR`, `NXDOMAIN`, …).
-    pub rcode: String,
-    /// Text that the data of one record of the answer section must be (`192.0.2.1`, …).
-    pub answer: Option<String>,
 }
 
 /// What the tables `ip ipvsd` and `ip6 ipvsd` must hold, both families together.

@@ -17,7 +17,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::machine::Change;
 use super::prober::{Io, Prober};
-use super::protocol::Protocol;
+use super::protocol::{self, Protocol};
 use crate::core::model::{Probe, Target, TargetId, Verdict};
 
 /// No target has this id: it would be the four billionth.
@@ -99,7 +99,7 @@ struct Engine {
     targets: Receiver<Vec<Target>>,
     probers: HashMap<TargetId, Prober>,
     /// Those in use: a compiled regular expression is far larger than all else that a target needs.
-    protocols: HashMap<Probe, Arc<Protocol>>,
+    protocols: HashMap<Probe, Arc<dyn Protocol>>,
     /// The deadline of each prober.
     deadlines: BTreeSet<(Duration, TargetId)>,
 }
@@ -173,11 +173,11 @@ impl Engine {
         self.protocols.retain(|_, protocol| Arc::strong_count(protocol) > 1);
     }
 
-    fn protocol(&mut self, probe: &Probe) -> Result<Arc<Protocol>, String> {
+    fn protocol(&mut self, probe: &Probe) -> Result<Arc<dyn Protocol>, String> {
         if let Some(protocol) = self.protocols.get(probe) {
             return Ok(Arc::clone(protocol));
         }
-        let protocol = Arc::new(Protocol::new(probe)?);
+        let protocol = protocol::compile(probe)?;
         self.protocols.insert(probe.clone(), Arc::clone(&protocol));
         Ok(protocol)
     }

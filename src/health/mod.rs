@@ -7,9 +7,7 @@ mod engine;
 mod failure;
 mod machine;
 mod prober;
-mod protocol;
+pub mod protocol;
 mod socket;
 
 pub use engine::{Checker, start};
-#[cfg(test)]
-pub(crate) use protocol::Protocol;

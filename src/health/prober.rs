@@ -14,7 +14,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::failure::Failure;
 use super::machine::{Change, Machine, Step};
-use super::protocol::{Judgement, Protocol, silence_succeeds};
+use super::protocol::{Ask, Judgement, Protocol, silence_succeeds};
 use super::socket::{Socket, Trouble, control_buffer};
 use crate::core::model::{Target, TargetId, Verdict};
 
@@ -31,7 +31,7 @@ pub struct Prober {
     id: TargetId,
     server: SocketAddr,
     machine: Machine,
-    protocol: Arc<Protocol>,
+    protocol: Arc<dyn Protocol>,
     one_socket: bool,
     sockets: Vec<Open>,
 }
@@ -41,8 +41,14 @@ struct Open {
     socket: Socket,
     /// The probe that waits here; `None` if the last one was answered, and always with `one_socket`.
     probe: Option<u64>,
-    /// What the last request was marked with.
-    id: u16,
+    /// That of the last request.
+    nonce: u128,
+}
+
+impl Open {
+    fn ask(&self, server: SocketAddr) -> Ask {
+        Ask { nonce: self.nonce, local: self.socket.local, server }
+    }
 }
 
 /// What all probers share.
@@ -89,7 +95,7 @@ impl Io {
 
 impl Prober {
     /// A target that is probed at `now` for the first time. `protocol` speaks for its check's probe.
-    pub fn new(target: &Target, protocol: Arc<Protocol>, now: Duration) -> Prober {
+    pub fn new(target: &Target, protocol: Arc<dyn Protocol>, now: Duration) -> Prober {
         let phase = target.check.interval.mul_f64(rand::random());
         Prober {
             id: target.id,
@@ -154,21 +160,22 @@ impl Prober {
     }
 
     fn send(&mut self, probe: u64, io: &mut Io) -> Result<(), Trouble> {
-        let id = rand::random();
+        let nonce = rand::random();
         let index = match self.sockets.iter().position(|open| open.probe.is_none()) {
             Some(index) => index,
             None => {
                 let socket = Socket::open(self.server, &io.registry, Token(self.id.0 as usize))?;
-                self.sockets.push(Open { socket, probe: None, id });
+                self.sockets.push(Open { socket, probe: None, nonce });
                 self.sockets.len() - 1
             }
         };
         let open = &mut self.sockets[index];
-        open.id = id;
+        open.nonce = nonce;
         if !self.one_socket {
             open.probe = Some(probe);
         }
-        self.protocol.request(id, &mut io.request);
+        io.request.clear();
+        self.protocol.request(&open.ask(self.server), &mut io.request);
         if open.socket.send(&io.request).is_ok() {
             return Ok(());
         }
@@ -191,7 +198,7 @@ impl Prober {
 
     fn datagram(&mut self, index: usize, length: usize, io: &Io) {
         let open = &mut self.sockets[index];
-        let judgement = self.protocol.judge(open.id, &io.datagram[..length]);
+        let judgement = self.protocol.judge(&open.ask(self.server), &io.datagram[..length]);
         let change = match (open.probe, judgement) {
             (None, Judgement::Right) if self.one_socket => self.machine.answered_any(),
             (Some(probe), Judgement::Right) => {

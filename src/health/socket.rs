@@ -14,7 +14,11 @@ use super::failure::{Failure, Unreachable};
 
 /// The socket. Dropping it closes it, and what still comes for it is lost.
 #[derive(Debug)]
-pub struct Socket(mio::net::UdpSocket);
+pub struct Socket {
+    socket: mio::net::UdpSocket,
+    /// Where its datagrams come from.
+    pub local: SocketAddr,
+}
 
 /// Why a probe could not be sent.
 #[derive(Debug)]
@@ -44,7 +48,8 @@ impl Socket {
         socket.connect(&server.into())?;
         let mut socket = mio::net::UdpSocket::from_std(socket.into());
         registry.register(&mut socket, token, Interest::READABLE)?;
-        Ok(Socket(socket))
+        let local = socket.local_addr()?;
+        Ok(Socket { socket, local })
     }
 
     /// Sends one datagram.
@@ -53,7 +58,7 @@ impl Socket {
     /// As [`Socket::open`]. An ICMP error that came since the last call also stops a datagram, once: after an error,
     /// [`Socket::next_error`] tells.
     pub fn send(&self, datagram: &[u8]) -> Result<(), Trouble> {
-        self.0.send(datagram).map(|_| ()).map_err(|error| Trouble::from(&error))
+        self.socket.send(datagram).map(|_| ()).map_err(|error| Trouble::from(&error))
     }
 
     /// The length of the next datagram, which is put into `buffer`; `None` when there is none.
@@ -61,7 +66,7 @@ impl Socket {
         // Each call that fails for another reason than emptiness has taken one pending error away, which
         // `next_error` tells better; a bound on them is only prudence.
         for _ in 0..8 {
-            match self.0.recv(buffer) {
+            match self.socket.recv(buffer) {
                 Ok(length) => return Some(length),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
                 Err(_) => {}
@@ -75,7 +80,7 @@ impl Socket {
         loop {
             let mut no_data = [IoSliceMut::new(&mut [])];
             let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
-            let message = recvmsg::<()>(self.0.as_raw_fd(), &mut no_data, Some(control), flags).ok()?;
+            let message = recvmsg::<()>(self.socket.as_raw_fd(), &mut no_data, Some(control), flags).ok()?;
             let Ok(mut messages) = message.cmsgs() else { continue };
             let unreachable = messages.find_map(|message| match message {
                 ControlMessageOwned::Ipv4RecvErr(error, _) | ControlMessageOwned::Ipv6RecvErr(error, _) => {

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{DNSClass, Name, RData, RecordType};
 
-use super::{Judgement, printable};
+use super::{Ask, Judgement, Protocol, printable};
 use crate::core::model::DnsProbe;
 
 /// The response codes of RFC 1035 and RFC 2136, in the order of their numbers.
@@ -48,15 +48,27 @@ impl Dns {
         Ok(Dns { question, rcode: number.into(), answer: probe.answer.clone(), after_id })
     }
 
-    /// Appends the query with this id.
-    pub fn request(&self, id: u16, datagram: &mut Vec<u8>) {
-        datagram.extend_from_slice(&id.to_be_bytes());
+    /// Names are compared as DNS compares them: case does not count.
+    fn asked(&self, question: &Query) -> bool {
+        question.query_type() == self.question.query_type()
+            && question.query_class() == DNSClass::IN
+            && question.name() == self.question.name()
+    }
+}
+
+/// The id of the query.
+fn id(ask: &Ask) -> [u8; 2] {
+    (ask.nonce as u16).to_be_bytes()
+}
+
+impl Protocol for Dns {
+    fn request(&self, ask: &Ask, datagram: &mut Vec<u8>) {
+        datagram.extend_from_slice(&id(ask));
         datagram.extend_from_slice(&self.after_id);
     }
 
-    /// Judges a datagram that came back to the query with this id.
-    pub fn judge(&self, id: u16, answer: &[u8]) -> Judgement {
-        if answer.first_chunk().is_some_and(|bytes| u16::from_be_bytes(*bytes) != id) {
+    fn judge(&self, ask: &Ask, answer: &[u8]) -> Judgement {
+        if answer.first_chunk().is_some_and(|bytes| *bytes != id(ask)) {
             return Judgement::NotOurs;
         }
         let message = match Message::from_vec(answer) {
@@ -88,13 +100,6 @@ impl Dns {
             }
             _ => Judgement::Right,
         }
-    }
-
-    /// Names are compared as DNS compares them: case does not count.
-    fn asked(&self, question: &Query) -> bool {
-        question.query_type() == self.question.query_type()
-            && question.query_class() == DNSClass::IN
-            && question.name() == self.question.name()
     }
 }
 

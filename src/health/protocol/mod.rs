@@ -3,15 +3,30 @@
 mod dns;
 mod udp;
 
+use std::fmt::Debug;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
 use crate::core::model::{Probe, Reply};
 
 /// A probe ready to be asked as often as one likes, by any number of targets.
-#[derive(Debug)]
-pub enum Protocol {
-    /// A datagram of the operator's own.
-    Udp(udp::Udp),
-    /// A DNS query.
-    Dns(dns::Dns),
+pub trait Protocol: Debug + Send + Sync {
+    /// Appends the datagram to send.
+    fn request(&self, ask: &Ask, datagram: &mut Vec<u8>);
+
+    /// Judges a datagram that came back.
+    fn judge(&self, ask: &Ask, answer: &[u8]) -> Judgement;
+}
+
+/// What tells one probe from all others.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask {
+    /// Drawn at random for each probe: what the protocol's identifiers are made of.
+    pub nonce: u128,
+    /// Where the probe comes from.
+    pub local: SocketAddr,
+    /// Where it goes.
+    pub server: SocketAddr,
 }
 
 /// What a datagram from the server is worth.
@@ -25,35 +40,15 @@ pub enum Judgement {
     Wrong(String),
 }
 
-impl Protocol {
-    /// Compiles a probe.
-    ///
-    /// # Errors
-    /// What cannot be asked or expected, in words; a valid config holds no such probe.
-    pub fn new(probe: &Probe) -> Result<Protocol, String> {
-        match probe {
-            Probe::Udp { send, reply } => udp::Udp::new(send, reply).map(Protocol::Udp),
-            Probe::Dns(probe) => dns::Dns::new(probe).map(Protocol::Dns),
-        }
-    }
-
-    /// Puts the datagram to send into `datagram`; `id` is drawn at random for each probe and tells its answer where the protocol
-    /// can.
-    pub fn request(&self, id: u16, datagram: &mut Vec<u8>) {
-        datagram.clear();
-        match self {
-            Self::Udp(udp) => udp.request(datagram),
-            Self::Dns(dns) => dns.request(id, datagram),
-        }
-    }
-
-    /// Judges a datagram that came back to the probe that was sent with `id`.
-    pub fn judge(&self, id: u16, answer: &[u8]) -> Judgement {
-        match self {
-            Self::Udp(udp) => udp.judge(answer),
-            Self::Dns(dns) => dns.judge(id, answer),
-        }
-    }
+/// Compiles a probe.
+///
+/// # Errors
+/// What cannot be asked or expected, in words; a valid config holds no such probe.
+pub fn compile(probe: &Probe) -> Result<Arc<dyn Protocol>, String> {
+    Ok(match probe {
+        Probe::Udp { send, reply } => Arc::new(udp::Udp::new(send, reply)?),
+        Probe::Dns(probe) => Arc::new(dns::Dns::new(probe)?),
+    })
 }
 
 /// Whether no answer at all is a success.
@@ -65,4 +60,11 @@ pub fn silence_succeeds(probe: &Probe) -> bool {
 fn printable(text: &str) -> String {
     let short = text.chars().take(80);
     short.map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect()
+}
+
+/// A probe that nobody else sends, for tests.
+#[cfg(test)]
+fn ask(nonce: u128) -> Ask {
+    let address = |text: &str| text.parse().expect("an address");
+    Ask { nonce, local: address("192.0.2.1:40000"), server: address("10.0.1.11:53") }
 }

@@ -2,7 +2,7 @@
 
 use regex::bytes::{Regex, RegexBuilder};
 
-use super::{Judgement, printable};
+use super::{Ask, Judgement, Protocol, printable};
 use crate::core::model::Reply;
 
 /// How much of a wrong answer a log line shows.
@@ -40,14 +40,15 @@ impl Udp {
         };
         Ok(Udp { send: send.to_vec(), expected })
     }
+}
 
-    /// Appends the datagram to send.
-    pub fn request(&self, datagram: &mut Vec<u8>) {
+impl Protocol for Udp {
+    fn request(&self, _: &Ask, datagram: &mut Vec<u8>) {
         datagram.extend_from_slice(&self.send);
     }
 
-    /// Judges an answer. A protocol of which nothing is known has no way to tell a stale one.
-    pub fn judge(&self, answer: &[u8]) -> Judgement {
+    /// A protocol of which nothing is known has no way to tell a stale answer.
+    fn judge(&self, _: &Ask, answer: &[u8]) -> Judgement {
         match &self.expected {
             Expected::Anything => Judgement::Right,
             Expected::Match(regex) if regex.is_match(answer) => Judgement::Right,
@@ -80,7 +81,7 @@ mod tests {
     use super::*;
 
     fn judge(reply: Reply, answer: &[u8]) -> Judgement {
-        Udp::new(b"ping", &reply).expect("a valid probe").judge(answer)
+        Udp::new(b"ping", &reply).expect("a valid probe").judge(&super::super::ask(0), answer)
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use hickory_proto::rr::{Record, rdata};
 use proptest::prelude::*;
 
+use super::super::ask;
 use super::*;
 
 const ID: u16 = 0x1234;
@@ -16,15 +17,15 @@ fn probe() -> DnsProbe {
     }
 }
 
-fn request(id: u16) -> Vec<u8> {
+fn request(id: u128) -> Vec<u8> {
     let mut datagram = Vec::new();
-    Dns::new(&probe()).expect("a valid probe").request(id, &mut datagram);
+    Dns::new(&probe()).expect("a valid probe").request(&ask(id), &mut datagram);
     datagram
 }
 
 /// What a right server answers to `probe`.
 fn right() -> Message {
-    let mut message = Message::from_vec(&request(ID)).expect("our own query");
+    let mut message = Message::from_vec(&request(ID.into())).expect("our own query");
     message.metadata.message_type = MessageType::Response;
     let name = Name::from_ascii("WWW.example.com.").expect("a name");
     message.add_answer(Record::from_rdata(name, 60, RData::A(rdata::A::new(192, 0, 2, 1))));
@@ -32,7 +33,9 @@ fn right() -> Message {
 }
 
 fn judge(probe: &DnsProbe, message: &Message) -> Judgement {
-    Dns::new(probe).expect("a valid probe").judge(ID, &message.to_vec().expect("a valid message"))
+    Dns::new(probe)
+        .expect("a valid probe")
+        .judge(&ask(ID.into()), &message.to_vec().expect("a valid message"))
 }
 
 fn wrong(what: &str) -> Judgement {
@@ -43,7 +46,7 @@ fn wrong(what: &str) -> Judgement {
 fn the_query_asks_one_question_with_recursion() {
     let header = [0x12, 0x34, 0x01, 0, 0, 1, 0, 0, 0, 0, 0, 0];
     let question = b"\x03www\x07example\x03com\0\0\x01\0\x01";
-    assert_eq!(request(ID), [&header[..], question].concat());
+    assert_eq!(request(ID.into()), [&header[..], question].concat());
     assert_eq!(request(0xabcd)[..2], [0xab, 0xcd]);
 }
 
@@ -134,7 +137,7 @@ proptest! {
         if let (true, Some(id)) = (ours, bytes.first_chunk_mut()) {
             *id = ID.to_be_bytes();
         }
-        prop_assert_ne!(Dns::new(&probe()).expect("a valid probe").judge(ID, &bytes), Judgement::Right);
+        prop_assert_ne!(Dns::new(&probe()).expect("a valid probe").judge(&ask(ID.into()), &bytes), Judgement::Right);
     }
 
     #[test]
@@ -142,7 +145,7 @@ proptest! {
         let mut bytes = right().to_vec().expect("a valid message");
         *position.get_mut(&mut bytes) = byte;
         bytes.truncate(cut.index(bytes.len() + 1));
-        if let Judgement::Wrong(why) = Dns::new(&probe()).expect("a valid probe").judge(ID, &bytes) {
+        if let Judgement::Wrong(why) = Dns::new(&probe()).expect("a valid probe").judge(&ask(ID.into()), &bytes) {
             prop_assert!(why.chars().all(|c| !c.is_control()) && why.len() < 250, "{why:?}");
         }
     }
@@ -151,6 +154,6 @@ proptest! {
     fn a_shortened_answer_never_passes(cut: prop::sample::Index) {
         let mut bytes = right().to_vec().expect("a valid message");
         bytes.truncate(cut.index(bytes.len()));
-        prop_assert_ne!(Dns::new(&probe()).expect("a valid probe").judge(ID, &bytes), Judgement::Right);
+        prop_assert_ne!(Dns::new(&probe()).expect("a valid probe").judge(&ask(ID.into()), &bytes), Judgement::Right);
     }
 }
