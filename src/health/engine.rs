@@ -15,13 +15,15 @@ use mio::{Events, Poll, Token, Waker};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::machine::Change;
+use super::machine::{Change, FULL};
 use super::prober::{Io, Prober};
 use super::protocol::{self, Protocol};
-use crate::core::model::{Probe, Target, TargetId, Verdict};
+use crate::core::model::{Check, Probe, Target, TargetId, Verdict};
 
 /// No target has this id: it would be the four billionth.
 const WAKE: Token = Token(usize::MAX);
+/// From one first probe to the next, at most.
+const SPACING: Duration = Duration::from_micros(50);
 /// So many targets are served before the sockets are looked at again.
 const BATCH: usize = 256;
 
@@ -66,7 +68,7 @@ pub fn start(verdicts: UnboundedSender<Verdict>) -> io::Result<Checker> {
 
 impl Checker {
     /// Probes these targets and no others. A target whose id is known goes on untouched, whatever else it says; one that is
-    /// missing is stopped without a verdict; a new one is probed at once.
+    /// missing is stopped without a verdict; a new one is probed at once, or, where they are many, within half a timeout.
     pub fn set(&self, targets: Vec<Target>) {
         if let Some(sender) = &self.targets {
             // An engine that has ended has closed the channel of verdicts: there it is seen.
@@ -157,17 +159,18 @@ impl Engine {
                 false
             }
         });
-        for target in targets {
-            if self.probers.contains_key(&target.id) {
-                continue;
-            }
+        let new: Vec<_> =
+            targets.into_iter().filter(|target| !self.probers.contains_key(&target.id)).collect();
+        let count = u32::try_from(new.len()).unwrap_or(u32::MAX);
+        for (number, target) in (0..).zip(new) {
+            let first = now + first_probe(number, count, &target.check);
             match self.protocol(&target.check.probe) {
                 Ok(protocol) => {
-                    let prober = Prober::new(&target, protocol, now);
+                    let prober = Prober::new(&target, protocol, first);
                     self.deadlines.insert((prober.deadline(), target.id));
                     self.probers.insert(target.id, prober);
                 }
-                Err(reason) => self.io.report(target.id, Change { up: false, reason }),
+                Err(reason) => self.io.report(target.id, Change { up: false, factor: FULL, reason }),
             }
         }
         self.protocols.retain(|_, protocol| Arc::strong_count(protocol) > 1);
@@ -203,6 +206,13 @@ impl Engine {
             }
         }
     }
+}
+
+/// How long the first probe of the target with this number, of `count` new ones, waits: so that many do not make a burst, and
+/// a few wait for nothing.
+fn first_probe(number: u32, count: u32, check: &Check) -> Duration {
+    let longest = check.interval.min(check.timeout) / 2;
+    SPACING.saturating_mul(count).min(longest).mul_f64(f64::from(number) / f64::from(count))
 }
 
 #[cfg(test)]

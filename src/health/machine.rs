@@ -18,6 +18,9 @@ use super::failure::Failure;
 use super::protocol::silence_succeeds;
 use crate::core::model::Check;
 
+/// The factor where nobody asks for another one, in percent.
+pub const FULL: u32 = 100;
+
 /// An ICMP error about a dead neighbour takes the kernel about 3 s; less silence than this does not refute one.
 const PATIENCE: Duration = Duration::from_secs(4);
 
@@ -37,6 +40,8 @@ pub struct Machine {
     announced: bool,
     /// It was up once, or was taken for up at the start.
     was_up: bool,
+    /// What the last success made of the weight, in percent.
+    factor: u32,
     /// The probes after the last one whose outcome agreed with the verdict: each waits, or its outcome opposed the verdict.
     probes: VecDeque<Sent>,
     next_number: u64,
@@ -65,17 +70,20 @@ pub enum Step {
     Expired(Option<Change>),
 }
 
-/// A verdict that has changed, or the first one.
+/// A verdict that has changed, or the first one, or the factor of one that is up.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Change {
     /// Up or down.
     pub up: bool,
+    /// What the weight is multiplied by while it is up, in percent.
+    pub factor: u32,
     /// Why, in words for the log.
     pub reason: String,
 }
 
 enum Outcome {
-    Answered,
+    /// With the factor that the answer asks for, in percent.
+    Answered(u32),
     Silent,
     Failed(Failure),
 }
@@ -94,6 +102,7 @@ impl Machine {
             up: assumed_up,
             announced: false,
             was_up: assumed_up,
+            factor: FULL,
             probes: VecDeque::new(),
             next_number: 0,
             next_regular: now,
@@ -130,8 +139,10 @@ impl Machine {
             let step = if self.next_number == 0 { self.phase } else { self.interval };
             self.next_regular += step;
             if self.next_regular <= now {
-                // Late by more than an interval (the machine slept): no burst to catch up.
-                self.next_regular = now + self.interval;
+                // Late by more than an interval (the machine slept): no burst to catch up, and the same phase as before, or
+                // all targets would march in step from now on.
+                let missed = (now - self.next_regular).as_nanos() / self.interval.as_nanos() + 1;
+                self.next_regular += self.interval.saturating_mul(u32::try_from(missed).unwrap_or(u32::MAX));
             }
             if self.up && !self.silence_succeeds {
                 self.confirm_from(self.next_number);
@@ -152,7 +163,12 @@ impl Machine {
 
     /// A right answer came for `probe`.
     pub fn answered(&mut self, probe: u64) -> Option<Change> {
-        self.settle(probe, Outcome::Answered)
+        self.weighed(probe, FULL)
+    }
+
+    /// A right answer came for `probe`, and asks for `factor` percent of the weight.
+    pub fn weighed(&mut self, probe: u64, factor: u32) -> Option<Change> {
+        self.settle(probe, Outcome::Answered(factor))
     }
 
     /// A right answer came, and its probe cannot be told: it counts for the oldest one.
@@ -217,11 +233,13 @@ impl Machine {
         }
         if success == self.up {
             self.probes.drain(..=index);
-            if self.announced {
+            let reweighed = self.take_factor(&outcome);
+            if self.announced && !reweighed {
                 return None;
             }
+            let reason = if self.announced { reason(&outcome, 1) } else { first_reason(&outcome) };
             self.announced = true;
-            return Some(Change { up: success, reason: first_reason(&outcome) });
+            return Some(Change { up: success, factor: self.factor, reason });
         }
         if self.silence_succeeds && self.up && !self.probes.iter().any(|sent| sent.opposes) {
             self.confirm_from(number);
@@ -245,7 +263,16 @@ impl Machine {
         self.announced = true;
         self.was_up |= success;
         self.confirming = 0;
-        Some(Change { up: success, reason })
+        self.take_factor(&outcome);
+        Some(Change { up: success, factor: self.factor, reason })
+    }
+
+    /// The factor of the latest answer counts; whether it is another one than before.
+    fn take_factor(&mut self, outcome: &Outcome) -> bool {
+        match outcome {
+            Outcome::Answered(factor) => std::mem::replace(&mut self.factor, *factor) != *factor,
+            Outcome::Silent | Outcome::Failed(_) => false,
+        }
     }
 
     /// How many opposing outcomes stand in a row around `index`.
@@ -257,7 +284,7 @@ impl Machine {
 
 fn first_reason(outcome: &Outcome) -> String {
     match outcome {
-        Outcome::Answered => "first answer".to_owned(),
+        Outcome::Answered(factor) => with_factor("first answer", *factor),
         Outcome::Silent => "silent as expected".to_owned(),
         Outcome::Failed(why) => why.to_string(),
     }
@@ -265,10 +292,14 @@ fn first_reason(outcome: &Outcome) -> String {
 
 fn reason(outcome: &Outcome, row: usize) -> String {
     let what = match outcome {
-        Outcome::Answered => "answered".to_owned(),
+        Outcome::Answered(factor) => with_factor("answered", *factor),
         other => first_reason(other),
     };
     if row > 1 { format!("{what}, {row} in a row") } else { what }
+}
+
+fn with_factor(what: &str, factor: u32) -> String {
+    if factor == FULL { what.to_owned() } else { format!("{what} with a weight of {factor} %") }
 }
 
 #[cfg(test)]

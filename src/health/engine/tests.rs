@@ -9,7 +9,7 @@ use hickory_proto::op::{Message, MessageType, ResponseCode};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::*;
-use crate::core::model::{Check, DnsProbe, Reply};
+use crate::core::model::{DnsProbe, Reply};
 
 /// How long a test waits for what must come.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -296,6 +296,20 @@ fn a_server_that_never_answers_keeps_its_socket_and_is_down_when_it_refuses() {
     assert_eq!(next(&mut verdicts), verdict(1, false, "refused (ICMP port unreachable), 3 in a row"));
     let _socket = bind(&place.to_string());
     assert_eq!(next(&mut verdicts), verdict(1, true, "silent as expected, 2 in a row"));
+}
+
+#[test]
+fn many_first_probes_are_no_burst() {
+    let check = with(target(0, "192.0.2.1:53".parse().expect("an address"), false, pong()), |check| {
+        (check.interval, check.timeout) = (ms(1000), ms(400));
+    })
+    .check;
+    assert_eq!(first_probe(0, 1, &check), Duration::ZERO);
+    assert!(first_probe(9, 10, &check) < ms(1), "a few wait for nothing");
+    let mut at: Vec<_> = (0..10_000).map(|number| first_probe(number, 10_000, &check)).collect();
+    at.dedup();
+    assert!(at.is_sorted() && at.len() == 10_000, "evenly");
+    assert!(at[9999] > ms(190) && at[9999] < ms(200), "{:?} of half a timeout", at[9999]);
 }
 
 #[test]

@@ -188,7 +188,7 @@ fn an_early_probe_says_nothing_about_later_ones() {
     assert!(machine.answered(0).is_some_and(|change| change.up), "the first verdict");
     assert_eq!(machine.tick(ms(500)), Some(Step::Send(2)));
     let reason = "refused (ICMP port unreachable), 2 in a row".to_owned();
-    assert_eq!(machine.failed(2, REFUSED), Some(Change { up: false, reason }));
+    assert_eq!(machine.failed(2, REFUSED), Some(Change { up: false, factor: 100, reason }));
 }
 
 #[test]
@@ -232,6 +232,42 @@ fn after_a_long_sleep_there_is_no_burst() {
     assert!(machine.answered(1).is_none());
     assert_eq!(machine.tick(ms(3_600_000)), None);
     assert_eq!(machine.deadline(), ms(3_600_500));
+}
+
+#[test]
+fn a_long_sleep_does_not_make_targets_march_in_step() {
+    let mut machines: Vec<_> =
+        (0..5).map(|share| Machine::new(&check(Reply::Any), false, ms(100 * share), ms(500))).collect();
+    let mut due = Vec::new();
+    for machine in &mut machines {
+        for now in [ms(500), ms(7777)] {
+            let Some(Step::Send(number)) = machine.tick(now) else { panic!("nothing to send at {now:?}") };
+            machine.answered(number);
+        }
+        due.push(machine.deadline().as_millis() % 500);
+    }
+    assert_eq!(due, [0, 100, 200, 300, 400]);
+}
+
+#[test]
+fn a_factor_is_told_when_it_changes_and_the_latest_answer_has_it() {
+    let mut machine = Machine::new(&check(Reply::Any), false, ms(0), ms(500));
+    let mut answer = |at, factor| {
+        let Some(Step::Send(number)) = machine.tick(ms(at)) else { panic!("nothing to send at {at}") };
+        machine.weighed(number, factor).map(|change| (change.up, change.factor, change.reason))
+    };
+    assert_eq!(answer(0, 50), Some((true, 50, "first answer with a weight of 50 %".to_owned())));
+    assert_eq!(answer(500, 50), None);
+    assert_eq!(answer(1000, 20), Some((true, 20, "answered with a weight of 20 %".to_owned())));
+    assert_eq!(answer(1500, 100), Some((true, 100, "answered".to_owned())));
+    assert_eq!(answer(2000, 100), None);
+
+    let check = Check { timeout: ms(2000), ..check(Reply::Any) };
+    let mut machine = Machine::new(&check, false, ms(0), ms(500));
+    let sent: Vec<_> = [0, 500].into_iter().map(|at| machine.tick(ms(at))).collect();
+    assert_eq!(sent, [Some(Step::Send(0)), Some(Step::Send(1))]);
+    assert_eq!(machine.weighed(1, 30).map(|change| change.factor), Some(30));
+    assert_eq!(machine.weighed(0, 70), None, "an older answer");
 }
 
 #[test]
