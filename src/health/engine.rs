@@ -6,7 +6,6 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -16,8 +15,10 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::machine::{Change, FULL};
-use super::prober::{Io, Prober};
-use super::protocol::{self, Protocol};
+use super::prober::Io;
+use super::protocol;
+use super::way::Way;
+use super::work::Work;
 use crate::core::model::{Check, Probe, Target, TargetId, Verdict};
 
 /// No target has this id: it would be the four billionth.
@@ -59,7 +60,7 @@ pub fn start(verdicts: UnboundedSender<Verdict>) -> io::Result<Checker> {
         started: Instant::now(),
         targets: receiver,
         probers: HashMap::new(),
-        protocols: HashMap::new(),
+        ways: HashMap::new(),
         deadlines: BTreeSet::new(),
     };
     let thread = std::thread::Builder::new().name("health".to_owned()).spawn(move || engine.run())?;
@@ -99,9 +100,9 @@ struct Engine {
     io: Io,
     started: Instant,
     targets: Receiver<Vec<Target>>,
-    probers: HashMap<TargetId, Prober>,
+    probers: HashMap<TargetId, Work>,
     /// Those in use: a compiled regular expression is far larger than all else that a target needs.
-    protocols: HashMap<Probe, Arc<dyn Protocol>>,
+    ways: HashMap<Probe, Way>,
     /// The deadline of each prober.
     deadlines: BTreeSet<(Duration, TargetId)>,
 }
@@ -129,7 +130,7 @@ impl Engine {
                     continue;
                 }
                 let id = TargetId(event.token().0 as u32);
-                self.with(id, |prober, io| prober.readable(event.is_error(), io));
+                self.with(id, |prober, io| prober.ready(event.is_error(), io));
             }
             // After a wait `now` is long ago, and nothing was due at it.
             if timeout == Some(Duration::ZERO) && events.iter().count() < events.capacity() {
@@ -164,25 +165,25 @@ impl Engine {
         let count = u32::try_from(new.len()).unwrap_or(u32::MAX);
         for (number, target) in (0..).zip(new) {
             let first = now + first_probe(number, count, &target.check);
-            match self.protocol(&target.check.probe) {
-                Ok(protocol) => {
-                    let prober = Prober::new(&target, protocol, first);
+            match self.way(&target.check.probe) {
+                Ok(way) => {
+                    let prober = Work::new(&target, way, first);
                     self.deadlines.insert((prober.deadline(), target.id));
                     self.probers.insert(target.id, prober);
                 }
                 Err(reason) => self.io.report(target.id, Change { up: false, factor: FULL, reason }),
             }
         }
-        self.protocols.retain(|_, protocol| Arc::strong_count(protocol) > 1);
+        self.ways.retain(|_, way| way.in_use());
     }
 
-    fn protocol(&mut self, probe: &Probe) -> Result<Arc<dyn Protocol>, String> {
-        if let Some(protocol) = self.protocols.get(probe) {
-            return Ok(Arc::clone(protocol));
+    fn way(&mut self, probe: &Probe) -> Result<Way, String> {
+        if let Some(way) = self.ways.get(probe) {
+            return Ok(way.clone());
         }
-        let protocol = protocol::compile(probe)?;
-        self.protocols.insert(probe.clone(), Arc::clone(&protocol));
-        Ok(protocol)
+        let way = protocol::compile(probe)?;
+        self.ways.insert(probe.clone(), way.clone());
+        Ok(way)
     }
 
     fn due(&mut self, now: Duration) {
@@ -195,7 +196,7 @@ impl Engine {
     }
 
     /// Lets a prober, if it still exists, do something, and keeps its deadline.
-    fn with(&mut self, id: TargetId, act: impl FnOnce(&mut Prober, &mut Io)) {
+    fn with(&mut self, id: TargetId, act: impl FnOnce(&mut Work, &mut Io)) {
         if let Some(prober) = self.probers.get_mut(&id) {
             let before = prober.deadline();
             act(prober, &mut self.io);

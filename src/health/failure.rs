@@ -12,6 +12,8 @@ pub enum Failure {
     NoAnswer(Duration),
     /// An ICMP error came back for the probe.
     Icmp(Unreachable),
+    /// A TCP connection was refused or broken, or not made.
+    Connection(Errno),
     /// The answer is not the one that the check asks for; says what is wrong with it.
     WrongAnswer(String),
     /// The kernel refused to send the probe (no route, a firewall of the director, …).
@@ -42,6 +44,11 @@ impl fmt::Display for Failure {
             Self::Icmp(Unreachable::Net) => f.write_str("network unreachable (ICMP)"),
             Self::Icmp(Unreachable::Prohibited) => f.write_str("administratively prohibited (ICMP)"),
             Self::Icmp(Unreachable::Other(kind, code)) => write!(f, "ICMP error (type {kind}, code {code})"),
+            Self::Connection(Errno::ECONNREFUSED) => f.write_str("connection refused"),
+            Self::Connection(Errno::ECONNRESET | Errno::EPIPE) => f.write_str("connection reset"),
+            Self::Connection(Errno::EHOSTUNREACH) => f.write_str("host unreachable"),
+            Self::Connection(Errno::ENETUNREACH) => f.write_str("network unreachable"),
+            Self::Connection(errno) => write!(f, "no connection: {}", errno.desc()),
             Self::WrongAnswer(what) => write!(f, "wrong answer: {what}"),
             Self::NotSent(errno @ Errno::EPERM) => {
                 write!(f, "the probe cannot be sent: {} (a firewall rule on the director?)", errno.desc())

@@ -1,13 +1,18 @@
 //! Health: the rise/fall machine and the engine that probes.
 //!
-//! One thread asks all targets (`engine`); for each target a `prober` holds the sockets, the request and judgement of its
-//! `protocol`, and the pure rise/fall `machine`. Only verdicts that change leave the room.
+//! One thread asks all targets (`engine`). A target that is asked by datagrams has a `prober`, which holds the sockets and the
+//! request and judgement of its `protocol`; one whose probes are calls (`tcp`) has a `caller`. Both are driven by the pure
+//! rise/fall `machine`. Only verdicts that change leave the room.
 
+mod caller;
 mod engine;
 mod failure;
 mod machine;
 mod prober;
 pub mod protocol;
 mod socket;
+mod tcp;
+mod way;
+mod work;
 
 pub use engine::{Checker, start};

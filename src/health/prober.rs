@@ -54,7 +54,8 @@ impl Open {
 /// What all probers share.
 #[derive(Debug)]
 pub struct Io {
-    registry: Registry,
+    /// Where sockets are registered.
+    pub registry: Registry,
     verdicts: UnboundedSender<Verdict>,
     request: Vec<u8>,
     datagram: Vec<u8>,
@@ -80,7 +81,8 @@ impl Io {
         let _ = self.verdicts.send(Verdict { target, up: change.up, reason: change.reason });
     }
 
-    fn complain(&mut self, now: Duration, server: SocketAddr, errno: Errno) {
+    /// Says now and then that probes are left out for want of something on the director.
+    pub fn complain(&mut self, now: Duration, server: SocketAddr, errno: Errno) {
         if self.complained.is_none_or(|last| now >= last + COMPLAINT_INTERVAL) {
             self.complained = Some(now);
             tracing::warn!(

@@ -3,7 +3,9 @@
 
 mod dns;
 mod field;
+mod pattern;
 mod read;
+mod tcp;
 mod udp;
 
 use std::fmt::Debug;
@@ -25,7 +27,7 @@ pub(super) use dns::{RCODES, RECORDS};
 const MAX_COUNT: u32 = 1_000;
 
 /// All types of checks, in the order of the documentation.
-const TYPES: [&Type; 2] = [&udp::TYPE, &dns::TYPE];
+const TYPES: [&Type; 3] = [&udp::TYPE, &dns::TYPE, &tcp::TYPE];
 
 /// A type of checks.
 struct Type {

@@ -10,8 +10,8 @@ use proptest::sample::Index;
 use super::super::parse;
 use super::written::write;
 use crate::core::model::{
-    Check, Config, DnsProbe, Drift, Forwarding, KernelSettings, OnStop, Probe, Reply, Server, Service,
-    Sysctls, WhenAllDown,
+    Check, Config, DnsProbe, Drift, Forwarding, KernelSettings, OnStop, Pattern, Probe, Reply, Server,
+    Service, Sysctls, TcpProbe, WhenAllDown,
 };
 
 const VALID: [&str; 3] = [
@@ -206,6 +206,18 @@ fn duration(least: u64) -> impl Strategy<Value = Duration> {
     (least..=86_400_000u64).prop_map(Duration::from_millis)
 }
 
+fn tcp() -> impl Strategy<Value = TcpProbe> {
+    let expect = prop_oneof![
+        Just(Pattern::Matches("^[a-z]+\\d'\"".to_owned())),
+        prop::collection::vec(any::<u8>(), 0..6).prop_map(Pattern::StartsWith),
+    ];
+    let send = prop::collection::vec(any::<u8>(), 0..20);
+    prop::option::of((send, expect)).prop_map(|said| match said {
+        None => TcpProbe { send: Vec::new(), expect: None },
+        Some((send, expect)) => TcpProbe { send, expect: Some(expect) },
+    })
+}
+
 fn check() -> impl Strategy<Value = Check> {
     let reply = prop_oneof![
         Just(Reply::Any),
@@ -227,6 +239,7 @@ fn check() -> impl Strategy<Value = Check> {
     let probe = prop_oneof![
         (prop::collection::vec(any::<u8>(), 0..20), reply)
             .prop_map(|(send, reply)| Probe::Udp { send, reply }),
+        tcp().prop_map(Probe::Tcp),
         dns.prop_map(|(query, (record, answer), fails)| Probe::Dns(DnsProbe {
             query: query.to_owned(),
             record: record.to_owned(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ipvs_netlink::{Forward, Tunnel, TunnelKind};
 
-use crate::core::model::{Check, Config, Probe, Reply};
+use crate::core::model::{Check, Config, Pattern, Probe, Reply};
 
 /// The config as a file that leaves nothing to the defaults.
 pub fn write(config: &Config) -> String {
@@ -61,6 +61,19 @@ fn written_check(check: &Check) -> String {
                 Reply::StartsWith(bytes) => format!(", expect_hex = \"{}\"", hex(bytes)),
             };
             format!("type = \"udp\", send_hex = \"{}\"{reply}", hex(send))
+        }
+        Probe::Tcp(tcp) => {
+            let send = if tcp.send.is_empty() {
+                String::new()
+            } else {
+                format!(", send_hex = \"{}\"", hex(&tcp.send))
+            };
+            let expect = match &tcp.expect {
+                None => String::new(),
+                Some(Pattern::Matches(pattern)) => format!(", expect = {}", quoted(pattern)),
+                Some(Pattern::StartsWith(bytes)) => format!(", expect_hex = \"{}\"", hex(bytes)),
+            };
+            format!("type = \"tcp\"{send}{expect}")
         }
         Probe::Dns(dns) => {
             let answer = dns.answer.iter().map(|answer| format!(", answer = {}", quoted(answer)));

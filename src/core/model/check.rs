@@ -50,6 +50,8 @@ pub enum Probe {
     },
     /// A DNS query.
     Dns(DnsProbe),
+    /// A TCP connection.
+    Tcp(TcpProbe),
 }
 
 /// Which answer to a `udp` probe is right.
@@ -76,4 +78,22 @@ pub struct DnsProbe {
     pub rcode: String,
     /// Text that the data of one record of the answer section must be (`192.0.2.1`, …).
     pub answer: Option<String>,
+}
+
+/// A `tcp` probe.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct TcpProbe {
+    /// What is said once the connection stands; may be empty.
+    pub send: Vec<u8>,
+    /// What the server must say then; none if the connection is enough.
+    pub expect: Option<Pattern>,
+}
+
+/// What a stream of bytes must be.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Pattern {
+    /// It matches this regular expression (bytes, not only UTF-8); valid by construction of [`Config`](super::Config).
+    Matches(String),
+    /// It begins with these bytes.
+    StartsWith(Vec<u8>),
 }

@@ -1,9 +1,11 @@
 //! The engine against real sockets on the loopback.
 
+mod connections;
 mod network;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
 
 use hickory_proto::op::{Message, MessageType, ResponseCode};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};

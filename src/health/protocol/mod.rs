@@ -7,6 +7,8 @@ use std::fmt::Debug;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::tcp::Tcp;
+use super::way::Way;
 use crate::core::model::{Probe, Reply};
 
 /// A probe ready to be asked as often as one likes, by any number of targets.
@@ -44,11 +46,13 @@ pub enum Judgement {
 ///
 /// # Errors
 /// What cannot be asked or expected, in words; a valid config holds no such probe.
-pub fn compile(probe: &Probe) -> Result<Arc<dyn Protocol>, String> {
-    Ok(match probe {
+pub fn compile(probe: &Probe) -> Result<Way, String> {
+    let protocol: Arc<dyn Protocol> = match probe {
         Probe::Udp { send, reply } => Arc::new(udp::Udp::new(send, reply)?),
         Probe::Dns(probe) => Arc::new(dns::Dns::new(probe)?),
-    })
+        Probe::Tcp(probe) => return Ok(Way::Connect(Arc::new(Tcp::new(probe)?))),
+    };
+    Ok(Way::Datagrams(protocol))
 }
 
 /// Whether no answer at all is a success.
@@ -57,9 +61,25 @@ pub fn silence_succeeds(probe: &Probe) -> bool {
 }
 
 /// Text for the log: short, and without control characters.
-fn printable(text: &str) -> String {
+pub fn printable(text: &str) -> String {
     let short = text.chars().take(80);
     short.map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect()
+}
+
+/// How much of a wrong answer a log line shows.
+const SHOWN: usize = 40;
+
+/// Bytes for the log, as text.
+pub fn text(bytes: &[u8]) -> String {
+    let more = if bytes.len() > SHOWN { "…" } else { "" };
+    format!("\"{}{more}\"", bytes[..bytes.len().min(SHOWN)].escape_ascii())
+}
+
+/// Bytes for the log, in hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    let more = if bytes.len() > SHOWN { "…" } else { "" };
+    let digits: String = bytes.iter().take(SHOWN).map(|byte| format!("{byte:02x}")).collect();
+    format!("0x{digits}{more}")
 }
 
 /// A probe that nobody else sends, for tests.

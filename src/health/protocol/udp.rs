@@ -2,11 +2,8 @@
 
 use regex::bytes::{Regex, RegexBuilder};
 
-use super::{Ask, Judgement, Protocol, printable};
+use super::{Ask, Judgement, Protocol, hex, printable, text};
 use crate::core::model::Reply;
-
-/// How much of a wrong answer a log line shows.
-const SHOWN: usize = 40;
 
 /// A `udp` probe.
 #[derive(Debug)]
@@ -61,17 +58,6 @@ impl Protocol for Udp {
             }
         }
     }
-}
-
-fn text(bytes: &[u8]) -> String {
-    let more = if bytes.len() > SHOWN { "…" } else { "" };
-    format!("\"{}{more}\"", bytes[..bytes.len().min(SHOWN)].escape_ascii())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    let more = if bytes.len() > SHOWN { "…" } else { "" };
-    let digits: String = bytes.iter().take(SHOWN).map(|byte| format!("{byte:02x}")).collect();
-    format!("0x{digits}{more}")
 }
 
 #[cfg(test)]

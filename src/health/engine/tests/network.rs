@@ -7,7 +7,7 @@ use nix::sched::{CloneFlags, unshare};
 use super::*;
 
 /// Runs `commands` (by `sh`) in a new network namespace of this thread; false, said, where the user may not have one.
-fn namespace(commands: &str) -> bool {
+pub fn namespace(commands: &str) -> bool {
     if let Err(error) = unshare(CloneFlags::CLONE_NEWNET) {
         println!("skipped: no network namespace: {error}");
         return false;

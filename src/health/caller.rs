@@ -1,0 +1,120 @@
+//! One target at work whose probes are calls: each has a life of its own and ends with one outcome.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mio::Token;
+
+use super::failure::Failure;
+use super::machine::{Change, FULL, Machine, Step};
+use super::prober::Io;
+use super::socket::Trouble;
+use super::tcp::{Connection, Tcp};
+use crate::core::model::{Target, TargetId};
+
+/// One target at work.
+#[derive(Debug)]
+pub struct Caller {
+    id: TargetId,
+    server: SocketAddr,
+    machine: Machine,
+    calls: Calls,
+}
+
+/// How a target is called, and the calls that wait for their outcome, each with the number of its probe.
+#[derive(Debug)]
+pub enum Calls {
+    /// By TCP connections.
+    Connect(Arc<Tcp>, Vec<(u64, Connection)>),
+}
+
+impl Caller {
+    /// A target that is probed at `first` for the first time.
+    pub fn new(target: &Target, calls: Calls, first: Duration) -> Caller {
+        let phase = target.check.interval.mul_f64(rand::random());
+        Caller {
+            id: target.id,
+            server: target.address,
+            machine: Machine::new(&target.check, target.assumed_up, first, phase),
+            calls,
+        }
+    }
+
+    /// When [`Caller::due`] has something to do next.
+    pub fn deadline(&self) -> Duration {
+        self.machine.deadline()
+    }
+
+    /// Does what is due at `now`.
+    pub fn due(&mut self, now: Duration, io: &mut Io) {
+        while let Some(step) = self.machine.tick(now) {
+            match step {
+                Step::Send(probe) => self.probe(now, probe, io),
+                Step::Expired(change) => self.report(change, io),
+            }
+        }
+        self.hang_up();
+    }
+
+    /// Goes on with its connections as far as they can go now.
+    pub fn ready(&mut self, io: &mut Io) {
+        let Calls::Connect(tcp, connections) = &mut self.calls;
+        let tcp = Arc::clone(tcp);
+        let outcomes: Vec<_> = connections
+            .iter_mut()
+            .filter_map(|(probe, connection)| Some((*probe, connection.advance(&tcp)?)))
+            .collect();
+        for (probe, outcome) in outcomes {
+            self.outcome(probe, outcome.map(|()| FULL), io);
+        }
+    }
+
+    /// A probe has ended: with the factor of the weight in percent, or with a failure.
+    pub fn outcome(&mut self, probe: u64, outcome: Result<u32, Failure>, io: &mut Io) {
+        let change = match outcome {
+            Ok(factor) => self.machine.weighed(probe, factor),
+            Err(why) => self.machine.failed(probe, why),
+        };
+        self.report(change, io);
+        self.hang_up();
+    }
+
+    fn probe(&mut self, now: Duration, probe: u64, io: &mut Io) {
+        match self.call(probe, io) {
+            Ok(()) => {}
+            Err(Trouble::Failed(why)) => {
+                let change = self.machine.failed(probe, why);
+                self.report(change, io);
+            }
+            Err(Trouble::Ours(errno)) => {
+                self.machine.unsent(probe);
+                io.complain(now, self.server, errno);
+            }
+        }
+    }
+
+    fn call(&mut self, probe: u64, io: &mut Io) -> Result<(), Trouble> {
+        match &mut self.calls {
+            Calls::Connect(_, connections) => {
+                let token = Token(self.id.0 as usize);
+                connections.push((probe, Connection::open(self.server, &io.registry, token)?));
+                Ok(())
+            }
+        }
+    }
+
+    /// Ends the calls whose outcome is clear.
+    fn hang_up(&mut self) {
+        let waits = |probe: &u64| self.machine.waits_for(*probe);
+        match &mut self.calls {
+            Calls::Connect(_, connections) => connections.retain(|(probe, _)| waits(probe)),
+        }
+    }
+
+    fn report(&self, change: Option<Change>, io: &Io) {
+        if let Some(change) = change {
+            io.report(self.id, change);
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! A target at work, whichever way its probes travel.
+
+use std::time::Duration;
+
+use super::caller::{Caller, Calls};
+use super::prober::{Io, Prober};
+use super::way::Way;
+use crate::core::model::Target;
+
+/// A target at work.
+#[derive(Debug)]
+pub enum Work {
+    /// It is asked by datagrams.
+    Datagrams(Prober),
+    /// Its probes are calls.
+    Calls(Caller),
+}
+
+impl Work {
+    /// A target that is probed at `first` for the first time.
+    pub fn new(target: &Target, way: Way, first: Duration) -> Work {
+        match way {
+            Way::Datagrams(protocol) => Self::Datagrams(Prober::new(target, protocol, first)),
+            Way::Connect(tcp) => Self::Calls(Caller::new(target, Calls::Connect(tcp, Vec::new()), first)),
+        }
+    }
+
+    /// When [`Work::due`] has something to do next.
+    pub fn deadline(&self) -> Duration {
+        match self {
+            Self::Datagrams(prober) => prober.deadline(),
+            Self::Calls(caller) => caller.deadline(),
+        }
+    }
+
+    /// Does what is due at `now`.
+    pub fn due(&mut self, now: Duration, io: &mut Io) {
+        match self {
+            Self::Datagrams(prober) => prober.due(now, io),
+            Self::Calls(caller) => caller.due(now, io),
+        }
+    }
+
+    /// Something has come on a socket of its own; `errors` may be among it.
+    pub fn ready(&mut self, errors: bool, io: &mut Io) {
+        match self {
+            Self::Datagrams(prober) => prober.readable(errors, io),
+            Self::Calls(caller) => caller.ready(io),
+        }
+    }
+}
