@@ -27,6 +27,8 @@ pub struct Caller {
 pub enum Calls {
     /// By TCP connections.
     Connect(Arc<Tcp>, Vec<(u64, Connection)>),
+    /// By ICMP echo requests, each with its own number.
+    Ping(Vec<(u64, u16)>),
 }
 
 impl Caller {
@@ -54,12 +56,12 @@ impl Caller {
                 Step::Expired(change) => self.report(change, io),
             }
         }
-        self.hang_up();
+        self.hang_up(io);
     }
 
     /// Goes on with its connections as far as they can go now.
     pub fn ready(&mut self, io: &mut Io) {
-        let Calls::Connect(tcp, connections) = &mut self.calls;
+        let Calls::Connect(tcp, connections) = &mut self.calls else { return };
         let tcp = Arc::clone(tcp);
         let outcomes: Vec<_> = connections
             .iter_mut()
@@ -77,7 +79,7 @@ impl Caller {
             Err(why) => self.machine.failed(probe, why),
         };
         self.report(change, io);
-        self.hang_up();
+        self.hang_up(io);
     }
 
     fn probe(&mut self, now: Duration, probe: u64, io: &mut Io) {
@@ -99,16 +101,24 @@ impl Caller {
             Calls::Connect(_, connections) => {
                 let token = Token(self.id.0 as usize);
                 connections.push((probe, Connection::open(self.server, &io.registry, token)?));
-                Ok(())
+            }
+            Calls::Ping(requests) => {
+                requests.push((probe, io.pings.send((self.id, probe), self.server, &io.registry)?));
             }
         }
+        Ok(())
     }
 
     /// Ends the calls whose outcome is clear.
-    fn hang_up(&mut self) {
+    fn hang_up(&mut self, io: &mut Io) {
         let waits = |probe: &u64| self.machine.waits_for(*probe);
         match &mut self.calls {
             Calls::Connect(_, connections) => connections.retain(|(probe, _)| waits(probe)),
+            Calls::Ping(requests) => {
+                for (_, number) in requests.extract_if(.., |(probe, _)| !waits(probe)) {
+                    io.pings.forget(self.server.ip(), number);
+                }
+            }
         }
     }
 

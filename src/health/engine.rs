@@ -15,13 +15,14 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::machine::{Change, FULL};
+use super::ping::{Family, Pinged};
 use super::prober::Io;
 use super::protocol;
 use super::way::Way;
 use super::work::Work;
 use crate::core::model::{Check, Probe, Target, TargetId, Verdict};
 
-/// No target has this id: it would be the four billionth.
+/// No target has this token, nor those of [`Family`]: it would be the four billionth.
 const WAKE: Token = Token(usize::MAX);
 /// From one first probe to the next, at most.
 const SPACING: Duration = Duration::from_micros(50);
@@ -129,6 +130,12 @@ impl Engine {
                     }
                     continue;
                 }
+                if let Some(family) =
+                    [Family::V4, Family::V6].into_iter().find(|f| f.token() == event.token())
+                {
+                    self.pinged(family);
+                    continue;
+                }
                 let id = TargetId(event.token().0 as u32);
                 self.with(id, |prober, io| prober.ready(event.is_error(), io));
             }
@@ -136,6 +143,12 @@ impl Engine {
             if timeout == Some(Duration::ZERO) && events.iter().count() < events.capacity() {
                 self.due(now);
             }
+        }
+    }
+
+    fn pinged(&mut self, family: Family) {
+        for Pinged { target, probe, outcome } in self.io.pings.read(family) {
+            self.with(target, |work, io| work.outcome(probe, outcome.map(|()| FULL), io));
         }
     }
 
@@ -163,6 +176,7 @@ impl Engine {
         let new: Vec<_> =
             targets.into_iter().filter(|target| !self.probers.contains_key(&target.id)).collect();
         let count = u32::try_from(new.len()).unwrap_or(u32::MAX);
+        self.io.pings.keep(&wanted);
         for (number, target) in (0..).zip(new) {
             let first = now + first_probe(number, count, &target.check);
             match self.way(&target.check.probe) {

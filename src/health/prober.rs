@@ -14,6 +14,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::failure::Failure;
 use super::machine::{Change, Machine, Step};
+use super::ping::Pings;
 use super::protocol::{Ask, Judgement, Protocol, silence_succeeds};
 use super::socket::{Socket, Trouble, control_buffer};
 use crate::core::model::{Target, TargetId, Verdict};
@@ -56,6 +57,8 @@ impl Open {
 pub struct Io {
     /// Where sockets are registered.
     pub registry: Registry,
+    /// The echo requests of all targets.
+    pub pings: Pings,
     verdicts: UnboundedSender<Verdict>,
     request: Vec<u8>,
     datagram: Vec<u8>,
@@ -68,6 +71,7 @@ impl Io {
     pub fn new(registry: Registry, verdicts: UnboundedSender<Verdict>) -> Io {
         Io {
             registry,
+            pings: Pings::new(),
             verdicts,
             request: Vec::new(),
             datagram: vec![0; DATAGRAM],
@@ -85,11 +89,14 @@ impl Io {
     pub fn complain(&mut self, now: Duration, server: SocketAddr, errno: Errno) {
         if self.complained.is_none_or(|last| now >= last + COMPLAINT_INTERVAL) {
             self.complained = Some(now);
+            let want = match errno {
+                Errno::EPERM | Errno::EACCES => "the capability CAP_NET_RAW",
+                _ => "descriptors (raise LimitNOFILE), memory or local ports (net.ipv4.ip_local_port_range)",
+            };
             tracing::warn!(
                 %server,
                 error = errno.desc(),
-                "Probes are left out: the director lacks descriptors (raise LimitNOFILE), memory or local ports \
-                 (net.ipv4.ip_local_port_range). Verdicts stand as they are."
+                "Probes are left out: the director lacks {want}. Verdicts stand as they are."
             );
         }
     }

@@ -7,7 +7,7 @@ use std::os::fd::AsRawFd;
 use mio::{Interest, Registry, Token};
 use nix::errno::Errno;
 use nix::libc;
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt, sockopt};
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, RecvMsg, recvmsg, setsockopt, sockopt};
 use socket2::{Domain, Protocol, Type};
 
 use super::failure::{Failure, Unreachable};
@@ -81,15 +81,9 @@ impl Socket {
             let mut no_data = [IoSliceMut::new(&mut [])];
             let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
             let message = recvmsg::<()>(self.socket.as_raw_fd(), &mut no_data, Some(control), flags).ok()?;
-            let Ok(mut messages) = message.cmsgs() else { continue };
-            let unreachable = messages.find_map(|message| match message {
-                ControlMessageOwned::Ipv4RecvErr(error, _) | ControlMessageOwned::Ipv6RecvErr(error, _) => {
-                    unreachable(error.ee_origin, error.ee_type, error.ee_code)
-                }
-                _ => None,
-            });
-            if unreachable.is_some() {
-                return unreachable;
+            let error = error_of(&message);
+            if error.is_some() {
+                return error;
             }
         }
     }
@@ -111,6 +105,16 @@ impl From<&io::Error> for Trouble {
 /// A buffer for [`Socket::next_error`].
 pub fn control_buffer() -> Vec<u8> {
     nix::cmsg_space!(libc::sock_extended_err, libc::sockaddr_in6)
+}
+
+/// What an entry of the error queue, received with [`control_buffer`], says about the server.
+pub fn error_of<S>(entry: &RecvMsg<'_, '_, S>) -> Option<Unreachable> {
+    entry.cmsgs().ok()?.find_map(|message| match message {
+        ControlMessageOwned::Ipv4RecvErr(error, _) | ControlMessageOwned::Ipv6RecvErr(error, _) => {
+            unreachable(error.ee_origin, error.ee_type, error.ee_code)
+        }
+        _ => None,
+    })
 }
 
 /// What an entry of the error queue says about the server. `None` is what says nothing: errors of local origin, and packets that

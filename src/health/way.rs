@@ -12,6 +12,8 @@ pub enum Way {
     Datagrams(Arc<dyn Protocol>),
     /// A TCP connection for each probe.
     Connect(Arc<Tcp>),
+    /// ICMP echo requests, over one socket for all targets.
+    Ping,
 }
 
 impl Way {
@@ -20,6 +22,8 @@ impl Way {
         match self {
             Self::Datagrams(protocol) => Arc::strong_count(protocol) > 1,
             Self::Connect(tcp) => Arc::strong_count(tcp) > 1,
+            // It costs nothing to keep.
+            Self::Ping => true,
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::caller::{Caller, Calls};
+use super::failure::Failure;
 use super::prober::{Io, Prober};
 use super::way::Way;
 use crate::core::model::Target;
@@ -21,6 +22,7 @@ impl Work {
     pub fn new(target: &Target, way: Way, first: Duration) -> Work {
         match way {
             Way::Datagrams(protocol) => Self::Datagrams(Prober::new(target, protocol, first)),
+            Way::Ping => Self::Calls(Caller::new(target, Calls::Ping(Vec::new()), first)),
             Way::Connect(tcp) => Self::Calls(Caller::new(target, Calls::Connect(tcp, Vec::new()), first)),
         }
     }
@@ -38,6 +40,13 @@ impl Work {
         match self {
             Self::Datagrams(prober) => prober.due(now, io),
             Self::Calls(caller) => caller.due(now, io),
+        }
+    }
+
+    /// One of its calls, other than a connection, has ended: with the factor of the weight in percent, or with a failure.
+    pub fn outcome(&mut self, probe: u64, outcome: Result<u32, Failure>, io: &mut Io) {
+        if let Self::Calls(caller) = self {
+            caller.outcome(probe, outcome, io);
         }
     }
 

@@ -3,6 +3,7 @@
 
 mod dns;
 mod field;
+mod icmp;
 mod pattern;
 mod read;
 mod tcp;
@@ -27,7 +28,7 @@ pub(super) use dns::{RCODES, RECORDS};
 const MAX_COUNT: u32 = 1_000;
 
 /// All types of checks, in the order of the documentation.
-const TYPES: [&Type; 3] = [&udp::TYPE, &dns::TYPE, &tcp::TYPE];
+const TYPES: [&Type; 4] = [&udp::TYPE, &dns::TYPE, &icmp::TYPE, &tcp::TYPE];
 
 /// A type of checks.
 struct Type {
@@ -88,6 +89,9 @@ pub fn judge(draft: &At<CheckDraft>, problems: &mut Problems) -> Option<Option<A
         Field::Broken => None,
         Field::Given(at) => at.within("`port`", 1..=u16::MAX, problems).map(Some),
     };
+    if let (Some(Probe::Icmp), Some(at)) = (&probe, ask.port.given()) {
+        problems.error(at.place, "a ping goes to no port").help("remove `port`");
+    }
     Some(Some(Arc::new(Check {
         probe: probe?,
         interval: interval?,

@@ -239,6 +239,7 @@ fn check() -> impl Strategy<Value = Check> {
     let probe = prop_oneof![
         (prop::collection::vec(any::<u8>(), 0..20), reply)
             .prop_map(|(send, reply)| Probe::Udp { send, reply }),
+        Just(Probe::Icmp),
         tcp().prop_map(Probe::Tcp),
         dns.prop_map(|(query, (record, answer), fails)| Probe::Dns(DnsProbe {
             query: query.to_owned(),
@@ -254,6 +255,7 @@ fn check() -> impl Strategy<Value = Check> {
     let times = (duration(1), duration(1), duration(1));
     (probe, times, 1..=1000u32, 1..=1000u32, address, prop::option::of(1..=u16::MAX)).prop_map(
         |(probe, (interval, timeout, retry_interval), rise, fall, address, port)| Check {
+            port: port.filter(|_| probe != Probe::Icmp),
             probe,
             interval,
             timeout,
@@ -261,7 +263,6 @@ fn check() -> impl Strategy<Value = Check> {
             rise,
             fall,
             address,
-            port,
         },
     )
 }

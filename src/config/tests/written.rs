@@ -62,6 +62,7 @@ fn written_check(check: &Check) -> String {
             };
             format!("type = \"udp\", send_hex = \"{}\"{reply}", hex(send))
         }
+        Probe::Icmp => "type = \"icmp\"".to_owned(),
         Probe::Tcp(tcp) => {
             let send = if tcp.send.is_empty() {
                 String::new()

@@ -29,7 +29,12 @@ pub struct Check {
 impl Check {
     /// Where the server with the traffic address `server` is probed.
     pub fn target(&self, server: SocketAddr) -> SocketAddr {
-        SocketAddr::new(self.address.unwrap_or(server.ip()), self.port.unwrap_or(server.port()))
+        let port = match self.probe {
+            // Servers that differ in the port only are asked once.
+            Probe::Icmp => 0,
+            _ => self.port.unwrap_or(server.port()),
+        };
+        SocketAddr::new(self.address.unwrap_or(server.ip()), port)
     }
 
     /// The longest time from a server's death to its verdict if it falls silent.
@@ -50,6 +55,8 @@ pub enum Probe {
     },
     /// A DNS query.
     Dns(DnsProbe),
+    /// An ICMP echo request, without regard to ports.
+    Icmp,
     /// A TCP connection.
     Tcp(TcpProbe),
 }

@@ -2,6 +2,7 @@
 
 mod connections;
 mod network;
+mod pings;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::{SocketAddr, UdpSocket};

@@ -50,6 +50,7 @@ pub fn compile(probe: &Probe) -> Result<Way, String> {
     let protocol: Arc<dyn Protocol> = match probe {
         Probe::Udp { send, reply } => Arc::new(udp::Udp::new(send, reply)?),
         Probe::Dns(probe) => Arc::new(dns::Dns::new(probe)?),
+        Probe::Icmp => return Ok(Way::Ping),
         Probe::Tcp(probe) => return Ok(Way::Connect(Arc::new(Tcp::new(probe)?))),
     };
     Ok(Way::Datagrams(protocol))

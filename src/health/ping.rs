@@ -1,0 +1,299 @@
+//! The `icmp` probe: echo requests (RFC 792, RFC 4443) of all targets over one raw socket for each family.
+//!
+//! All requests have one identifier, so that the director's connection tracking holds one entry for each server and not one for
+//! each probe. A reply is ours if it comes from the server, has the number of a request that waits, and all of its payload. The
+//! kernel hands over only replies that begin with our mark: pings of others cost nothing here.
+
+use std::collections::{HashMap, HashSet};
+use std::io::{self, IoSliceMut};
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsRawFd;
+
+use mio::unix::SourceFd;
+use mio::{Interest, Registry, Token};
+use nix::errno::Errno;
+use nix::libc;
+use nix::sys::socket::{MsgFlags, SockaddrStorage, recvfrom, recvmsg, sendto, setsockopt, sockopt};
+use socket2::{Domain, Protocol, SockFilter, Socket, Type};
+
+use super::failure::{Failure, Unreachable};
+use super::socket::{Trouble, control_buffer, error_of};
+use crate::core::model::TargetId;
+
+/// Type, code, checksum, identifier, number.
+const HEADER: usize = 8;
+/// The mark, and what is drawn for each request.
+const PAYLOAD: usize = 4 + 12;
+
+/// Both sockets, and the requests that wait.
+#[derive(Debug)]
+pub struct Pings {
+    v4: Option<Socket>,
+    v6: Option<Socket>,
+    mark: [u8; 4],
+    identifier: [u8; 2],
+    next: u16,
+    waiting: HashMap<(IpAddr, u16), Waiting>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    target: TargetId,
+    probe: u64,
+    nonce: [u8; 12],
+}
+
+/// What became of a probe.
+#[derive(Debug)]
+pub struct Pinged {
+    /// Whose.
+    pub target: TargetId,
+    /// Its number.
+    pub probe: u64,
+    /// Answered or not.
+    pub outcome: Result<(), Failure>,
+}
+
+/// A family of addresses as ICMP has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// ICMP.
+    V4,
+    /// ICMPv6.
+    V6,
+}
+
+impl Family {
+    fn of(address: IpAddr) -> Family {
+        if address.is_ipv4() { Self::V4 } else { Self::V6 }
+    }
+
+    /// Under which the events of its socket come. No target has this token.
+    pub fn token(self) -> Token {
+        match self {
+            Self::V4 => Token(usize::MAX - 1),
+            Self::V6 => Token(usize::MAX - 2),
+        }
+    }
+
+    fn request(self) -> u8 {
+        if self == Self::V4 { 8 } else { 128 }
+    }
+
+    fn reply(self) -> u8 {
+        if self == Self::V4 { 0 } else { 129 }
+    }
+}
+
+impl Pings {
+    /// Without sockets: they are opened when they are needed.
+    pub fn new() -> Pings {
+        Pings {
+            v4: None,
+            v6: None,
+            mark: rand::random(),
+            identifier: rand::random(),
+            next: rand::random(),
+            waiting: HashMap::new(),
+        }
+    }
+
+    /// Sends the request of a probe; gives its number. Events come under [`Family::token`].
+    ///
+    /// # Errors
+    /// No raw socket for want of `CAP_NET_RAW`, a descriptor or memory ([`Trouble::Ours`]), or no way to the server.
+    pub fn send(
+        &mut self,
+        (target, probe): (TargetId, u64),
+        server: SocketAddr,
+        registry: &Registry,
+    ) -> Result<u16, Trouble> {
+        let family = Family::of(server.ip());
+        let mut address = server;
+        address.set_port(0);
+        let number = self.next;
+        let nonce: [u8; 12] = rand::random();
+        let request = self.request(family, number, nonce);
+        let socket = self.socket(family, registry)?;
+        let send = || {
+            let to = SockaddrStorage::from(address);
+            sendto(socket.as_raw_fd(), &request, &to, MsgFlags::MSG_DONTWAIT).map_err(io::Error::from)
+        };
+        // An ICMP error that came since the last call stops a datagram, once; it is read when its event comes.
+        send().or_else(|_| send()).map_err(|error| Trouble::from(&error))?;
+        self.next = self.next.wrapping_add(1);
+        self.waiting.insert((server.ip(), number), Waiting { target, probe, nonce });
+        Ok(number)
+    }
+
+    /// The request with this number to this server waits no longer.
+    pub fn forget(&mut self, server: IpAddr, number: u16) {
+        self.waiting.remove(&(server, number));
+    }
+
+    /// Nothing of other targets than these waits any longer.
+    pub fn keep(&mut self, targets: &HashSet<TargetId>) {
+        self.waiting.retain(|_, waiting| targets.contains(&waiting.target));
+    }
+
+    /// Reads all that has come on the socket of `family`.
+    pub fn read(&mut self, family: Family) -> Vec<Pinged> {
+        let mut pinged = Vec::new();
+        let Some(socket) = (if family == Family::V4 { self.v4.take() } else { self.v6.take() }) else {
+            return pinged;
+        };
+        while let Some((from, error, quoted)) = next_error(&socket) {
+            pinged.extend(self.failed(family, from, &quoted, error));
+        }
+        let mut packet = [0; 1024];
+        loop {
+            match recvfrom::<SockaddrStorage>(socket.as_raw_fd(), &mut packet) {
+                Ok((length, Some(from))) => {
+                    let Some(from) = address_of(&from) else { continue };
+                    pinged.extend(self.answered(family, from, &packet[..length.min(packet.len())]));
+                }
+                Ok((_, None)) => {}
+                Err(Errno::EAGAIN) => break,
+                // A pending error, which the error queue tells better; it is taken away by the call.
+                Err(_) => {
+                    while let Some((from, error, quoted)) = next_error(&socket) {
+                        pinged.extend(self.failed(family, from, &quoted, error));
+                    }
+                }
+            }
+        }
+        match family {
+            Family::V4 => self.v4 = Some(socket),
+            Family::V6 => self.v6 = Some(socket),
+        }
+        pinged
+    }
+
+    fn socket(&mut self, family: Family, registry: &Registry) -> Result<&Socket, Trouble> {
+        let mark = self.mark;
+        let socket = if family == Family::V4 { &mut self.v4 } else { &mut self.v6 };
+        match socket {
+            Some(socket) => Ok(socket),
+            None => {
+                let open = open(family, mark, registry).map_err(|error| {
+                    Trouble::Ours(error.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw))
+                })?;
+                Ok(socket.insert(open))
+            }
+        }
+    }
+
+    fn request(&self, family: Family, number: u16, nonce: [u8; 12]) -> Vec<u8> {
+        let mut request = vec![family.request(), 0, 0, 0];
+        request.extend(self.identifier);
+        request.extend(number.to_be_bytes());
+        request.extend(self.mark);
+        request.extend(nonce);
+        // For ICMPv6 the kernel does it (RFC 3542, section 3.1).
+        if family == Family::V4 {
+            let sum = checksum(&request).to_be_bytes();
+            request[2..4].copy_from_slice(&sum);
+        }
+        request
+    }
+
+    /// What a packet from `from` answers; nothing if it is no whole reply to a request that waits.
+    fn answered(&mut self, family: Family, from: IpAddr, packet: &[u8]) -> Option<Pinged> {
+        let message = match family {
+            Family::V4 => packet.get(usize::from(packet.first()? & 0xf) * 4..)?,
+            Family::V6 => packet,
+        };
+        let (header, payload) = message.split_at_checked(HEADER)?;
+        let number = u16::from_be_bytes([header[6], header[7]]);
+        let waiting = self.waiting.get(&(from, number))?;
+        let right = header[..2] == [family.reply(), 0]
+            && header[4..6] == self.identifier
+            && payload.len() == PAYLOAD
+            && payload.starts_with(&self.mark)
+            && payload.ends_with(&waiting.nonce)
+            && (family == Family::V6 || checksum(message) == 0);
+        if !right {
+            return None;
+        }
+        let Waiting { target, probe, .. } = self.waiting.remove(&(from, number))?;
+        Some(Pinged { target, probe, outcome: Ok(()) })
+    }
+
+    /// What an ICMP error says that quotes the beginning of a message to `to`.
+    fn failed(&mut self, family: Family, to: IpAddr, quoted: &[u8], error: Unreachable) -> Option<Pinged> {
+        let header: [u8; HEADER] = *quoted.first_chunk()?;
+        if header[..2] != [family.request(), 0] || header[4..6] != self.identifier {
+            return None;
+        }
+        let number = u16::from_be_bytes([header[6], header[7]]);
+        let Waiting { target, probe, .. } = self.waiting.remove(&(to, number))?;
+        Some(Pinged { target, probe, outcome: Err(Failure::Icmp(error)) })
+    }
+}
+
+fn open(family: Family, mark: [u8; 4], registry: &Registry) -> io::Result<Socket> {
+    let (domain, protocol) = match family {
+        Family::V4 => (Domain::IPV4, Protocol::ICMPV4),
+        Family::V6 => (Domain::IPV6, Protocol::ICMPV6),
+    };
+    let socket = Socket::new(domain, Type::RAW.nonblocking(), Some(protocol))?;
+    socket.attach_filter(&filter(family, mark))?;
+    match family {
+        Family::V4 => setsockopt(&socket, sockopt::Ipv4RecvErr, &true)?,
+        Family::V6 => setsockopt(&socket, sockopt::Ipv6RecvErr, &true)?,
+    }
+    registry.register(&mut SourceFd(&socket.as_raw_fd()), family.token(), Interest::READABLE)?;
+    Ok(socket)
+}
+
+/// Lets echo replies pass whose payload begins with `mark`. An IPv4 packet comes with its header, an IPv6 packet without.
+fn filter(family: Family, mark: [u8; 4]) -> Vec<SockFilter> {
+    let step = |code: u32, jt, jf, k| SockFilter::new(code as u16, jt, jf, k);
+    let index = if family == Family::V4 { libc::BPF_IND } else { libc::BPF_ABS };
+    let header = HEADER as u32;
+    let load_length = step(libc::BPF_LDX | libc::BPF_B | libc::BPF_MSH, 0, 0, 0);
+    let rest = [
+        step(libc::BPF_LD | libc::BPF_B | index, 0, 0, 0),
+        step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 3, family.reply().into()),
+        step(libc::BPF_LD | libc::BPF_W | index, 0, 0, header),
+        step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, u32::from_be_bytes(mark)),
+        step(libc::BPF_RET | libc::BPF_K, 0, 0, u32::MAX),
+        step(libc::BPF_RET | libc::BPF_K, 0, 0, 0),
+    ];
+    (family == Family::V4).then_some(load_length).into_iter().chain(rest).collect()
+}
+
+/// The next entry of the error queue that says something: where the message went, what the error says, how the message begins.
+fn next_error(socket: &Socket) -> Option<(IpAddr, Unreachable, Vec<u8>)> {
+    let mut control = control_buffer();
+    loop {
+        let mut quoted = [0; HEADER];
+        let mut buffers = [IoSliceMut::new(&mut quoted)];
+        let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
+        let message =
+            recvmsg::<SockaddrStorage>(socket.as_raw_fd(), &mut buffers, Some(&mut control), flags).ok()?;
+        let (to, error) = (message.address.as_ref().and_then(address_of), error_of(&message));
+        if let (Some(to), Some(error)) = (to, error) {
+            return Some((to, error, quoted.to_vec()));
+        }
+    }
+}
+
+fn address_of(address: &SockaddrStorage) -> Option<IpAddr> {
+    let v4 = || address.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
+    v4().or_else(|| address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
+}
+
+/// The Internet checksum (RFC 1071): 0 over bytes that hold their right checksum.
+fn checksum(bytes: &[u8]) -> u16 {
+    let words =
+        bytes.chunks(2).map(|pair| u32::from(pair[0]) << 8 | pair.get(1).copied().map_or(0, u32::from));
+    let mut sum: u32 = words.sum();
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    !(sum as u16)
+}
+
+#[cfg(test)]
+mod tests;
