@@ -3,7 +3,17 @@
 
 mod dns;
 mod field;
+mod ntp;
+mod quic;
+mod radius;
 mod read;
+mod secret;
+mod sip;
+mod snmp;
+mod status;
+mod stun;
+mod syslog;
+mod tftp;
 mod udp;
 
 use std::fmt::Debug;
@@ -25,7 +35,18 @@ pub(super) use dns::{RCODES, RECORDS};
 const MAX_COUNT: u32 = 1_000;
 
 /// All types of checks, in the order of the documentation.
-const TYPES: [&Type; 2] = [&udp::TYPE, &dns::TYPE];
+const TYPES: [&Type; 10] = [
+    &udp::TYPE,
+    &dns::TYPE,
+    &radius::TYPE,
+    &sip::TYPE,
+    &ntp::TYPE,
+    &snmp::TYPE,
+    &syslog::TYPE,
+    &stun::TYPE,
+    &tftp::TYPE,
+    &quic::TYPE,
+];
 
 /// A type of checks.
 struct Type {

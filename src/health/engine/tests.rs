@@ -1,6 +1,7 @@
 //! The engine against real sockets on the loopback.
 
 mod network;
+mod ports;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::{SocketAddr, UdpSocket};
