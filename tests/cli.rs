@@ -26,10 +26,10 @@ fn a_valid_config_is_said_to_be_valid() {
 
 #[test]
 fn warnings_do_not_fail() {
-    let output = ipvsd(&["validate", "--config", "examples/syslog.toml"]);
+    let output = ipvsd(&["validate", "--config", "tests/config/bad/warnings.toml"]);
     assert_eq!(output.status.code(), Some(0));
     let said = text(&output.stderr);
-    assert!(said.contains("warning") && said.contains("examples/syslog.toml:"), "{said}");
+    assert!(said.contains("warning") && said.contains("tests/config/bad/warnings.toml:"), "{said}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The nouns: what a valid config says, what the kernel holds, what the rules must hold. Values only.
 
 mod check;
+mod secret;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -11,6 +12,7 @@ use ipvs_netlink::{Forward, SchedulerName};
 use serde::{Deserialize, Serialize};
 
 pub use self::check::*;
+pub use self::secret::Secret;
 
 /// A valid config. Only [`crate::config`] makes one from a file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -16,7 +16,7 @@ use super::failure::Failure;
 use super::machine::{Change, Machine, Step};
 use super::ping::Pings;
 use super::protocol::{Ask, Judgement, Protocol, silence_succeeds};
-use super::socket::{Socket, Trouble, control_buffer};
+use super::socket::{Ports, Socket, Trouble, control_buffer};
 use crate::core::model::{Target, TargetId, Verdict};
 
 /// So many datagrams are read from a socket at a time; who sends more has it closed.
@@ -25,6 +25,9 @@ const FLOOD: usize = 64;
 const DATAGRAM: usize = 65_535;
 /// How often the log says that probes could not be sent for want of something on the director.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(60);
+
+/// No probe has this number: a socket that waits for it is closed.
+const NEVER: u64 = u64::MAX;
 
 /// One target at work.
 #[derive(Debug)]
@@ -40,7 +43,7 @@ pub struct Prober {
 #[derive(Debug)]
 struct Open {
     socket: Socket,
-    /// The probe that waits here; `None` if the last one was answered, and always with `one_socket`.
+    /// The probe that waits here, or [`NEVER`]; `None` if the last one was answered, and always with `one_socket`.
     probe: Option<u64>,
     /// That of the last request.
     nonce: u128,
@@ -141,12 +144,14 @@ impl Prober {
                 }
             }
             let mut read = 0;
-            while let Some(length) = self.sockets[index].socket.receive(&mut io.datagram) {
-                self.datagram(index, length, io);
+            while let Some((length, from)) = self.sockets[index].socket.receive(&mut io.datagram) {
+                if from.ip() == self.server.ip() {
+                    self.datagram(index, length, from, io);
+                }
                 read += 1;
                 if read == FLOOD {
                     // Not read to its end it would hand old datagrams to the next probe: that one gets a new socket.
-                    self.sockets[index].probe = Some(u64::MAX);
+                    self.sockets[index].probe = Some(NEVER);
                     break;
                 }
             }
@@ -173,7 +178,8 @@ impl Prober {
         let index = match self.sockets.iter().position(|open| open.probe.is_none()) {
             Some(index) => index,
             None => {
-                let socket = Socket::open(self.server, &io.registry, Token(self.id.0 as usize))?;
+                let ports = if self.protocol.answers_from_any_port() { Ports::Any } else { Ports::One };
+                let socket = Socket::open(self.server, ports, &io.registry, Token(self.id.0 as usize))?;
                 self.sockets.push(Open { socket, probe: None, nonce });
                 self.sockets.len() - 1
             }
@@ -205,17 +211,22 @@ impl Prober {
         sent
     }
 
-    fn datagram(&mut self, index: usize, length: usize, io: &Io) {
+    fn datagram(&mut self, index: usize, length: usize, from: SocketAddr, io: &Io) {
         let open = &mut self.sockets[index];
-        let judgement = self.protocol.judge(&open.ask(self.server), &io.datagram[..length]);
+        let mut judgement = self.protocol.judge(&open.ask(self.server), &io.datagram[..length]);
+        if let Judgement::RightAnd(thanks) = judgement {
+            open.socket.answer(thanks, from);
+            judgement = Judgement::Right;
+        }
         let change = match (open.probe, judgement) {
             (None, Judgement::Right) if self.one_socket => self.machine.answered_any(),
             (Some(probe), Judgement::Right) => {
-                open.probe = None;
+                // What the server may send again must not answer the next probe.
+                open.probe = self.protocol.answers_from_any_port().then_some(NEVER);
                 self.machine.answered(probe)
             }
             (Some(probe), Judgement::Wrong(what)) => self.machine.failed(probe, Failure::WrongAnswer(what)),
-            (None, _) | (_, Judgement::NotOurs) => None,
+            (None, _) | (_, Judgement::NotOurs | Judgement::RightAnd(_)) => None,
         };
         self.report(change, io);
     }

@@ -1,4 +1,4 @@
-//! A connected, nonblocking UDP socket that hears ICMP errors, each with its type and code.
+//! A nonblocking UDP socket for one server that hears ICMP errors, each with its type and code.
 
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
@@ -18,6 +18,17 @@ pub struct Socket {
     socket: mio::net::UdpSocket,
     /// Where its datagrams come from.
     pub local: SocketAddr,
+    /// The server, where it answers from any of its ports; otherwise the socket is connected.
+    open_to: Option<SocketAddr>,
+}
+
+/// From which of its ports the server answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ports {
+    /// The one that it is asked at.
+    One,
+    /// Any.
+    Any,
 }
 
 /// Why a probe could not be sent.
@@ -34,22 +45,29 @@ impl Socket {
     ///
     /// # Errors
     /// No descriptor, memory or port left ([`Trouble::Ours`]), or no route to the server.
-    pub fn open(server: SocketAddr, registry: &Registry, token: Token) -> Result<Socket, Trouble> {
-        Self::try_open(server, registry, token).map_err(|error| Trouble::from(&error))
+    pub fn open(
+        server: SocketAddr,
+        ports: Ports,
+        registry: &Registry,
+        token: Token,
+    ) -> Result<Socket, Trouble> {
+        Self::try_open(server, ports, registry, token).map_err(|error| Trouble::from(&error))
     }
 
-    fn try_open(server: SocketAddr, registry: &Registry, token: Token) -> io::Result<Socket> {
+    fn try_open(server: SocketAddr, ports: Ports, registry: &Registry, token: Token) -> io::Result<Socket> {
         let domain = Domain::for_address(server);
         let socket = socket2::Socket::new(domain, Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
         match server {
             SocketAddr::V4(_) => setsockopt(&socket, sockopt::Ipv4RecvErr, &true)?,
             SocketAddr::V6(_) => setsockopt(&socket, sockopt::Ipv6RecvErr, &true)?,
         }
-        socket.connect(&server.into())?;
+        if ports == Ports::One {
+            socket.connect(&server.into())?;
+        }
         let mut socket = mio::net::UdpSocket::from_std(socket.into());
         registry.register(&mut socket, token, Interest::READABLE)?;
         let local = socket.local_addr()?;
-        Ok(Socket { socket, local })
+        Ok(Socket { socket, local, open_to: (ports == Ports::Any).then_some(server) })
     }
 
     /// Sends one datagram.
@@ -58,16 +76,25 @@ impl Socket {
     /// As [`Socket::open`]. An ICMP error that came since the last call also stops a datagram, once: after an error,
     /// [`Socket::next_error`] tells.
     pub fn send(&self, datagram: &[u8]) -> Result<(), Trouble> {
-        self.socket.send(datagram).map(|_| ()).map_err(|error| Trouble::from(&error))
+        let sent = match self.open_to {
+            None => self.socket.send(datagram),
+            Some(server) => self.socket.send_to(datagram, server),
+        };
+        sent.map(|_| ()).map_err(|error| Trouble::from(&error))
     }
 
-    /// The length of the next datagram, which is put into `buffer`; `None` when there is none.
-    pub fn receive(&self, buffer: &mut [u8]) -> Option<usize> {
+    /// Sends one datagram to where another one came from. It is not tried twice: the probe has been answered.
+    pub fn answer(&self, datagram: &[u8], to: SocketAddr) {
+        let _ = self.socket.send_to(datagram, to);
+    }
+
+    /// The length of the next datagram, which is put into `buffer`, and where it came from; `None` when there is none.
+    pub fn receive(&self, buffer: &mut [u8]) -> Option<(usize, SocketAddr)> {
         // Each call that fails for another reason than emptiness has taken one pending error away, which
         // `next_error` tells better; a bound on them is only prudence.
         for _ in 0..8 {
-            match self.socket.recv(buffer) {
-                Ok(length) => return Some(length),
+            match self.socket.recv_from(buffer) {
+                Ok(received) => return Some(received),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
                 Err(_) => {}
             }

@@ -4,9 +4,19 @@
 mod dns;
 mod field;
 mod icmp;
+mod ntp;
 mod pattern;
+mod quic;
+mod radius;
 mod read;
+mod secret;
+mod sip;
+mod snmp;
+mod status;
+mod stun;
+mod syslog;
 mod tcp;
+mod tftp;
 mod udp;
 
 use std::fmt::Debug;
@@ -28,7 +38,20 @@ pub(super) use dns::{RCODES, RECORDS};
 const MAX_COUNT: u32 = 1_000;
 
 /// All types of checks, in the order of the documentation.
-const TYPES: [&Type; 4] = [&udp::TYPE, &dns::TYPE, &icmp::TYPE, &tcp::TYPE];
+const TYPES: [&Type; 12] = [
+    &udp::TYPE,
+    &dns::TYPE,
+    &radius::TYPE,
+    &sip::TYPE,
+    &ntp::TYPE,
+    &snmp::TYPE,
+    &syslog::TYPE,
+    &stun::TYPE,
+    &tftp::TYPE,
+    &quic::TYPE,
+    &icmp::TYPE,
+    &tcp::TYPE,
+];
 
 /// A type of checks.
 struct Type {

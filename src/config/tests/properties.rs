@@ -10,8 +10,9 @@ use proptest::sample::Index;
 use super::super::parse;
 use super::written::write;
 use crate::core::model::{
-    Check, Config, DnsProbe, Drift, Forwarding, KernelSettings, OnStop, Pattern, Probe, Reply, Server,
-    Service, Sysctls, TcpProbe, WhenAllDown,
+    Check, Config, DnsProbe, Drift, Forwarding, KernelSettings, NtpProbe, OnStop, Pattern, Probe, Reply,
+    Secret, Server, Service, SipProbe, SnmpProbe, StatusRange, StunProbe, Sysctls, SyslogProbe, TcpProbe,
+    TftpProbe, WhenAllDown,
 };
 
 const VALID: [&str; 3] = [
@@ -97,6 +98,14 @@ fn word() -> impl Strategy<Value = String> {
             "answer = ",
             "\"udp\"",
             "\"dns\"",
+            "\"radius\"",
+            "\"sip\"",
+            "\"snmp\"",
+            "\"syslog\"",
+            "status = ",
+            "secret_file = ",
+            "oid = ",
+            "facility = ",
             "\"none\"",
             "{ ",
             " }",
@@ -247,6 +256,24 @@ fn check() -> impl Strategy<Value = Check> {
             rcode: if fails { "REFUSED" } else { "NOERROR" }.to_owned(),
             answer: answer.filter(|_| !fails).map(str::to_owned),
         })),
+        prop::collection::vec((200..=699u16, 0..100u16), 1..4).prop_map(|ranges| {
+            let range = |(first, more): (u16, u16)| StatusRange { first, last: (first + more).min(699) };
+            let mut status: Vec<_> = ranges.into_iter().map(range).collect();
+            status.sort();
+            Probe::Sip(SipProbe { status })
+        }),
+        (1..=15u8).prop_map(|max_stratum| Probe::Ntp(NtpProbe { max_stratum })),
+        ("[a-zé\"\\\\ -]{1,8}", prop::option::of(prop::collection::vec(any::<u32>(), 0..8))).prop_map(
+            |(community, rest)| {
+                let oid = rest.map(|rest| [vec![2, 39], rest].concat());
+                Probe::Snmp(SnmpProbe { community: Secret::new(community.into()), oid })
+            }
+        ),
+        (prop::sample::select(vec![5, 16]), prop::sample::select(vec![2, 7]))
+            .prop_map(|(facility, severity)| Probe::Syslog(SyslogProbe { facility, severity })),
+        any::<bool>().prop_map(|translated| Probe::Stun(StunProbe { translated })),
+        prop::option::of("[a-zé\"\\\\ /-]{1,8}").prop_map(|file| Probe::Tftp(TftpProbe { file })),
+        Just(Probe::Quic),
     ];
     let address = prop::option::of(prop_oneof![
         Just("10.9.9.9".parse().unwrap()),

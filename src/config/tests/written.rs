@@ -86,6 +86,32 @@ fn written_check(check: &Check) -> String {
                 answer.collect::<String>()
             )
         }
+        Probe::Radius(_) => unreachable!("a secret stands in a file"),
+        Probe::Sip(sip) => {
+            let status = sip.status.iter().map(|range| format!("\"{}-{}\"", range.first, range.last));
+            format!("type = \"sip\", status = [{}]", status.collect::<Vec<_>>().join(", "))
+        }
+        Probe::Ntp(ntp) => format!("type = \"ntp\", max_stratum = {}", ntp.max_stratum),
+        Probe::Snmp(snmp) => {
+            let oid = snmp.oid.iter().map(|oid| {
+                let numbers = oid.iter().map(u32::to_string).collect::<Vec<_>>();
+                format!(", oid = \"{}\"", numbers.join("."))
+            });
+            let community = String::from_utf8(snmp.community.bytes().to_vec()).unwrap();
+            format!("type = \"snmp\", community = {}{}", quoted(&community), oid.collect::<String>())
+        }
+        Probe::Syslog(syslog) => {
+            // Only some of those that have a name.
+            let facility = if syslog.facility == 5 { "syslog" } else { "local0" };
+            let severity = if syslog.severity == 7 { "debug" } else { "crit" };
+            format!("type = \"syslog\", facility = \"{facility}\", severity = \"{severity}\"")
+        }
+        Probe::Stun(stun) => format!("type = \"stun\", translated = {}", stun.translated),
+        Probe::Tftp(tftp) => {
+            let file = tftp.file.iter().map(|file| format!(", file = {}", quoted(file)));
+            format!("type = \"tftp\"{}", file.collect::<String>())
+        }
+        Probe::Quic => "type = \"quic\"".to_owned(),
     };
     for (key, value) in
         [("interval", check.interval), ("timeout", check.timeout), ("retry_interval", check.retry_interval)]

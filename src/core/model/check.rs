@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::Secret;
+
 /// One way to ask a server whether it lives. Equal checks of one address are probed once.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Check {
@@ -55,6 +57,22 @@ pub enum Probe {
     },
     /// A DNS query.
     Dns(DnsProbe),
+    /// A Status-Server of RADIUS.
+    Radius(RadiusProbe),
+    /// An OPTIONS of SIP.
+    Sip(SipProbe),
+    /// A client's request of NTP.
+    Ntp(NtpProbe),
+    /// A get of SNMP v2c.
+    Snmp(SnmpProbe),
+    /// A message of syslog, which nobody answers.
+    Syslog(SyslogProbe),
+    /// A Binding request of STUN.
+    Stun(StunProbe),
+    /// A read request of TFTP.
+    Tftp(TftpProbe),
+    /// A packet of QUIC that asks for Version Negotiation.
+    Quic,
     /// An ICMP echo request, without regard to ports.
     Icmp,
     /// A TCP connection.
@@ -103,4 +121,73 @@ pub enum Pattern {
     Matches(String),
     /// It begins with these bytes.
     StartsWith(Vec<u8>),
+}
+
+/// A `radius` probe.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RadiusProbe {
+    /// The secret that the director and the server share; not empty.
+    pub secret: Secret,
+}
+
+/// A `sip` probe.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct SipProbe {
+    /// The status codes of a right answer; at least one range.
+    pub status: Vec<StatusRange>,
+}
+
+/// Status codes of SIP or HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct StatusRange {
+    /// The first one, 200 to 699.
+    pub first: u16,
+    /// The last one, not below `first`.
+    pub last: u16,
+}
+
+impl StatusRange {
+    /// Whether a code is one of them.
+    pub fn contains(&self, code: u16) -> bool {
+        (self.first..=self.last).contains(&code)
+    }
+}
+
+/// An `ntp` probe.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct NtpProbe {
+    /// The largest stratum of a right answer, 1 to 15.
+    pub max_stratum: u8,
+}
+
+/// An `snmp` probe.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct SnmpProbe {
+    /// The community.
+    pub community: Secret,
+    /// The object that is got, valid by construction of [`Config`](super::Config); sysUpTime.0 if none.
+    pub oid: Option<Vec<u32>>,
+}
+
+/// A `syslog` probe.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct SyslogProbe {
+    /// The facility by its number in RFC 5424, 0 to 23.
+    pub facility: u8,
+    /// The severity by its number in RFC 5424, 0 to 7.
+    pub severity: u8,
+}
+
+/// A `stun` probe.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct StunProbe {
+    /// There is NAT between the director and the server: the address that the server saw is not compared with the director's.
+    pub translated: bool,
+}
+
+/// A `tftp` probe.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct TftpProbe {
+    /// The file whose first block is a right answer; if none, any answer is.
+    pub file: Option<String>,
 }

@@ -3,6 +3,7 @@
 mod connections;
 mod network;
 mod pings;
+mod ports;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::{SocketAddr, UdpSocket};

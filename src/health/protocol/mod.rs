@@ -1,6 +1,16 @@
 //! The protocols that probes speak: a request and a judgement each, bytes in and out, no I/O.
 
 mod dns;
+mod ntp;
+mod quic;
+mod radius;
+mod sip;
+mod snmp;
+mod stun;
+mod syslog;
+#[cfg(test)]
+mod testing;
+mod tftp;
 mod udp;
 
 use std::fmt::Debug;
@@ -18,6 +28,12 @@ pub trait Protocol: Debug + Send + Sync {
 
     /// Judges a datagram that came back.
     fn judge(&self, ask: &Ask, answer: &[u8]) -> Judgement;
+
+    /// Whether the server answers from a port that it chooses for each request. Only the address tells its answers then, and
+    /// each probe comes from a new port.
+    fn answers_from_any_port(&self) -> bool {
+        false
+    }
 }
 
 /// What tells one probe from all others.
@@ -36,6 +52,8 @@ pub struct Ask {
 pub enum Judgement {
     /// The answer that the check asks for.
     Right,
+    /// The same, from a server that waits for this datagram.
+    RightAnd(&'static [u8]),
     /// Not an answer to this probe (stale or forged): as if it had not come.
     NotOurs,
     /// An answer, but not the right one; says what is wrong with it.
@@ -50,6 +68,14 @@ pub fn compile(probe: &Probe) -> Result<Way, String> {
     let protocol: Arc<dyn Protocol> = match probe {
         Probe::Udp { send, reply } => Arc::new(udp::Udp::new(send, reply)?),
         Probe::Dns(probe) => Arc::new(dns::Dns::new(probe)?),
+        Probe::Radius(probe) => Arc::new(radius::Radius::new(probe)),
+        Probe::Sip(probe) => Arc::new(sip::Sip::new(probe)),
+        Probe::Ntp(probe) => Arc::new(ntp::Ntp::new(probe)),
+        Probe::Snmp(probe) => Arc::new(snmp::Snmp::new(probe)?),
+        Probe::Syslog(probe) => Arc::new(syslog::Syslog::new(probe)),
+        Probe::Stun(probe) => Arc::new(stun::Stun::new(probe)),
+        Probe::Tftp(probe) => Arc::new(tftp::Tftp::new(probe)),
+        Probe::Quic => Arc::new(quic::Quic),
         Probe::Icmp => return Ok(Way::Ping),
         Probe::Tcp(probe) => return Ok(Way::Connect(Arc::new(Tcp::new(probe)?))),
     };
@@ -58,7 +84,7 @@ pub fn compile(probe: &Probe) -> Result<Way, String> {
 
 /// Whether no answer at all is a success.
 pub fn silence_succeeds(probe: &Probe) -> bool {
-    matches!(probe, Probe::Udp { reply: Reply::Optional, .. })
+    matches!(probe, Probe::Udp { reply: Reply::Optional, .. } | Probe::Syslog(_))
 }
 
 /// Text for the log: short, and without control characters.
@@ -81,11 +107,4 @@ pub fn hex(bytes: &[u8]) -> String {
     let more = if bytes.len() > SHOWN { "…" } else { "" };
     let digits: String = bytes.iter().take(SHOWN).map(|byte| format!("{byte:02x}")).collect();
     format!("0x{digits}{more}")
-}
-
-/// A probe that nobody else sends, for tests.
-#[cfg(test)]
-fn ask(nonce: u128) -> Ask {
-    let address = |text: &str| text.parse().expect("an address");
-    Ask { nonce, local: address("192.0.2.1:40000"), server: address("10.0.1.11:53") }
 }

@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     fn judge(reply: Reply, answer: &[u8]) -> Judgement {
-        Udp::new(b"ping", &reply).expect("a valid probe").judge(&super::super::ask(0), answer)
+        Udp::new(b"ping", &reply).expect("a valid probe").judge(&super::super::testing::ask(0), answer)
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use hickory_proto::rr::{Record, rdata};
 use proptest::prelude::*;
 
-use super::super::ask;
+use super::super::testing::ask;
 use super::*;
 
 const ID: u16 = 0x1234;

@@ -7,24 +7,32 @@ use std::path::{Path, PathBuf};
 use crate::{cache, tool};
 
 /// What is in the tree besides the essential packages.
-const PACKAGES: [&str; 18] = [
+const PACKAGES: [&str; 26] = [
     "bind9-dnsutils",
     "busybox-static",
+    "chrony",
     "conntrack",
+    "coturn",
     "dnsperf",
     "ethtool",
+    "freeradius",
     "iproute2",
     "iptables",
     "iputils-ping",
     "ipvsadm",
+    "kamailio",
     "keepalived",
     "kmod",
     "knot",
     "nftables",
+    "ngtcp2-server",
     "procps",
+    "rsyslog",
+    "snmpd",
     "strace",
     "systemd-sysv",
     "tcpdump",
+    "tftpd-hpa",
     "unbound",
 ];
 
