@@ -77,7 +77,7 @@ impl Io {
 
     /// Sends a verdict; if nobody listens any more, the daemon is about to end.
     pub fn report(&self, target: TargetId, change: Change) {
-        let _ = self.verdicts.send(Verdict { target, up: change.up, reason: change.reason });
+        let _ = self.verdicts.send(Verdict { target, up: change.up, factor: 100, reason: change.reason });
     }
 
     fn complain(&mut self, now: Duration, server: SocketAddr, errno: Errno) {
