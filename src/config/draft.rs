@@ -7,8 +7,9 @@ use std::time::Duration;
 use ipvs_netlink::Forward;
 
 use super::check::CheckDraft;
+use super::policy::PolicyDraft;
 use super::report::{Place, Problems};
-use crate::core::model::{Drift, KernelSettings, OnStop, WhenAllDown};
+use crate::core::model::{Drift, KernelSettings, OnStop};
 
 /// A value and where it stands.
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +42,7 @@ pub struct Draft {
 /// What holds for services that do not say otherwise.
 #[derive(Debug, Default)]
 pub struct Defaults {
-    pub check: Field<CheckDraft>,
+    pub check: Field<List<At<CheckDraft>>>,
     pub scheduler: Field<String>,
     pub forward: Field<Forward>,
 }
@@ -62,8 +63,8 @@ pub struct ServiceDraft {
     pub ops: Field<bool>,
     pub scheduler: Field<String>,
     pub forward: Field<Forward>,
-    pub check: Field<CheckDraft>,
-    pub when_all_down: Field<WhenAllDown>,
+    pub check: Field<List<At<CheckDraft>>>,
+    pub policy: PolicyDraft,
     pub drift: Field<Drift>,
     pub drain: Field<Duration>,
 }
@@ -81,6 +82,8 @@ pub struct List<T> {
 pub struct ServerDraft {
     pub address: At<SocketAddr>,
     pub weight: Field<i64>,
+    /// It is one of the service's `fallback`.
+    pub fallback: bool,
 }
 
 impl At<i64> {

@@ -83,7 +83,12 @@ fn families(service: &Resolved<'_>, problems: &mut Problems) {
     };
     for (family, is_v4) in [("IPv4", true), ("IPv6", false)] {
         let vip = service.listen().iter().find(|vip| vip.value.is_ipv4() == is_v4);
-        let server = service.servers().iter().find(|server| server.address.value.is_ipv4() == is_v4);
+        let mut of_family = service.servers().iter().filter(|server| server.address.value.is_ipv4() == is_v4);
+        // A fallback alone is no server, and needs a VIP all the same.
+        let server = match vip {
+            Some(_) => of_family.find(|server| !server.fallback),
+            None => of_family.next(),
+        };
         match (vip, server) {
             (Some(vip), None) if servers.value.whole && !servers.value.items.is_empty() => {
                 problems
@@ -138,7 +143,7 @@ fn weights(service: &Resolved<'_>, problems: &mut Problems) {
     let mut weights = service
         .servers()
         .iter()
-        .filter(|server| !matches!(server.weight, Field::Broken))
+        .filter(|server| !matches!(server.weight, Field::Broken) && !server.fallback)
         .map(|server| (server.weight.value_or(1), server))
         .filter(|(weight, _)| (1..=i32::MAX.into()).contains(weight));
     let Some((first, first_server)) = weights.next() else { return };

@@ -47,9 +47,9 @@ fn a_small_file_gets_every_default() {
     assert!(service.ops);
     assert_eq!(service.forward, Forward::Masquerade);
     assert_eq!(service.servers.iter().map(|server| server.weight).collect::<Vec<_>>(), [1, 2, 1]);
-    assert_eq!(service.when_all_down, WhenAllDown::Keep);
+    assert_eq!(service.policy.when_all_down, WhenAllDown::Keep);
     assert_eq!(service.drain, Duration::from_secs(5));
-    let check = service.check.as_ref().unwrap();
+    let [check] = service.checks.as_slice() else { panic!("one check") };
     let reply = Reply::Matches("^pong".to_owned());
     assert_eq!(check.probe, Probe::Udp { send: b"ping\n".to_vec(), reply });
     assert_eq!((check.interval, check.timeout), (Duration::from_millis(200), Duration::from_millis(150)));
@@ -85,8 +85,8 @@ fn every_setting_arrives() {
     let service = &config.services[0];
     assert!(!service.ops);
     assert_eq!(service.scheduler.as_str(), "wlc");
-    assert_eq!((service.when_all_down, service.drain), (WhenAllDown::Refuse, Duration::ZERO));
-    let check = service.check.as_ref().unwrap();
+    assert_eq!((service.policy.when_all_down, service.drain), (WhenAllDown::Refuse, Duration::ZERO));
+    let [check] = service.checks.as_slice() else { panic!("one check") };
     assert_eq!((check.interval, check.timeout), (Duration::from_secs(1), Duration::from_secs(2)));
     assert_eq!((check.retry_interval, check.rise, check.fall), (Duration::from_millis(3), 4, 5));
     assert_eq!(check.target(service.servers[0].address), "10.9.9.9:54".parse().unwrap());
@@ -118,10 +118,10 @@ fn defaults_hold_where_a_service_says_nothing() {
     .config
     .services;
     assert_eq!((services[0].scheduler.as_str(), services[0].forward), ("sh", Forward::Direct));
-    assert!(services[0].check.is_some());
+    assert_eq!(services[0].checks.len(), 1);
     assert_eq!(services[1].scheduler.as_str(), "rr");
     assert!(matches!(services[1].forward, Forward::Tunnel(_)));
-    assert_eq!(services[1].check, None);
+    assert!(services[1].checks.is_empty());
 }
 
 #[test]

@@ -6,12 +6,14 @@ use std::net::SocketAddr;
 use toml::de::{DeTable, DeValue};
 
 use super::check;
+use super::check::CheckDraft;
 use super::draft::{At, Defaults, Draft, Field, List, ServerDraft, ServiceDraft};
+use super::policy::{self, PolicyDraft};
 use super::report::{Lines, Place, Problems};
 use super::toml_forward::forward;
 use super::toml_table::{Table, Value, list, place, wrong_kind};
 use super::toml_value::{boolean, choice, duration, number, socket_address, string};
-use crate::core::model::{Drift, Forwarding, KernelSettings, OnStop, Sysctls, WhenAllDown};
+use crate::core::model::{Drift, Forwarding, KernelSettings, OnStop, Sysctls};
 
 /// What the file says.
 ///
@@ -108,7 +110,7 @@ fn file(entries: &DeTable<'_>, problems: &mut Problems) -> Draft {
 fn defaults(value: Value<'_>, problems: &mut Problems) -> Option<Defaults> {
     let table = table(value, "`[defaults]`", &["check", "scheduler", "forward"], problems)?;
     Some(Defaults {
-        check: table.get("check", problems, check::read),
+        check: table.get("check", problems, checks),
         scheduler: table.get("scheduler", problems, string),
         forward: table.get("forward", problems, forward),
     })
@@ -125,21 +127,16 @@ fn kernel(value: Value<'_>, problems: &mut Problems) -> Option<KernelSettings> {
 }
 
 fn service(value: Value<'_>, problems: &mut Problems) -> Option<ServiceDraft> {
-    let keys = [
-        "name",
-        "listen",
-        "servers",
-        "ops",
-        "scheduler",
-        "forward",
-        "check",
-        "when_all_down",
-        "drain",
-        "drift",
-    ];
+    let keys =
+        ["name", "listen", "servers", "ops", "scheduler", "forward", "check", "drain", "drift", "fallback"];
+    let keys: Vec<&str> = keys.into_iter().chain(policy::KEYS).collect();
     let table = table(value, "a service", &keys, problems)?;
     let drift = [("repair", Drift::Repair), ("report", Drift::Report)];
-    let when_all_down = [("keep", WhenAllDown::Keep), ("refuse", WhenAllDown::Refuse)];
+    let servers = table.get("servers", problems, |v, p| list(v, "a list of servers", p, server));
+    let fallback = table.get("fallback", problems, |value, problems| match value.get_ref() {
+        DeValue::Array(_) => list(value, "a list of servers", problems, server),
+        _ => server(value, problems).map(|server| List { items: vec![server], whole: true }),
+    });
     Some(ServiceDraft {
         place: table.place,
         name: table.get("name", problems, string),
@@ -150,15 +147,48 @@ fn service(value: Value<'_>, problems: &mut Problems) -> Option<ServiceDraft> {
             }
             _ => list(value, "an address with a port or a list of them", problems, vip),
         }),
-        servers: table.get("servers", problems, |v, p| list(v, "a list of servers", p, server)),
+        servers: with_fallback(servers, fallback),
         ops: table.get("ops", problems, boolean),
         scheduler: table.get("scheduler", problems, string),
         forward: table.get("forward", problems, forward),
-        check: table.get("check", problems, check::read),
-        when_all_down: table.get("when_all_down", problems, |v, p| choice(v, &when_all_down, p)),
+        check: table.get("check", problems, checks),
+        policy: PolicyDraft::read(&table, problems),
         drift: table.get("drift", problems, |v, p| choice(v, &drift, p)),
         drain: table.get("drain", problems, duration),
     })
+}
+
+/// The fallbacks stand among the servers, marked.
+fn with_fallback(
+    servers: Field<List<ServerDraft>>,
+    fallback: Field<List<ServerDraft>>,
+) -> Field<List<ServerDraft>> {
+    let Field::Given(At { value: mut list, place }) = servers else { return servers };
+    match fallback {
+        Field::Missing => {}
+        Field::Broken => list.whole = false,
+        Field::Given(fallback) => {
+            list.whole &= fallback.value.whole;
+            let fallbacks = fallback.value.items.into_iter();
+            list.items.extend(fallbacks.map(|server| ServerDraft { fallback: true, ..server }));
+        }
+    }
+    Field::Given(At { value: list, place })
+}
+
+/// One check, or a list of them.
+fn checks(value: Value<'_>, problems: &mut Problems) -> Option<List<At<CheckDraft>>> {
+    let one = |value: Value<'_>, problems: &mut Problems| {
+        Some(At { value: check::read(value, problems)?, place: place(value) })
+    };
+    match value.get_ref() {
+        DeValue::Array(checks) if checks.is_empty() => {
+            problems.error(place(value), "no check").help("`check = \"none\"` does without on purpose");
+            None
+        }
+        DeValue::Array(_) => list(value, "a list of checks", problems, one),
+        _ => one(value, problems).map(|check| List { items: vec![check], whole: true }),
+    }
 }
 
 fn vip(value: Value<'_>, problems: &mut Problems) -> Option<At<SocketAddr>> {
@@ -175,13 +205,13 @@ fn server(value: Value<'_>, problems: &mut Problems) -> Option<ServerDraft> {
             );
             return None;
         }
-        return Some(ServerDraft { address: vip(value, problems)?, weight: Field::Missing });
+        return Some(ServerDraft { address: vip(value, problems)?, weight: Field::Missing, fallback: false });
     };
     let table = Table::new(entries, place(value), "a server", &["address", "weight"], problems);
     let address = table.get("address", problems, socket_address);
     let weight = table.get("weight", problems, number);
     match address {
-        Field::Given(address) => Some(ServerDraft { address, weight }),
+        Field::Given(address) => Some(ServerDraft { address, weight, fallback: false }),
         Field::Broken => None,
         Field::Missing => {
             problems.error(table.place, "a server needs an `address`");

@@ -10,7 +10,7 @@ use ipvs_netlink::{Forward, SchedulerName};
 use super::draft::{At, Draft, Field, ServerDraft, ServiceDraft};
 use super::report::{Place, Problems};
 use super::{MAX_DURATION, check, conflicts, rules, scheduler};
-use crate::core::model::{Check, Config, Drift, Server, Service, WhenAllDown};
+use crate::core::model::{Check, Config, Drift, Policy, Server, Service};
 
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -22,14 +22,15 @@ pub struct Resolved<'a> {
     pub ops: Option<bool>,
     pub scheduler: Option<At<SchedulerName>>,
     pub forward: Option<At<Forward>>,
-    check: Option<Option<Arc<Check>>>,
+    pub checks: Option<Vec<Arc<Check>>>,
+    pub policy: Option<Policy>,
 }
 
 /// What the defaults say, judged once however many services use it.
 struct Defaults {
     scheduler: Field<SchedulerName>,
     forward: Field<Forward>,
-    check: Field<Option<Arc<Check>>>,
+    checks: Field<Vec<Arc<Check>>>,
 }
 
 /// The config that a draft means; none if there is an error.
@@ -37,7 +38,7 @@ pub fn validate(draft: &Draft, problems: &mut Problems) -> Option<Config> {
     let defaults = Defaults {
         scheduler: draft.defaults.scheduler.judged(|at| scheduler::judge(at, problems)),
         forward: draft.defaults.forward.judged(|at| Some(at.value)),
-        check: draft.defaults.check.judged(|at| check::judge(at, problems)),
+        checks: draft.defaults.check.judged(|at| check::judge_all(&at.value, problems)),
     };
     let services = match &draft.services {
         Field::Given(list) => list.value.items.as_slice(),
@@ -102,8 +103,8 @@ fn resolve<'a>(draft: &'a ServiceDraft, defaults: &Defaults, problems: &mut Prob
         Field::Missing => Some(At { value: Forward::Masquerade, place: draft.place }),
         field => field.given().copied(),
     };
-    let own = draft.check.judged(|at| check::judge(at, problems));
-    let check = match own.or(&defaults.check) {
+    let own = draft.check.judged(|at| check::judge_all(&at.value, problems));
+    let checks = match own.or(&defaults.checks) {
         Field::Missing => {
             problems
                 .error(
@@ -122,13 +123,15 @@ fn resolve<'a>(draft: &'a ServiceDraft, defaults: &Defaults, problems: &mut Prob
     if let Some(drain) = draft.drain.given().filter(|drain| drain.value > MAX_DURATION) {
         problems.error(drain.place, "`drain` must be at most a day");
     }
-    Resolved { draft, called, ops, scheduler, forward, check }
+    let mut service = Resolved { draft, called, ops, scheduler, forward, checks, policy: None };
+    service.policy = draft.policy.judge(&service, problems);
+    service
 }
 
 fn build(service: &Resolved<'_>) -> Option<Service> {
     let server = |server: &ServerDraft| {
         let weight = u32::try_from(server.weight.value_or(1)).ok()?;
-        Some(Server { address: server.address.value, weight })
+        Some(Server { address: server.address.value, weight, fallback: server.fallback })
     };
     Some(Service {
         name: service.draft.name.given()?.value.clone(),
@@ -137,8 +140,8 @@ fn build(service: &Resolved<'_>) -> Option<Service> {
         scheduler: service.scheduler.clone()?.value,
         forward: service.forward?.value,
         servers: service.servers().iter().map(server).collect::<Option<_>>()?,
-        check: service.check.clone()?,
-        when_all_down: service.draft.when_all_down.value_or(WhenAllDown::default()),
+        checks: service.checks.clone()?,
+        policy: service.policy.clone()?,
         drain: service.draft.drain.value_or(DRAIN),
         drift: service.draft.drift.value_or(Drift::default()),
     })

@@ -7,12 +7,11 @@ use std::net::SocketAddr;
 use ipvs_netlink::{DestinationConfig, DestinationKey, Flags, ServiceConfig, ServiceKey};
 use serde::Serialize;
 
-use super::Time;
 use super::desired;
 use super::difference::{Difference, of_server, of_service};
 use super::model::{Config, Outer, Rules, Service, TargetId};
 use super::plan::{FoundService, FoundServices, Wanted};
-use super::pool::{Member, Pool, Standing};
+use super::pool::{Known, Member, Pool};
 
 /// One change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -122,14 +121,14 @@ fn wanted(service: &Service, vip: SocketAddr, found: Option<&FoundService>) -> W
     let members = desired::servers_of(service, vip).map(|server| {
         let key = DestinationKey(server.address);
         let has = found.and_then(|found| found.servers.get(&key));
-        let standing = match has.is_some_and(|has| has.weight > 0) {
-            true => Standing::Up { reason: "it has weight".to_owned() },
-            false => Standing::Unknown { weighted: false },
+        let known = match has.is_some_and(|has| has.weight > 0) {
+            true => Known::Up { reason: "it has weight".to_owned(), factor: 100 },
+            false => Known::Unknown,
         };
-        let target = service.check.as_ref().map(|_| TargetId(0));
-        (key, Member { weight: server.weight, target, standing })
+        let check = service.checks.first().filter(|_| !server.fallback).map(|_| (TargetId(0), known));
+        (key, Member::new(server.weight, server.fallback, check.into_iter().collect()))
     });
-    let pool = Pool::new(members.collect(), service.when_all_down, Time::ZERO);
+    let pool = Pool::new(members.collect(), service.policy.clone(), service.detection());
     desired::wanted(service, vip, &pool)
 }
 

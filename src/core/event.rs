@@ -54,12 +54,32 @@ pub enum Event {
         /// The servers that keep their weight.
         kept: BTreeSet<DestinationKey>,
     },
-    /// After that, a server is up again.
+    /// Fewer servers are up than `min_healthy`.
+    TooFew {
+        /// The service's name.
+        service: String,
+        /// The IPVS service.
+        key: ServiceKey,
+        /// So many.
+        up: usize,
+        /// The servers that have weight now, up or not.
+        kept: BTreeSet<DestinationKey>,
+    },
+    /// After that, enough servers are up again.
     Recovered {
         /// The service's name.
         service: String,
         /// The IPVS service.
         key: ServiceKey,
+    },
+    /// The quorum of an IPVS service is reached or lost; said once when it is first known.
+    Quorum {
+        /// The service's name.
+        service: String,
+        /// The IPVS service.
+        key: ServiceKey,
+        /// Reached or lost.
+        reached: bool,
     },
     /// Somebody else changed a service.
     Drift {

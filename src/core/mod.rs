@@ -38,9 +38,9 @@ use drift::{Brake, Thing};
 use event::Event;
 use evict::Eviction;
 use memory::Memory;
-use model::{Check, Config, OnStop, Rules, Service, Target, TargetId, Verdict};
+use model::{Check, Command, Config, OnStop, Rules, Service, Target, TargetId, Verdict};
 use plan::{FoundService, FoundServices, Step};
-use pool::{Pool, Turn};
+use pool::{Pool, Quorum, Turn};
 use retry::Retries;
 
 /// A moment: the time since one that the daemon chose. A plain number, so that a history can be written down.
@@ -120,6 +120,8 @@ pub enum Output {
     Remember(Memory),
     /// Give [`Input::Wake`] at this time. A later one replaces it.
     Wake(Time),
+    /// Run this command; those of one service one after the other. Nothing answers.
+    Run(Hook),
     /// Something to log.
     Say(Event),
     /// Nothing is left to do; the daemon may end.
@@ -127,6 +129,21 @@ pub enum Output {
         /// All that is ipvsd's own is gone.
         removed: bool,
     },
+}
+
+/// A command to run, and what it is told.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Hook {
+    /// The service's name.
+    pub service: String,
+    /// The IPVS service.
+    pub key: ServiceKey,
+    /// Whether its quorum is reached or lost.
+    pub up: bool,
+    /// The servers that are up.
+    pub servers: Vec<DestinationKey>,
+    /// What runs.
+    pub command: Arc<Command>,
 }
 
 /// What is tried again when it fails.
@@ -145,6 +162,7 @@ pub struct Core {
     /// Services that are ipvsd's own: the config's, and those that it had before.
     own: BTreeSet<ServiceKey>,
     pools: BTreeMap<ServiceKey, Pool>,
+    quorums: BTreeMap<ServiceKey, Quorum>,
     targets: BTreeMap<(SocketAddr, Arc<Check>), TargetId>,
     /// The servers that a target's verdict is about.
     probed_for: BTreeMap<TargetId, Vec<(ServiceKey, DestinationKey)>>,
@@ -204,6 +222,7 @@ impl Core {
             config: Config::default(),
             index: BTreeMap::new(),
             pools: BTreeMap::new(),
+            quorums: BTreeMap::new(),
             targets: BTreeMap::new(),
             probed_for: BTreeMap::new(),
             next_target: 0,
@@ -240,7 +259,7 @@ impl Core {
     pub fn handle(&mut self, now: Time, input: Input) -> Vec<Output> {
         let mut out = Vec::new();
         match input {
-            Input::Config(config) => self.configure(config, &mut out),
+            Input::Config(config) => self.configure(now, config, &mut out),
             Input::FoundServices(_) | Input::Unchanged if self.looked_in_vain(now, &mut out) => {}
             Input::FoundServices(Ok(services)) => self.found_services(now, services, &mut out),
             Input::Unchanged => self.can_read(&mut out),
@@ -277,6 +296,7 @@ impl Core {
                 self.plan_all(now, &mut out);
             }
             Input::Wake => {
+                self.pools.values_mut().for_each(|pool| pool.tick(now));
                 self.look_again(now, &mut out);
                 self.plan_all(now, &mut out);
                 if self.waits_for_entries() {
@@ -314,7 +334,7 @@ impl Core {
         for (key, server) in self.probed_for.get(&verdict.target).cloned().unwrap_or_default() {
             let Some(service) = self.name(&key) else { continue };
             let Some(pool) = self.pools.get_mut(&key) else { continue };
-            let turn = pool.verdict(now, &server, verdict.up, &verdict.reason);
+            let turn = pool.verdict(now, &server, verdict);
             let due = pool.due(&server).and_then(|due| due.weight);
             let has = self.found.as_ref().and_then(|found| found.get(&key)?.servers.get(&server));
             if has.map(|config| config.weight) == due {
@@ -323,12 +343,32 @@ impl Core {
             }
             match turn {
                 Some(Turn::AllDown(kept)) => out.push(Output::Say(Event::AllDown { service, key, kept })),
+                Some(Turn::TooFew(up, kept)) => {
+                    out.push(Output::Say(Event::TooFew { service, key, up, kept }));
+                }
                 Some(Turn::Recovered) => out.push(Output::Say(Event::Recovered { service, key })),
                 None => {}
             }
+            self.quorum(key, out);
             self.retries.hurry(&Subject::Service(key));
             self.brake.release(&(key, Thing::Server(server)));
             self.plan(now, key, out);
+        }
+    }
+
+    /// Whether the quorum of a service has turned, and the command that is told so.
+    fn quorum(&mut self, key: ServiceKey, out: &mut Vec<Output>) {
+        let Some((_, place)) = self.index.get(&key) else { return };
+        let (Some(pool), service) = (self.pools.get(&key), &self.config.services[*place]) else { return };
+        let Some(up) = self.quorums.entry(key).or_default().turn(&service.policy.quorum, pool) else {
+            return;
+        };
+        let command = if up { &service.policy.quorum.on_up } else { &service.policy.quorum.on_down };
+        let servers = pool.alive().map(|(server, _)| *server).collect();
+        let service = service.name.clone();
+        out.push(Output::Say(Event::Quorum { service: service.clone(), key, reached: up }));
+        if let Some(command) = command.clone() {
+            out.push(Output::Run(Hook { service, key, up, servers, command }));
         }
     }
 
@@ -353,7 +393,9 @@ impl Core {
     }
 
     fn next_wake(&self, now: Time) -> Option<Time> {
+        let ramps = self.pools.values().filter_map(Pool::next);
         let times = self.drains.values().copied().chain(self.retries.times()).chain(self.brake.times());
+        let times = times.chain(ramps);
         let look = (self.started && !self.finished).then_some(self.next_look);
         times.chain(look).chain(self.next_entries(now)).filter(|time| *time > now).min()
     }

@@ -80,16 +80,23 @@ pub struct Service {
     pub scheduler: SchedulerName,
     /// How packets reach the servers: `Masquerade` (`nat` in the config), `Direct` or `Tunnel`.
     pub forward: Forward,
-    /// The servers of both families; each family of `listen` has at least one.
+    /// The servers of both families, fallbacks with them; each family of `listen` has at least one that is no fallback.
     pub servers: Vec<Server>,
-    /// How the servers are asked whether they live; none is `check = "none"`.
-    pub check: Option<Arc<Check>>,
-    /// What happens when the last server of a VIP goes down.
-    pub when_all_down: WhenAllDown,
+    /// How the servers are asked whether they live, fallbacks excepted; all checks must pass. None is `check = "none"`.
+    pub checks: Vec<Arc<Check>>,
+    /// What follows from the verdicts.
+    pub policy: Policy,
     /// How long a server taken from the config may still answer before it is deleted.
     pub drain: Duration,
     /// What happens when somebody else changes the service in the kernel.
     pub drift: Drift,
+}
+
+impl Service {
+    /// The longest time from a server's death to its verdict if it falls silent.
+    pub fn detection(&self) -> Duration {
+        self.checks.iter().map(|check| check.worst_case()).max().unwrap_or_default()
+    }
 }
 
 /// `drift`.
@@ -103,13 +110,67 @@ pub enum Drift {
     Report,
 }
 
-/// One of a service's `servers`.
+/// One of a service's `servers`, or its `fallback`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Server {
     /// Where the traffic goes.
     pub address: SocketAddr,
     /// Its share under a weighted scheduler when it is up, 0 to `i32::MAX`.
     pub weight: u32,
+    /// It has weight only while no other server is up, and is not checked.
+    pub fallback: bool,
+}
+
+/// What a service does with its verdicts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    /// What happens when the last server of a VIP goes down.
+    pub when_all_down: WhenAllDown,
+    /// With fewer servers up than this behind a VIP, the last healthy set of them keeps its weight; none: only when all are down.
+    pub min_healthy: Option<Amount>,
+    /// A server that comes back gets its weight over this time, in steps; zero: at once.
+    pub slow_start: Duration,
+    /// When a VIP is to be offered, and who is told.
+    pub quorum: Quorum,
+}
+
+/// `min_healthy`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Amount {
+    /// So many servers, at least 1.
+    Count(u32),
+    /// So many of a hundred of a VIP's servers, 1 to 100; rounded up.
+    Percent(u8),
+}
+
+/// `quorum`, `hysteresis` and the commands that follow them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quorum {
+    /// The weights of the servers that are up must add up to this, at least 1.
+    pub weight: u32,
+    /// Once it is lost, so much more is needed; once it is there, it may fall so far below. Less than `weight`.
+    pub hysteresis: u32,
+    /// What runs when it is reached.
+    pub on_up: Option<Arc<Command>>,
+    /// What runs when it is lost.
+    pub on_down: Option<Arc<Command>>,
+}
+
+impl Default for Quorum {
+    fn default() -> Self {
+        Self { weight: 1, hysteresis: 0, on_up: None, on_down: None }
+    }
+}
+
+/// A command that the daemon runs: without a shell, in a process group of its own that is killed as a whole.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Command {
+    /// The executable's absolute path and its arguments; at least one.
+    pub argv: Vec<String>,
+    /// How long it may run.
+    pub timeout: Duration,
+    /// It keeps `CAP_NET_ADMIN` and `CAP_NET_RAW`; otherwise it has no capabilities.
+    pub network: bool,
 }
 
 /// `when_all_down`.
@@ -121,6 +182,8 @@ pub enum WhenAllDown {
     Keep,
     /// All servers get weight 0; clients are refused by ICMP.
     Refuse,
+    /// The service's fallbacks get their weight, and the others 0.
+    Fallback,
 }
 
 /// What the tables `ip ipvsd` and `ip6 ipvsd` must hold, both families together.
@@ -167,6 +230,8 @@ pub struct Verdict {
     pub target: TargetId,
     /// Up or down.
     pub up: bool,
+    /// What the weight of a server that is up is multiplied by, in percent; 100 unless a check says otherwise.
+    pub factor: u32,
     /// Why, in words for the log: `refused (ICMP port unreachable), 3 in a row`.
     pub reason: String,
 }

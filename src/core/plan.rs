@@ -42,7 +42,7 @@ pub struct Wanted {
 pub struct WantedServer {
     /// Its configuration, with weight 0.
     pub config: DestinationConfig,
-    /// Its weight when it is up.
+    /// Its weight when it is up; 0 for a fallback, which nobody waits for.
     pub full: u32,
     /// Its weight now.
     pub due: Due,

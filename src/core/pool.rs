@@ -1,65 +1,55 @@
 //! The servers of one IPVS service as their verdicts have them, and the weight that each is to have.
+//!
+//! ```text
+//! weight = configured × factors of its checks × slow start     while it is up (at least 1, unless a factor is 0)
+//!        = configured                                           while it is down and the pool fails open
+//!        = configured                                           of the fallback while no server is up
+//!        = 0                                                    otherwise
+//! ```
+
+mod member;
+mod quorum;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ipvs_netlink::DestinationKey;
 
+pub use member::{Known, Member, Standing};
+pub use quorum::Quorum;
+
 use super::Time;
-use super::model::{TargetId, WhenAllDown};
+use super::model::{Amount, Policy, TargetId, Verdict, WhenAllDown};
 
 /// The servers of one IPVS service.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pool {
     /// Every server of the service's family.
     pub members: BTreeMap<DestinationKey, Member>,
-    /// What happens when the last one goes down.
-    pub when_all_down: WhenAllDown,
-    /// Servers that fell within this span before the last one did fell with it: the longest time to a verdict.
-    pub window: Duration,
-    /// While no server is up: those that keep their weight.
+    policy: Policy,
+    /// Servers that fell within this span before the last one did fell with it.
+    window: Duration,
+    /// While too few servers are up: those that keep their weight.
     held: Option<BTreeSet<DestinationKey>>,
+    health: Health,
 }
 
-/// One server in its pool.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Member {
-    /// Its weight when it is up.
-    pub weight: u32,
-    /// What is probed for it; none has no check and is always up.
-    pub target: Option<TargetId>,
-    /// What is known of it.
-    pub standing: Standing,
-}
-
-/// What is known of a server.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Standing {
-    /// Nothing yet. Its weight stays as it is found; one that was found with weight counts as up.
-    Unknown {
-        /// It was found with weight.
-        weighted: bool,
-    },
-    /// It answers.
-    Up {
-        /// Why it is up.
-        reason: String,
-    },
-    /// It does not answer.
-    Down {
-        /// When it was last up, if it ever was.
-        fell: Option<Time>,
-        /// Why it is down.
-        reason: String,
-    },
+/// How a pool as a whole stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Health {
+    Enough,
+    TooFew,
+    AllDown,
 }
 
 /// What a verdict changed for the pool as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Turn {
-    /// No server is up any more; these keep their weight.
+    /// No server is up any more; these keep their weight, or take it: the fallback.
     AllDown(BTreeSet<DestinationKey>),
-    /// A server is up again.
+    /// So many servers are up, which is fewer than `min_healthy`; these keep their weight, up or not.
+    TooFew(usize, BTreeSet<DestinationKey>),
+    /// Enough servers are up again.
     Recovered,
 }
 
@@ -72,185 +62,169 @@ pub struct Due {
     pub why: String,
 }
 
-impl Member {
-    fn alive(&self) -> bool {
-        self.weight > 0
-            && match self.standing {
-                Standing::Unknown { weighted } => weighted || self.target.is_none(),
-                Standing::Up { .. } => true,
-                Standing::Down { .. } => false,
-            }
-    }
-
-    fn unknown(&self) -> bool {
-        matches!(self.standing, Standing::Unknown { weighted: false }) && self.target.is_some()
-    }
-}
-
 impl Pool {
-    /// A pool in which nobody is held.
-    pub fn new(
-        members: BTreeMap<DestinationKey, Member>,
-        when_all_down: WhenAllDown,
-        window: Duration,
-    ) -> Self {
-        Self { members, when_all_down, window, held: None }
+    /// A pool in which nobody is held; `window` is the longest time from a death to its verdict.
+    pub fn new(members: BTreeMap<DestinationKey, Member>, policy: Policy, window: Duration) -> Self {
+        let mut pool = Self { members, policy, window, held: None, health: Health::AllDown };
+        pool.health = pool.judge();
+        pool
     }
 
-    /// Takes over from the pool before a reload which servers keep their weight while none is up.
-    pub fn inherit(&mut self, old: &Self) {
-        if self.none_alive() {
-            self.held = old
-                .held
-                .clone()
-                .map(|held| held.into_iter().filter(|server| self.members.contains_key(server)).collect());
+    /// Takes over from the pool before a reload what is known of its servers and which of them keep their weight while too few
+    /// are up.
+    pub fn inherit(&mut self, now: Time, old: &Self) {
+        for (server, member) in &mut self.members {
+            match old.members.get(server) {
+                Some(before) => member.inherit(before),
+                None => member.cold = true,
+            }
+        }
+        self.health = self.judge();
+        if self.health != Health::Enough {
+            let held = |server: &DestinationKey| self.members.contains_key(server);
+            let kept = old.held.clone().map(|old| old.into_iter().filter(held).collect());
+            self.held = kept.or_else(|| self.settled().then(|| self.last_healthy(now)));
         }
     }
 
     /// The kernel was read for the first time: `server` has this weight there.
     pub fn found(&mut self, server: &DestinationKey, weight: u32) {
-        if let Some(member) = self.members.get_mut(server)
-            && let Standing::Unknown { weighted } = &mut member.standing
-        {
-            *weighted = weight > 0;
+        if let Some(member) = self.members.get_mut(server) {
+            member.weighted = weight > 0;
+            self.health = self.judge();
         }
     }
 
-    /// Records a verdict and says what it means for the whole pool.
-    pub fn verdict(&mut self, now: Time, server: &DestinationKey, up: bool, reason: &str) -> Option<Turn> {
-        let before = !self.none_alive();
+    /// Records a verdict about `server` and says what it means for the whole pool.
+    pub fn verdict(&mut self, now: Time, server: &DestinationKey, verdict: &Verdict) -> Option<Turn> {
+        let others = self.alive().any(|(other, _)| other != server);
         let member = self.members.get_mut(server)?;
-        let was_unknown = member.unknown();
-        let fell = if member.alive() {
-            Some(now)
-        } else if let Standing::Down { fell, .. } = member.standing {
-            fell
-        } else {
-            None
-        };
-        let reason = reason.to_owned();
-        member.standing = if up { Standing::Up { reason } } else { Standing::Down { fell, reason } };
+        let unknown = member.unknown();
+        member.verdict(now, verdict, others && !self.policy.slow_start.is_zero());
 
-        if !self.none_alive() {
+        let before = self.health;
+        self.health = self.judge();
+        if self.health == Health::Enough {
             return self.held.take().map(|_| Turn::Recovered);
         }
-        let last_unknown = was_unknown && !self.members.values().any(Member::unknown);
-        if !before && !last_unknown {
+        let settled = unknown && self.settled();
+        if self.health == before && !settled {
             return None;
         }
-        let held = self.held.clone().unwrap_or_else(|| self.fallen_together(now));
-        self.held = Some(held.clone());
-        Some(Turn::AllDown(match self.when_all_down {
-            WhenAllDown::Keep => held,
-            WhenAllDown::Refuse => BTreeSet::new(),
-        }))
+        if self.held.is_none() && (before == Health::Enough || self.settled()) {
+            self.held = Some(self.last_healthy(now));
+        }
+        let held = self.held.clone()?;
+        let (up, all_down) = (self.alive().count(), self.health == Health::AllDown);
+        Some(match self.policy.when_all_down {
+            _ if !all_down => Turn::TooFew(up, held),
+            WhenAllDown::Keep => Turn::AllDown(held),
+            WhenAllDown::Refuse => Turn::AllDown(BTreeSet::new()),
+            WhenAllDown::Fallback => Turn::AllDown(self.fallbacks().collect()),
+        })
     }
 
     /// The weight that `server` is to have; none if it is not one of the pool's.
     pub fn due(&self, server: &DestinationKey) -> Option<Due> {
         let member = self.members.get(server)?;
         let due = |weight, why: &str| Due { weight, why: why.to_owned() };
-        Some(match &member.standing {
-            _ if member.target.is_none() => due(Some(member.weight), "no check"),
-            Standing::Unknown { .. } => due(None, "no verdict yet"),
-            Standing::Up { reason } => due(Some(member.weight), reason),
-            Standing::Down { reason, .. } if self.keeps(server) => {
-                due(Some(member.weight), &format!("kept, since all servers are down ({reason})"))
+        if member.fallback {
+            return Some(match self.falls_back() {
+                true => due(Some(member.weight), "the fallback, since all servers are down"),
+                false => due(Some(0), "the fallback, while a server is up"),
+            });
+        }
+        Some(match member.standing() {
+            Standing::Unchecked => due(Some(member.weight), "no check"),
+            Standing::Unknown => due(None, "no verdict yet"),
+            Standing::Up { reason } => {
+                let weight = member.effective();
+                match member.ramp {
+                    Some(_) => due(Some(weight), &format!("slow start ({reason})")),
+                    None if weight != member.weight => {
+                        due(Some(weight), &format!("asked for by its checks ({reason})"))
+                    }
+                    None => due(Some(weight), &reason),
+                }
             }
-            Standing::Down { reason, .. } => due(Some(0), reason),
+            Standing::Down { reason } if self.keeps(server) => {
+                let why = if self.health == Health::AllDown { "all servers are" } else { "too many are" };
+                due(Some(member.weight), &format!("kept, since {why} down ({reason})"))
+            }
+            Standing::Down { reason } => due(Some(0), &reason),
         })
     }
 
+    /// Slow starts go on.
+    pub fn tick(&mut self, now: Time) {
+        self.members.values_mut().for_each(|member| member.tick(now, self.policy.slow_start));
+    }
+
+    /// When a slow start is to go on.
+    pub fn next(&self) -> Option<Time> {
+        self.members.values().filter_map(|member| member.next(self.policy.slow_start)).min()
+    }
+
+    /// The servers that count as up, and the weight that the config gives them.
+    pub fn alive(&self) -> impl Iterator<Item = (&DestinationKey, u32)> {
+        let alive = self.members.iter().filter(|(_, member)| member.alive());
+        alive.map(|(server, member)| (server, member.weight))
+    }
+
+    /// Whether each server has had its first verdict.
+    pub fn settled(&self) -> bool {
+        !self.members.values().any(Member::unknown)
+    }
+
+    fn judge(&self) -> Health {
+        match self.alive().count() {
+            0 => Health::AllDown,
+            up if up < self.minimum() => Health::TooFew,
+            _ => Health::Enough,
+        }
+    }
+
+    /// The fewest servers with which the pool does not fail open.
+    fn minimum(&self) -> usize {
+        let servers = self.members.values().filter(|member| member.weight > 0 && !member.fallback).count();
+        match self.policy.min_healthy {
+            None => 1,
+            Some(Amount::Count(count)) => (count as usize).min(servers).max(1),
+            Some(Amount::Percent(percent)) => (servers * usize::from(percent)).div_ceil(100).max(1),
+        }
+    }
+
+    fn fallbacks(&self) -> impl Iterator<Item = DestinationKey> {
+        self.members.iter().filter(|(_, member)| member.fallback).map(|(server, _)| *server)
+    }
+
+    /// Not before every server has had a verdict: at start the last one may be the one that is up.
+    fn falls_back(&self) -> bool {
+        self.policy.when_all_down == WhenAllDown::Fallback
+            && self.health == Health::AllDown
+            && self.held.is_some()
+    }
+
     fn keeps(&self, server: &DestinationKey) -> bool {
-        self.when_all_down == WhenAllDown::Keep
-            && self.held.as_ref().is_some_and(|held| held.contains(server))
+        let open = self.health == Health::TooFew || self.policy.when_all_down == WhenAllDown::Keep;
+        open && self.held.as_ref().is_some_and(|held| held.contains(server))
     }
 
-    fn none_alive(&self) -> bool {
-        !self.members.values().any(Member::alive)
-    }
-
-    /// The last healthy set: when a link dies, the verdicts of its servers come one after the other.
-    fn fallen_together(&self, now: Time) -> BTreeSet<DestinationKey> {
-        let with_the_last = |member: &Member| match member.standing {
-            Standing::Down { fell: Some(fell), .. } => member.weight > 0 && fell + self.window >= now,
-            _ => false,
-        };
-        self.members.iter().filter(|(_, member)| with_the_last(member)).map(|(server, _)| *server).collect()
+    /// Those that are up, and those that fell just now: when a link dies, the verdicts of its servers come one after the other.
+    /// If these are fewer than the operator asks for, all.
+    fn last_healthy(&self, now: Time) -> BTreeSet<DestinationKey> {
+        let usable = || self.members.iter().filter(|(_, member)| member.weight > 0 && !member.fallback);
+        let just_now = |member: &Member| member.fell.is_some_and(|fell| fell + self.window >= now);
+        let last: BTreeSet<_> = usable()
+            .filter(|(_, member)| member.alive() || just_now(member))
+            .map(|(server, _)| *server)
+            .collect();
+        if self.policy.min_healthy.is_some() && last.len() < self.minimum() {
+            return usable().map(|(server, _)| *server).collect();
+        }
+        last
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SECOND: Duration = Duration::from_secs(1);
-
-    fn server(last: u8) -> DestinationKey {
-        DestinationKey(format!("10.0.1.{last}:53").parse().unwrap())
-    }
-
-    fn pool(policy: WhenAllDown) -> Pool {
-        let member = |id| Member {
-            weight: 1,
-            target: Some(TargetId(id)),
-            standing: Standing::Unknown { weighted: false },
-        };
-        Pool::new((1..=3).map(|n| (server(n), member(n.into()))).collect(), policy, SECOND)
-    }
-
-    fn weights(pool: &Pool) -> Vec<Option<u32>> {
-        (1..=3).map(|n| pool.due(&server(n)).unwrap().weight).collect()
-    }
-
-    #[test]
-    fn servers_that_fall_together_keep_their_weight_together() {
-        let mut pool = pool(WhenAllDown::Keep);
-        for n in 1..=3 {
-            assert_eq!(pool.verdict(SECOND, &server(n), true, "answered"), None);
-        }
-        assert_eq!(pool.verdict(10 * SECOND, &server(1), false, "silent"), None);
-        assert_eq!(weights(&pool), [Some(0), Some(1), Some(1)]);
-        assert_eq!(pool.verdict(20 * SECOND, &server(2), false, "silent"), None);
-        let held = BTreeSet::from([server(2), server(3)]);
-        let turn = pool.verdict(20 * SECOND + SECOND / 2, &server(3), false, "silent");
-        assert_eq!(turn, Some(Turn::AllDown(held)));
-        assert_eq!(weights(&pool), [Some(0), Some(1), Some(1)], "the one that fell long before stays out");
-        assert_eq!(pool.verdict(30 * SECOND, &server(1), true, "answered"), Some(Turn::Recovered));
-        assert_eq!(weights(&pool), [Some(1), Some(0), Some(0)]);
-    }
-
-    #[test]
-    fn refuse_takes_the_last_one_out() {
-        let mut pool = pool(WhenAllDown::Refuse);
-        for n in 1..=3 {
-            pool.verdict(SECOND, &server(n), true, "answered");
-        }
-        for n in 1..=3 {
-            pool.verdict(2 * SECOND, &server(n), false, "silent");
-        }
-        assert_eq!(weights(&pool), [Some(0); 3]);
-    }
-
-    #[test]
-    fn a_server_found_with_weight_counts_as_up_until_its_verdict() {
-        let mut pool = pool(WhenAllDown::Keep);
-        pool.found(&server(1), 7);
-        assert_eq!(weights(&pool), [None; 3], "what is found stays until a verdict");
-        assert_eq!(pool.verdict(SECOND, &server(2), false, "silent"), None);
-        assert_eq!(pool.verdict(SECOND, &server(3), false, "silent"), None);
-        let turn = pool.verdict(SECOND, &server(1), false, "silent");
-        assert_eq!(turn, Some(Turn::AllDown(BTreeSet::from([server(1)]))));
-        assert_eq!(weights(&pool), [Some(1), Some(0), Some(0)]);
-    }
-
-    #[test]
-    fn servers_that_were_never_up_have_nothing_to_keep_and_it_is_said_once() {
-        let mut pool = pool(WhenAllDown::Keep);
-        assert_eq!(pool.verdict(SECOND, &server(1), false, "silent"), None);
-        assert_eq!(pool.verdict(SECOND, &server(2), false, "silent"), None);
-        let turn = pool.verdict(SECOND, &server(3), false, "silent");
-        assert_eq!(turn, Some(Turn::AllDown(BTreeSet::new())));
-        assert_eq!(weights(&pool), [Some(0); 3]);
-    }
-}
+mod tests;

@@ -1,7 +1,6 @@
 //! A config to go by: its pools and probes, a look at the kernel, and what is adopted from there.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use ipvs_netlink::{DestinationKey, Flags, ServiceKey};
 
@@ -9,11 +8,11 @@ use super::drift::{self, Ruling};
 use super::event::Event;
 use super::model::{Config, Drift, Target, TargetId};
 use super::plan::{FoundService, FoundServices};
-use super::pool::{Member, Pool, Standing};
+use super::pool::{Known, Member, Pool};
 use super::{Core, FoundRules, LOOK, Output, Subject, Time, desired};
 
 impl Core {
-    pub(super) fn configure(&mut self, config: Config, out: &mut Vec<Output>) {
+    pub(super) fn configure(&mut self, now: Time, config: Config, out: &mut Vec<Output>) {
         for (key, (_, place)) in &self.index {
             let service = &self.config.services[*place];
             self.former.insert(*key, (service.name.clone(), service.drain));
@@ -24,8 +23,8 @@ impl Core {
 
         let old = std::mem::take(&mut self.pools);
         let members = old.values().flat_map(|pool| pool.members.values());
-        let standings: BTreeMap<TargetId, &Standing> =
-            members.filter_map(|member| Some((member.target?, &member.standing))).collect();
+        let known: BTreeMap<TargetId, &Known> =
+            members.flat_map(|member| &member.checks).map(|(id, known)| (*id, known)).collect();
         let mut targets = BTreeMap::new();
         self.probed_for.clear();
         for (key, (vip, place)) in &self.index {
@@ -33,29 +32,27 @@ impl Core {
             let mut members = BTreeMap::new();
             for server in desired::servers_of(service, *vip) {
                 let name = DestinationKey(server.address);
-                let target = service.check.as_ref().map(|check| {
+                let checks = service.checks.iter().filter(|_| !server.fallback).map(|check| {
                     let probed = (check.target(server.address), check.clone());
-                    let known = targets.get(&probed).or_else(|| self.targets.get(&probed)).copied();
-                    let id = known.unwrap_or_else(|| {
+                    let before = targets.get(&probed).or_else(|| self.targets.get(&probed)).copied();
+                    let id = before.unwrap_or_else(|| {
                         self.next_target += 1;
                         TargetId(self.next_target)
                     });
                     targets.insert(probed, id);
                     self.probed_for.entry(id).or_default().push((*key, name));
-                    id
+                    (id, known.get(&id).copied().cloned().unwrap_or_default())
                 });
-                let standing = target.and_then(|id| standings.get(&id).copied().cloned());
-                let standing = standing.unwrap_or(Standing::Unknown { weighted: false });
-                members.insert(name, Member { weight: server.weight, target, standing });
+                members.insert(name, Member::new(server.weight, server.fallback, checks.collect()));
             }
-            let window = service.check.as_ref().map_or(Duration::ZERO, |check| check.worst_case());
-            let mut pool = Pool::new(members, service.when_all_down, window);
+            let mut pool = Pool::new(members, service.policy.clone(), service.detection());
             if let Some(old) = old.get(key) {
-                pool.inherit(old);
+                pool.inherit(now, old);
             }
             self.pools.insert(*key, pool);
         }
         self.targets = targets;
+        self.quorums.retain(|key, _| self.index.contains_key(key));
         self.started = false;
         self.look(out);
     }
@@ -147,6 +144,9 @@ impl Core {
                 out.push(Output::LookAtRules);
             }
             self.adopt();
+            for key in self.index.keys().copied().collect::<Vec<_>>() {
+                self.quorum(key, out);
+            }
             out.push(Output::Probe(if self.leaving { Vec::new() } else { self.probes() }));
             let ops = |key: &&ServiceKey| self.service(key).is_some_and(|(service, _)| service.ops);
             let keys: BTreeSet<ServiceKey> = self.index.keys().filter(ops).copied().collect();
@@ -217,10 +217,12 @@ impl Core {
     }
 
     fn probes(&self) -> Vec<Target> {
-        let members = || self.pools.values().flat_map(|pool| pool.members.values());
-        let weighted = |member: &&Member| matches!(member.standing, Standing::Unknown { weighted: true });
-        let assumed_up: BTreeSet<TargetId> =
-            members().filter(weighted).filter_map(|member| member.target).collect();
+        let members = self.pools.values().flat_map(|pool| pool.members.values());
+        let assumed_up: BTreeSet<TargetId> = members
+            .filter(|member| member.weighted)
+            .flat_map(|member| member.checks.keys())
+            .copied()
+            .collect();
         let targets = self.targets.iter().map(|((address, check), id)| Target {
             id: *id,
             address: *address,

@@ -28,9 +28,20 @@ pub fn say(event: &Event) {
                 "all servers are down: the last healthy ones keep their weight, or nobody would answer"
             );
         }
-        Event::Recovered { service, key } => {
-            tracing::info!(service, vip = %key, "a server is up: weights follow the verdicts again");
+        Event::TooFew { service, key, up, kept } => {
+            let kept = kept.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            tracing::error!(
+                service, vip = %key, up, kept,
+                "fewer servers are up than `min_healthy`: these have weight, or the few that are left would be overrun"
+            );
         }
+        Event::Recovered { service, key } => {
+            tracing::info!(service, vip = %key, "enough servers are up: weights follow the verdicts again");
+        }
+        Event::Quorum { service, key, reached: true } => {
+            tracing::info!(service, vip = %key, "quorum reached")
+        }
+        Event::Quorum { service, key, reached: false } => tracing::error!(service, vip = %key, "quorum lost"),
         Event::Drift { service, key, thing, what, ruling } => {
             let service = service.as_deref().unwrap_or("not in the config");
             let server = match thing {

@@ -16,6 +16,7 @@
 //!      └── SIGTERM, timer ──────────────────────────────────┘
 //! ```
 
+mod hooks;
 mod lock;
 mod log;
 mod plan;
@@ -48,6 +49,7 @@ pub async fn run(path: &Path, config: Config) -> Result<(), Refusal> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Refusal::io("listen for SIGTERM"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Refusal::io("listen for SIGINT"))?;
     let _lock = lock::take()?;
+    prepare::trust(path, &config)?;
     let client = prepare::prepare(&config).await?;
     let mut tasks = Tasks::start(client)?;
     let (reloads, asked) = unbounded_channel();

@@ -1,11 +1,14 @@
 //! Before the first change: what the daemon needs is there, and what would silently break it is said.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
+use std::path::Path;
 
 use ipvs_netlink::Error;
 use ipvs_netlink::tokio::Client;
 
+use crate::command;
 use crate::core::desired;
 use crate::core::model::{Config, Rules};
 use crate::kernel::facts;
@@ -48,6 +51,21 @@ pub async fn connect() -> Result<Option<Client>, Refusal> {
 /// Connects to IPVS, or says that there is none.
 pub async fn ipvs() -> Result<Client, Refusal> {
     connect().await?.ok_or_else(|| Refusal::new(Error::NotInKernel.to_string()))
+}
+
+/// What the daemon is told must be the operator's word: its config, and what that lets it run.
+pub fn trust(path: &Path, config: &Config) -> Result<(), Refusal> {
+    let user = nix::unistd::geteuid().as_raw();
+    let commands = config.services.iter().flat_map(|service| {
+        [&service.policy.quorum.on_up, &service.policy.quorum.on_down].into_iter().flatten()
+    });
+    let executables: BTreeSet<&str> =
+        commands.filter_map(|command| Some(command.argv.first()?.as_str())).collect();
+    let refusals: Vec<String> = std::iter::once(path)
+        .chain(executables.into_iter().map(Path::new))
+        .filter_map(|path| Some(command::trusted(path, user).err()?.to_string()))
+        .collect();
+    if refusals.is_empty() { Ok(()) } else { Err(Refusal(refusals)) }
 }
 
 /// Looks for obstacles, warns of those that it can live with.

@@ -32,6 +32,7 @@ pub async fn run(
 /// A bad file changes nothing: the config that is running goes on.
 async fn reload(path: &Path, to_core: &UnboundedSender<Input>) -> Reloaded {
     let loaded = config::load(path)?;
+    prepare::trust(path, &loaded.config).map_err(|refusal| Rejected::Machine(refusal.to_string()))?;
     prepare::prepare(&loaded.config).await.map_err(|refusal| Rejected::Machine(refusal.to_string()))?;
     let _ = to_core.send(Input::Config(loaded.config));
     Ok(loaded.warnings)

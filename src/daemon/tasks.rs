@@ -7,6 +7,7 @@ use ipvs_netlink::ServiceKey;
 use ipvs_netlink::tokio::Client;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use super::hooks::Hooks;
 use super::log;
 use super::prepare::Refusal;
 use crate::admin;
@@ -28,6 +29,7 @@ pub struct Tasks {
     ipvs: UnboundedSender<ipvs::Work>,
     rules: UnboundedSender<rules::Work>,
     checker: Checker,
+    hooks: Hooks,
     verdicts: UnboundedReceiver<Verdict>,
     wake: Option<Time>,
     /// The core is done.
@@ -64,6 +66,7 @@ impl Tasks {
             ipvs,
             rules,
             checker,
+            hooks: Hooks::default(),
             verdicts,
             wake: None,
             finished: None,
@@ -91,6 +94,7 @@ impl Tasks {
                 Output::DoRules(rules) => drop(self.rules.send(rules::Work::Do(rules))),
                 Output::Probe(targets) => self.checker.set(targets),
                 Output::Wake(time) => self.wake = Some(time),
+                Output::Run(hook) => self.hooks.run(hook),
                 Output::Say(event) => log::say(&event),
                 Output::Finished { removed } => self.finished = Some(Removed(removed)),
             }

@@ -85,7 +85,12 @@ impl Io {
 
     /// Sends a verdict; if nobody listens any more, the daemon is about to end.
     pub fn report(&self, target: TargetId, change: Change) {
-        let _ = self.verdicts.send(Verdict { target, up: change.up, reason: change.reason });
+        let _ = self.verdicts.send(Verdict {
+            target,
+            up: change.up,
+            factor: change.factor,
+            reason: change.reason,
+        });
     }
 
     /// Says now and then that probes are left out for want of something on the director.

@@ -206,7 +206,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::core::model::{KernelSettings, OnStop, Server, Service, WhenAllDown};
+    use crate::core::model::{KernelSettings, OnStop, Server, Service};
 
     fn config(forward: Forward) -> Config {
         let service = Service {
@@ -215,9 +215,9 @@ mod tests {
             ops: true,
             scheduler: "rr".parse().unwrap(),
             forward,
-            servers: vec![Server { address: "10.0.1.11:53".parse().unwrap(), weight: 1 }],
-            check: None,
-            when_all_down: WhenAllDown::Keep,
+            servers: vec![Server { address: "10.0.1.11:53".parse().unwrap(), weight: 1, fallback: false }],
+            checks: Vec::new(),
+            policy: Default::default(),
             drain: Duration::from_secs(5),
             drift: Default::default(),
         };

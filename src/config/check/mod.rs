@@ -26,7 +26,7 @@ use std::time::Duration;
 
 pub use read::check as read;
 
-use super::draft::{At, Field};
+use super::draft::{At, Field, List};
 use super::report::{Place, Problems};
 use super::toml_table::Table;
 use super::{MAX_DURATION, address};
@@ -91,8 +91,28 @@ pub struct AskDraft {
     pub port: Field<i64>,
 }
 
+/// The checks with their defaults, each once; no check is none on purpose.
+pub fn judge_all(drafts: &List<At<CheckDraft>>, problems: &mut Problems) -> Option<Vec<Arc<Check>>> {
+    let mut checks = Vec::new();
+    let mut valid = drafts.whole;
+    for draft in &drafts.items {
+        match judge(draft, problems) {
+            Some(Some(check)) if checks.contains(&check) => {
+                problems.error(draft.place, "the same check twice").help("keep one of them");
+            }
+            Some(Some(check)) => checks.push(check),
+            Some(None) if drafts.items.len() > 1 => {
+                problems.error(draft.place, "`none` stands alone").help("remove it, or the other checks");
+            }
+            Some(None) => {}
+            None => valid = false,
+        }
+    }
+    valid.then_some(checks)
+}
+
 /// The check with its defaults; `Some(None)` is none on purpose.
-pub fn judge(draft: &At<CheckDraft>, problems: &mut Problems) -> Option<Option<Arc<Check>>> {
+fn judge(draft: &At<CheckDraft>, problems: &mut Problems) -> Option<Option<Arc<Check>>> {
     let ask = match &draft.value {
         CheckDraft::None => return Some(None),
         CheckDraft::Ask(ask) => ask,

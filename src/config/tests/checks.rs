@@ -10,7 +10,7 @@ use crate::core::model::{
 use crate::health::protocol::compile;
 
 fn probe(check: &str) -> Probe {
-    let check = service(&format!("check = {check}")).check.expect("a check");
+    let check = service(&format!("check = {check}")).checks.remove(0);
     check.probe.clone()
 }
 

@@ -1,6 +1,7 @@
 //! No text makes the reader panic, and a valid config survives being written and read.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipvs_netlink::{Forward, Tunnel, TunnelChecksum, TunnelKind};
@@ -10,9 +11,9 @@ use proptest::sample::Index;
 use super::super::parse;
 use super::written::write;
 use crate::core::model::{
-    Check, Config, DnsProbe, Drift, Forwarding, KernelSettings, NtpProbe, OnStop, Pattern, Probe, Reply,
-    Secret, Server, Service, SipProbe, SnmpProbe, StatusRange, StunProbe, Sysctls, SyslogProbe, TcpProbe,
-    TftpProbe, WhenAllDown,
+    Amount, Check, Command, Config, DnsProbe, Drift, Forwarding, KernelSettings, NtpProbe, OnStop, Pattern,
+    Policy, Probe, Quorum, Reply, Secret, Server, Service, SipProbe, SnmpProbe, StatusRange, StunProbe,
+    Sysctls, SyslogProbe, TcpProbe, TftpProbe, WhenAllDown,
 };
 
 const VALID: [&str; 3] = [
@@ -155,7 +156,7 @@ fn config() -> impl Strategy<Value = Config> {
     })
 }
 
-type Settings = (String, Vec<u32>, (bool, bool), bool, &'static str, Forward, Option<Check>, bool, Duration);
+type Settings = (String, Vec<u32>, (bool, bool), bool, &'static str, Forward, Vec<Check>, Policy, Duration);
 
 fn settings() -> impl Strategy<Value = Settings> {
     let tunnel = |kind, checksum| Forward::Tunnel(Tunnel { kind, checksum });
@@ -173,15 +174,15 @@ fn settings() -> impl Strategy<Value = Settings> {
         any::<bool>(),
         prop::sample::select(vec!["wrr", "sh", "wlc", "custom"]),
         forward,
-        prop::option::of(check()),
-        any::<bool>(),
+        prop::collection::vec(check(), 0..3).prop_filter("twice", |checks| checks.first() != checks.get(1)),
+        policy(),
         duration(0),
     )
 }
 
 /// A service that conflicts with no other `index`.
 fn service(index: u16, settings: Settings) -> Service {
-    let (name, weights, (v4, v6), ops, scheduler, forward, check, refuse, drain) = settings;
+    let (name, weights, (v4, v6), ops, scheduler, forward, checks, policy, drain) = settings;
     let server_port = if forward == Forward::Masquerade { 5300 } else { 53 };
     let address = |is_v4: bool, net: u16, host: u16, port: u16| -> SocketAddr {
         if is_v4 {
@@ -202,10 +203,14 @@ fn service(index: u16, settings: Settings) -> Service {
         scheduler: scheduler.parse().unwrap(),
         forward,
         servers: servers
-            .map(|(family, host, weight)| Server { address: address(family, 2, host, server_port), weight })
+            .map(|(family, host, weight)| Server {
+                address: address(family, 2, host, server_port),
+                weight,
+                fallback: false,
+            })
             .collect(),
-        check: check.map(Into::into),
-        when_all_down: if refuse { WhenAllDown::Refuse } else { WhenAllDown::Keep },
+        checks: checks.into_iter().map(Arc::new).collect(),
+        policy,
         drain,
         drift: Drift::default(),
     }
@@ -225,6 +230,26 @@ fn tcp() -> impl Strategy<Value = TcpProbe> {
         None => TcpProbe { send: Vec::new(), expect: None },
         Some((send, expect)) => TcpProbe { send, expect: Some(expect) },
     })
+}
+
+fn policy() -> impl Strategy<Value = Policy> {
+    let command = || {
+        let words = prop::collection::vec("[a-z é\"]{0,4}", 0..3);
+        (words, duration(1), any::<bool>()).prop_map(|(words, timeout, network)| {
+            let argv = std::iter::once("/bin/x y".to_owned()).chain(words).collect();
+            Arc::new(Command { argv, timeout, network })
+        })
+    };
+    let min_healthy = prop_oneof![(1..=100u8).prop_map(Amount::Percent), Just(Amount::Count(1))];
+    let commands = (prop::option::of(command()), prop::option::of(command()));
+    (any::<bool>(), prop::option::of(min_healthy), commands).prop_map(
+        |(refuse, min_healthy, (on_up, on_down))| Policy {
+            when_all_down: if refuse { WhenAllDown::Refuse } else { WhenAllDown::Keep },
+            min_healthy,
+            quorum: Quorum { on_up, on_down, ..Quorum::default() },
+            ..Policy::default()
+        },
+    )
 }
 
 fn check() -> impl Strategy<Value = Check> {

@@ -1,11 +1,12 @@
 //! A config as a TOML file.
 
 use std::fmt::Write;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipvs_netlink::{Forward, Tunnel, TunnelKind};
 
-use crate::core::model::{Check, Config, Pattern, Probe, Reply};
+use crate::core::model::{Amount, Check, Config, Pattern, Policy, Probe, Reply};
 
 /// The config as a file that leaves nothing to the defaults.
 pub fn write(config: &Config) -> String {
@@ -24,20 +25,47 @@ pub fn write(config: &Config) -> String {
         writeln!(
             out,
             "[[service]]\nname = {}\nlisten = {}\nservers = [{}]\nops = {}\nscheduler = {}\nforward = {}\ncheck = {}\n\
-             when_all_down = {}\ndrain = {}",
+             {}drain = {}",
             quoted(&service.name),
             quoted(&service.listen),
             servers.join(", "),
             service.ops,
             quoted(&service.scheduler),
             written_forward(service.forward),
-            service.check.as_deref().map_or("\"none\"".to_owned(), written_check),
-            quoted(&service.when_all_down),
+            written_checks(&service.checks),
+            written_policy(&service.policy),
             written_duration(service.drain),
         )
         .unwrap();
     }
     out
+}
+
+fn written_checks(checks: &[Arc<Check>]) -> String {
+    match checks {
+        [] => "\"none\"".to_owned(),
+        checks => {
+            let checks: Vec<String> = checks.iter().map(|check| written_check(check)).collect();
+            format!("[{}]", checks.join(", "))
+        }
+    }
+}
+
+fn written_policy(policy: &Policy) -> String {
+    let mut keys = format!("when_all_down = {}\n", quoted(&policy.when_all_down));
+    match policy.min_healthy {
+        None => {}
+        Some(Amount::Count(count)) => writeln!(keys, "min_healthy = {count}").unwrap(),
+        Some(Amount::Percent(percent)) => writeln!(keys, "min_healthy = \"{percent}%\"").unwrap(),
+    }
+    for (key, command) in [("on_up", &policy.quorum.on_up), ("on_down", &policy.quorum.on_down)] {
+        let Some(command) = command else { continue };
+        let privileges = if command.network { "network" } else { "none" };
+        let (argv, timeout) = (quoted(&command.argv), written_duration(command.timeout));
+        writeln!(keys, "{key} = {{ command = {argv}, timeout = {timeout}, privileges = \"{privileges}\" }}")
+            .unwrap();
+    }
+    keys
 }
 
 fn written_forward(forward: Forward) -> &'static str {

@@ -258,7 +258,7 @@ fn kernel() -> impl Strategy<Value = FoundServices> {
 fn asks_for(kernel: &FoundServices, check: bool) -> Config {
     let mut config = parsed(CONFIG);
     let log = config.services.remove(1);
-    let check = config.services.remove(0).check.filter(|_| check);
+    let checks = if check { config.services.remove(0).checks } else { Vec::new() };
     for (number, (key, found)) in kernel.iter().enumerate() {
         let ServiceKey::Address { address: vip, .. } = *key else { unreachable!() };
         let servers = found.servers.iter();
@@ -268,8 +268,10 @@ fn asks_for(kernel: &FoundServices, check: bool) -> Config {
             ops: found.config.flags.contains(Flags::ONE_PACKET),
             scheduler: found.config.scheduler.clone(),
             forward: Forward::Masquerade,
-            servers: servers.map(|(key, has)| Server { address: key.0, weight: has.weight }).collect(),
-            check: check.clone(),
+            servers: servers
+                .map(|(key, has)| Server { address: key.0, weight: has.weight, fallback: false })
+                .collect(),
+            checks: checks.clone(),
             ..log.clone()
         });
     }

@@ -85,7 +85,7 @@ pub fn draw_config(random: &mut Random) -> Config {
             let own = forward(number) == Forward::Direct || place.map(|place| free.remove(place)).is_some();
             let address = server(chosen);
             if own && servers.iter().all(|other: &Server| other.address != address) {
-                servers.push(Server { address, weight: [1, 1, 1, 3, 0][random.below(5)] });
+                servers.push(Server { address, weight: [1, 1, 1, 3, 0][random.below(5)], fallback: false });
             }
         }
         let listen = [false, true].into_iter().map(|v6| vip(number, v6));
@@ -95,6 +95,8 @@ pub fn draw_config(random: &mut Random) -> Config {
         if listen.is_empty() {
             continue;
         }
+        let checks = (!random.one_in(6)).then(|| Arc::new(check(if random.one_in(4) { 50 } else { 100 })));
+        let when_all_down = if random.one_in(4) { WhenAllDown::Refuse } else { WhenAllDown::Keep };
         services.push(Service {
             name: format!("service {number}"),
             listen,
@@ -102,8 +104,8 @@ pub fn draw_config(random: &mut Random) -> Config {
             scheduler: if random.one_in(4) { "rr" } else { "wrr" }.parse().expect("a scheduler"),
             forward: forward(number),
             servers,
-            check: (!random.one_in(6)).then(|| Arc::new(check(if random.one_in(4) { 50 } else { 100 }))),
-            when_all_down: if random.one_in(4) { WhenAllDown::Refuse } else { WhenAllDown::Keep },
+            checks: checks.into_iter().collect(),
+            policy: Policy { when_all_down, ..Policy::default() },
             drain: Duration::from_secs(2 + random.below(4) as u64),
             drift: if random.one_in(10) { Drift::Report } else { Drift::Repair },
         });
@@ -243,7 +245,7 @@ impl History {
         });
         let Some((target, up)) = self.world.random.pick(news) else { return false };
         let reason = if up { "answered" } else { "silent" }.to_owned();
-        self.world.hand_over(Input::Verdict(Verdict { target, up, reason }));
+        self.world.hand_over(Input::Verdict(Verdict { target, up, factor: 100, reason }));
         true
     }
 

@@ -24,8 +24,11 @@ fn world() -> World {
 }
 
 fn service(vip: &str, servers: &[(&str, u32)]) -> Service {
-    let server =
-        |(address, weight): &(&str, u32)| Server { address: address.parse().unwrap(), weight: *weight };
+    let server = |(address, weight): &(&str, u32)| Server {
+        address: address.parse().unwrap(),
+        weight: *weight,
+        fallback: false,
+    };
     Service {
         name: format!("service at {vip}"),
         listen: vec![vip.parse().unwrap()],
@@ -33,8 +36,8 @@ fn service(vip: &str, servers: &[(&str, u32)]) -> Service {
         scheduler: "wrr".parse().unwrap(),
         forward: Forward::Masquerade,
         servers: servers.iter().map(server).collect(),
-        check: Some(Arc::new(check(100))),
-        when_all_down: WhenAllDown::Keep,
+        checks: vec![Arc::new(check(100))],
+        policy: Policy::default(),
         drain: Duration::from_secs(5),
         drift: Default::default(),
     }

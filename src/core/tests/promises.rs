@@ -111,7 +111,7 @@ impl Promises {
         });
         let up = others.filter(|other| self.verdict(service, other.address) == Some(true)).count();
         let down = self.verdict(service, server.0) == Some(false);
-        let refuse = service.when_all_down == WhenAllDown::Refuse;
+        let refuse = service.policy.when_all_down == WhenAllDown::Refuse;
         self.must(!(down && (up > 0 || refuse)), || {
             format!("{key} {server} is down and gets weight ({why})")
         });
@@ -131,7 +131,7 @@ impl Promises {
 
     /// The last verdict that the core was told of this server.
     pub fn verdict(&self, service: &Service, server: std::net::SocketAddr) -> Option<bool> {
-        let check = service.check.as_ref()?;
+        let check = service.checks.first()?;
         let target = self
             .probed
             .iter()

@@ -186,10 +186,10 @@ type Due = std::collections::BTreeMap<DestinationKey, Option<u32>>;
 fn due(history: &History, key: &ServiceKey, service: &Service) -> Due {
     let servers = service.servers.iter().filter(|server| server.address.is_ipv4() == is_ipv4(key));
     let up = |server: &&crate::core::model::Server| {
-        server.weight > 0 && (service.check.is_none() || history.alive[&server.address])
+        server.weight > 0 && (service.checks.is_empty() || history.alive[&server.address])
     };
     let all_down = servers.clone().filter(up).count() == 0;
-    let keeps = all_down && service.when_all_down == WhenAllDown::Keep;
+    let keeps = all_down && service.policy.when_all_down == WhenAllDown::Keep;
     servers
         .map(|server| {
             let weight = if up(&server) { Some(server.weight) } else { (!keeps).then_some(0) };

@@ -144,6 +144,7 @@ impl World {
             }
             Output::LookAtSysctls => self.answer(Input::FoundSysctls(self.kernel.sysctls.clone())),
             Output::LookAtConnections(own) => self.connections.push_back(own),
+            Output::Run(_) => {}
             Output::LookAtRules => self.rules.push_back((None, Edits::new())),
             Output::DoRules(rules) => {
                 let ours = rules.replies.values().chain(&rules.requests);
@@ -279,7 +280,7 @@ impl World {
         let server: std::net::SocketAddr = server.parse().expect("an address");
         let targets = self.promises.probed.iter().filter(|target| target.address == server);
         for target in targets.map(|target| target.id).collect::<Vec<_>>() {
-            self.input(Input::Verdict(Verdict { target, up, reason: "a reason".to_owned() }));
+            self.input(Input::Verdict(Verdict { target, up, factor: 100, reason: "a reason".to_owned() }));
         }
     }
 

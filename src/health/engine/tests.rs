@@ -110,7 +110,7 @@ fn next(verdicts: &mut UnboundedReceiver<Verdict>) -> Verdict {
 }
 
 fn verdict(target: u32, up: bool, reason: &str) -> Verdict {
-    Verdict { target: TargetId(target), up, reason: reason.to_owned() }
+    Verdict { target: TargetId(target), up, factor: 100, reason: reason.to_owned() }
 }
 
 #[test]

@@ -1,0 +1,181 @@
+//! One server in its pool: what its checks know of it, and the weight that follows.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::Time;
+use super::{TargetId, Verdict};
+
+/// A slow start raises the weight so often.
+const STEPS: u32 = 10;
+
+/// One server in its pool.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Member {
+    /// Its weight when it is up.
+    pub weight: u32,
+    /// It gets its weight only while no other server is up. It is not checked.
+    pub fallback: bool,
+    /// What is probed for it, and what is known of each; all must be up. None is always up.
+    pub checks: BTreeMap<TargetId, Known>,
+    /// While nothing is known of it: it was found with weight, and counts as up.
+    pub weighted: bool,
+    /// It has not served lately: in a working pool it starts slowly.
+    pub cold: bool,
+    /// When it was last up, if it no longer is.
+    pub fell: Option<Time>,
+    /// It starts slowly.
+    pub ramp: Option<Ramp>,
+}
+
+/// A slow start.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Ramp {
+    /// Since when.
+    pub since: Time,
+    /// So many tenths of its weight it has.
+    pub step: u32,
+}
+
+/// What one check knows.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Known {
+    /// Nothing yet.
+    #[default]
+    Unknown,
+    /// It answers.
+    Up {
+        /// Why it is up.
+        reason: String,
+        /// What its weight is multiplied by, in percent.
+        factor: u32,
+    },
+    /// It does not answer.
+    Down {
+        /// Why it is down.
+        reason: String,
+    },
+}
+
+/// What all checks of a server know together.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Standing {
+    /// It has no check.
+    Unchecked,
+    /// Some check has said nothing yet, and none says that it is down. Its weight stays as it is found.
+    Unknown,
+    /// Every check says so.
+    Up {
+        /// Why.
+        reason: String,
+    },
+    /// One check says so.
+    Down {
+        /// Why.
+        reason: String,
+    },
+}
+
+impl Member {
+    /// A server of which nothing is known.
+    pub fn new(weight: u32, fallback: bool, checks: BTreeMap<TargetId, Known>) -> Self {
+        Self { weight, fallback, checks, ..Self::default() }
+    }
+
+    /// What its checks know together.
+    pub fn standing(&self) -> Standing {
+        if self.checks.is_empty() {
+            return Standing::Unchecked;
+        }
+        let mut reasons = Vec::new();
+        let mut unknown = false;
+        for known in self.checks.values() {
+            match known {
+                Known::Down { reason } => return Standing::Down { reason: reason.clone() },
+                Known::Up { reason, .. } => reasons.push(reason.as_str()),
+                Known::Unknown => unknown = true,
+            }
+        }
+        if unknown { Standing::Unknown } else { Standing::Up { reason: reasons.join("; ") } }
+    }
+
+    pub(super) fn inherit(&mut self, before: &Self) {
+        (self.weighted, self.cold) = (before.weighted, before.cold);
+        (self.fell, self.ramp) = (before.fell, before.ramp);
+    }
+
+    /// Whether it can do its share of the work, as far as is known.
+    pub(super) fn alive(&self) -> bool {
+        let usable = self.weight > 0 && !self.fallback;
+        usable
+            && match self.standing() {
+                Standing::Unchecked => true,
+                Standing::Unknown => self.weighted,
+                Standing::Up { .. } => self.factors().all(|factor| factor > 0),
+                Standing::Down { .. } => false,
+            }
+    }
+
+    /// Whether it has had no verdict, and was not found with weight either.
+    pub(super) fn unknown(&self) -> bool {
+        self.standing() == Standing::Unknown && !self.weighted && !self.fallback
+    }
+
+    pub(super) fn verdict(&mut self, now: Time, verdict: &Verdict, slowly: bool) {
+        let was_alive = self.alive();
+        let reason = verdict.reason.clone();
+        let known = match verdict.up {
+            true => Known::Up { reason, factor: verdict.factor },
+            false => Known::Down { reason },
+        };
+        self.checks.insert(verdict.target, known);
+        match (was_alive, self.alive()) {
+            (true, false) => (self.fell, self.ramp) = (Some(now), None),
+            (false, true) => {
+                self.fell = None;
+                self.ramp = (slowly && self.cold).then_some(Ramp { since: now, step: 1 });
+            }
+            _ => {}
+        }
+        match self.standing() {
+            Standing::Down { .. } => self.cold = true,
+            Standing::Up { .. } => self.cold = false,
+            _ => {}
+        }
+    }
+
+    /// Its weight while it is up.
+    pub(super) fn effective(&self) -> u32 {
+        let mut weight = u64::from(self.weight);
+        for factor in self.factors() {
+            if factor == 0 {
+                return 0;
+            }
+            weight = (weight * u64::from(factor) / 100).clamp(1.min(weight), i32::MAX as u64);
+        }
+        if let Some(ramp) = self.ramp {
+            weight = (weight * u64::from(ramp.step) / u64::from(STEPS)).max(1.min(weight));
+        }
+        weight as u32
+    }
+
+    /// Its slow start goes on.
+    pub(super) fn tick(&mut self, now: Time, slow_start: Duration) {
+        if let Some(Ramp { since, .. }) = self.ramp {
+            let step = (1..STEPS).find(|step| now < since + slow_start * *step / STEPS);
+            self.ramp = step.map(|step| Ramp { since, step });
+        }
+    }
+
+    /// When its slow start is to go on.
+    pub(super) fn next(&self, slow_start: Duration) -> Option<Time> {
+        self.ramp.map(|ramp| ramp.since + slow_start * ramp.step / STEPS)
+    }
+
+    fn factors(&self) -> impl Iterator<Item = u32> {
+        self.checks.values().filter_map(|known| match known {
+            Known::Up { factor, .. } => Some(*factor),
+            Known::Unknown | Known::Down { .. } => None,
+        })
+    }
+}

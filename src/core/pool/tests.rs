@@ -1,0 +1,188 @@
+use super::*;
+use crate::core::model;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn server(last: u8) -> DestinationKey {
+    DestinationKey(format!("10.0.1.{last}:53").parse().unwrap())
+}
+
+/// Servers 1 to `count`, each with one check of its own number.
+fn pool(count: u8, weight: u32, policy: Policy) -> Pool {
+    let member = |n: u8| Member::new(weight, false, BTreeMap::from([(TargetId(n.into()), Known::Unknown)]));
+    Pool::new((1..=count).map(|n| (server(n), member(n))).collect(), policy, SECOND)
+}
+
+fn keep(when_all_down: WhenAllDown) -> Policy {
+    Policy { when_all_down, ..Policy::default() }
+}
+
+fn says(target: u8, up: bool, factor: u32) -> Verdict {
+    Verdict { target: TargetId(target.into()), up, factor, reason: "it said so".to_owned() }
+}
+
+/// The first check's verdict about a server.
+fn turn(pool: &mut Pool, seconds: u32, n: u8, up: bool) -> Option<Turn> {
+    pool.verdict(SECOND * seconds, &server(n), &says(n, up, 100))
+}
+
+fn weights(pool: &Pool) -> Vec<Option<u32>> {
+    pool.members.keys().map(|server| pool.due(server).unwrap().weight).collect()
+}
+
+fn set(servers: impl IntoIterator<Item = u8>) -> BTreeSet<DestinationKey> {
+    servers.into_iter().map(server).collect()
+}
+
+#[test]
+fn servers_that_fall_together_keep_their_weight_together() {
+    let mut pool = pool(3, 1, keep(WhenAllDown::Keep));
+    for n in 1..=3 {
+        assert_eq!(turn(&mut pool, 1, n, true), None);
+    }
+    assert_eq!(turn(&mut pool, 10, 1, false), None);
+    assert_eq!(weights(&pool), [Some(0), Some(1), Some(1)]);
+    assert_eq!(turn(&mut pool, 20, 2, false), None);
+    assert_eq!(turn(&mut pool, 21, 3, false), Some(Turn::AllDown(set([2, 3]))));
+    assert_eq!(weights(&pool), [Some(0), Some(1), Some(1)], "the one that fell long before stays out");
+    assert_eq!(turn(&mut pool, 30, 1, true), Some(Turn::Recovered));
+    assert_eq!(weights(&pool), [Some(1), Some(0), Some(0)]);
+}
+
+#[test]
+fn refuse_takes_the_last_one_out() {
+    let mut pool = pool(3, 1, keep(WhenAllDown::Refuse));
+    (1..=3).for_each(|n| assert_eq!(turn(&mut pool, 1, n, true), None));
+    let turns: Vec<_> = (1..=3).map(|n| turn(&mut pool, 2, n, false)).collect();
+    assert_eq!(turns, [None, None, Some(Turn::AllDown(set([])))]);
+    assert_eq!(weights(&pool), [Some(0); 3]);
+}
+
+#[test]
+fn a_server_found_with_weight_counts_as_up_until_its_verdict() {
+    let mut pool = pool(3, 1, keep(WhenAllDown::Keep));
+    pool.found(&server(1), 7);
+    assert_eq!(weights(&pool), [None; 3], "what is found stays until a verdict");
+    assert_eq!(turn(&mut pool, 1, 2, false), None);
+    assert_eq!(turn(&mut pool, 1, 3, false), None);
+    assert_eq!(turn(&mut pool, 1, 1, false), Some(Turn::AllDown(set([1]))));
+    assert_eq!(weights(&pool), [Some(1), Some(0), Some(0)]);
+}
+
+#[test]
+fn servers_that_were_never_up_have_nothing_to_keep_and_it_is_said_once() {
+    let mut pool = pool(3, 1, keep(WhenAllDown::Keep));
+    let turns: Vec<_> = (1..=3).map(|n| turn(&mut pool, 1, n, false)).collect();
+    assert_eq!(turns, [None, None, Some(Turn::AllDown(set([])))]);
+    assert_eq!(weights(&pool), [Some(0); 3]);
+}
+
+#[test]
+fn below_the_minimum_the_last_healthy_set_keeps_its_weight() {
+    let policy = Policy { min_healthy: Some(Amount::Percent(50)), ..keep(WhenAllDown::Keep) };
+    let mut pool = pool(4, 1, policy);
+    (1..=4).for_each(|n| assert_eq!(turn(&mut pool, 1, n, true), None));
+    assert_eq!(turn(&mut pool, 10, 1, false), None);
+    assert_eq!(turn(&mut pool, 20, 2, false), None);
+    assert_eq!(weights(&pool), [Some(0), Some(0), Some(1), Some(1)], "half of them is enough");
+    assert_eq!(turn(&mut pool, 30, 3, false), Some(Turn::TooFew(1, set([3, 4]))));
+    assert_eq!(weights(&pool), [Some(0), Some(0), Some(1), Some(1)], "the survivor is not loaded to death");
+    assert_eq!(turn(&mut pool, 40, 4, false), Some(Turn::AllDown(set([3, 4]))));
+    assert_eq!(weights(&pool), [Some(0), Some(0), Some(1), Some(1)]);
+    assert_eq!(turn(&mut pool, 50, 1, true), Some(Turn::TooFew(1, set([3, 4]))));
+    assert_eq!(weights(&pool), [Some(1), Some(0), Some(1), Some(1)]);
+    assert_eq!(turn(&mut pool, 60, 2, true), Some(Turn::Recovered));
+    assert_eq!(weights(&pool), [Some(1), Some(1), Some(0), Some(0)]);
+}
+
+#[test]
+fn if_the_last_healthy_set_is_too_small_all_get_their_weight() {
+    let policy = Policy { min_healthy: Some(Amount::Count(3)), ..keep(WhenAllDown::Refuse) };
+    let mut pool = pool(4, 1, policy);
+    (1..=2).for_each(|n| assert_eq!(turn(&mut pool, 1, n, true), None));
+    assert_eq!(turn(&mut pool, 2, 3, false), None, "the fourth may be up");
+    assert_eq!(turn(&mut pool, 2, 4, false), Some(Turn::TooFew(2, set(1..=4))));
+    assert_eq!(weights(&pool), [Some(1); 4]);
+    turn(&mut pool, 9, 1, false);
+    assert_eq!(turn(&mut pool, 9, 2, false), Some(Turn::AllDown(set([]))));
+    assert_eq!(weights(&pool), [Some(0); 4], "what to do without any server is asked for apart");
+}
+
+#[test]
+fn the_fallback_has_weight_while_no_server_is_up() {
+    let mut pool = pool(2, 3, keep(WhenAllDown::Fallback));
+    pool.members.insert(server(9), Member::new(1, true, BTreeMap::new()));
+    assert_eq!(weights(&pool), [None, None, Some(0)], "nothing is known yet");
+    (1..=2).for_each(|n| assert_eq!(turn(&mut pool, 1, n, true), None));
+    assert_eq!(turn(&mut pool, 5, 1, false), None);
+    assert_eq!(weights(&pool), [Some(0), Some(3), Some(0)]);
+    assert_eq!(turn(&mut pool, 6, 2, false), Some(Turn::AllDown(set([9]))));
+    assert_eq!(weights(&pool), [Some(0), Some(0), Some(1)]);
+    assert_eq!(turn(&mut pool, 7, 1, true), Some(Turn::Recovered));
+    assert_eq!(weights(&pool), [Some(3), Some(0), Some(0)]);
+}
+
+#[test]
+fn all_checks_of_a_server_must_pass() {
+    let mut pool = pool(1, 1, keep(WhenAllDown::Refuse));
+    pool.members.get_mut(&server(1)).unwrap().checks.insert(TargetId(50), Known::Unknown);
+    assert_eq!(pool.verdict(SECOND, &server(1), &says(1, true, 100)), None);
+    assert_eq!(weights(&pool), [None], "the other has not answered yet");
+    pool.verdict(SECOND, &server(1), &says(50, true, 100));
+    assert_eq!(weights(&pool), [Some(1)]);
+    pool.verdict(SECOND, &server(1), &says(50, false, 100));
+    assert_eq!(weights(&pool), [Some(0)]);
+}
+
+#[test]
+fn a_server_that_returns_to_a_working_pool_starts_slowly() {
+    let policy = Policy { slow_start: 10 * SECOND, ..keep(WhenAllDown::Keep) };
+    let mut pool = pool(2, 100, policy);
+    (1..=2).for_each(|n| assert_eq!(turn(&mut pool, 1, n, true), None));
+    assert_eq!(weights(&pool), [Some(100); 2], "all begin together: there is nobody to spare them");
+    turn(&mut pool, 10, 1, false);
+    turn(&mut pool, 20, 1, true);
+    assert_eq!(weights(&pool), [Some(10), Some(100)]);
+    let mut seen = Vec::new();
+    while let Some(next) = pool.next() {
+        pool.tick(next - Duration::from_nanos(1));
+        let before = weights(&pool)[0].unwrap();
+        pool.tick(next);
+        let after = weights(&pool)[0].unwrap();
+        assert_eq!(after - before, 10, "at {next:?}");
+        seen.push((next.as_secs(), after));
+    }
+    assert_eq!((seen[0], seen[8], seen.len()), ((21, 20), (29, 100), 9));
+    turn(&mut pool, 40, 1, false);
+    turn(&mut pool, 41, 2, false);
+    turn(&mut pool, 50, 1, true);
+    assert_eq!(weights(&pool), [Some(100), Some(0)], "alone it does all the work anyway");
+}
+
+#[test]
+fn factors_of_checks_are_multiplied() {
+    let mut pool = pool(2, 20, keep(WhenAllDown::Keep));
+    pool.members.get_mut(&server(1)).unwrap().checks.insert(TargetId(50), Known::Unknown);
+    turn(&mut pool, 1, 2, true);
+    for (first, second, weight) in [(100, 100, 20), (50, 50, 5), (1, 1, 1), (0, 100, 0), (300, 100, 60)] {
+        pool.verdict(SECOND, &server(1), &says(1, true, first));
+        pool.verdict(SECOND, &server(1), &says(50, true, second));
+        assert_eq!(weights(&pool)[0], Some(weight), "{first} % and {second} %");
+    }
+}
+
+#[test]
+fn a_quorum_is_told_once_when_it_settles_and_once_for_each_change() {
+    let of = model::Quorum { weight: 3, hysteresis: 1, ..model::Quorum::default() };
+    let (mut pool, mut quorum) = (pool(4, 1, keep(WhenAllDown::Keep)), Quorum::default());
+    let mut after = |n, up| {
+        turn(&mut pool, 1, n, up);
+        quorum.turn(&of, &pool)
+    };
+    assert_eq!([after(1, true), after(2, true), after(3, false)], [None; 3], "the fourth may be up");
+    assert_eq!(after(4, false), Some(false));
+    assert_eq!(after(3, true), None, "three of them are not yet three and one");
+    assert_eq!(after(4, true), Some(true));
+    assert_eq!([after(3, false), after(4, false)], [None; 2], "two is three less one");
+    assert_eq!(after(1, false), Some(false));
+}
