@@ -5,7 +5,7 @@
 //!                                                        ├──> plan ──> steps ──> kernel
 //! kernel ──> FoundServices, Rules ───────────────────────┘               └──> results ──> found
 //! ```
-//! The core keeps its own picture of the kernel: what was found when it last looked, and every step that
+//! `message.rs` has both ends of it. The core keeps its own picture of the kernel: what was found when it last looked, and every step that
 //! succeeded since. One batch of steps for a service is under way at a time, and one transaction of rules.
 
 pub mod changes;
@@ -15,6 +15,7 @@ pub mod drift;
 pub mod event;
 mod evict;
 pub mod memory;
+mod message;
 pub mod model;
 pub mod plan;
 pub mod pool;
@@ -32,102 +33,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipvs_netlink::{DestinationKey, ServiceKey};
-use serde::{Deserialize, Serialize};
 
 use drift::{Brake, Thing};
 use event::Event;
 use evict::Eviction;
 use memory::Memory;
-use model::{Check, Config, OnStop, Rules, Service, Target, TargetId, Verdict};
-use plan::{FoundService, FoundServices, Step};
+use model::{Check, Config, OnStop, Rules, Service, TargetId, Verdict};
+use plan::FoundServices;
 use pool::{Pool, Turn};
 use retry::Retries;
 
+pub use message::{FoundRules, Input, Output};
+
 /// A moment: the time since one that the daemon chose. A plain number, so that a history can be written down.
 pub type Time = Duration;
-
-/// What the core is told.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Input {
-    /// A config to go by from now on: at start, and after a reload.
-    Config(Config),
-    /// The services that the kernel holds; those of others without servers. Or why it could not be read.
-    FoundServices(Result<Vec<(ServiceKey, FoundService)>, String>),
-    /// The services are as they were at the last look, as far as a glance can tell.
-    Unchanged,
-    /// What the rules hold, or why they could not be read.
-    FoundRules(Result<FoundRules, String>),
-    /// Somebody, perhaps ipvsd itself, has changed the tables of the rules.
-    RulesTouched,
-    /// The sysctls of [`sysctls::watched`] that this kernel has.
-    FoundSysctls(BTreeMap<String, String>),
-    /// The connection entries of our services: VIP and server of each, once.
-    FoundConnections(BTreeSet<(ServiceKey, DestinationKey)>),
-    /// A verdict changed.
-    Verdict(Verdict),
-    /// A batch of steps was done, each with its own result.
-    Done(ServiceKey, Vec<(Step, Result<(), String>)>),
-    /// The rules are now these, or why they are not.
-    RulesDone(Result<Rules, String>),
-    /// The time that [`Output::Wake`] asked for has come.
-    Wake,
-    /// The daemon is to end.
-    Stop,
-    /// All that is ipvsd's own is to go; then [`Output::Finished`].
-    Remove,
-}
-
-/// What the tables of the rules hold.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FoundRules {
-    /// Their elements.
-    pub rules: Rules,
-    /// What else would have to be mended, one change an entry.
-    pub damage: Vec<String>,
-}
-
-/// What the core asks for.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub enum Output {
-    /// Read all services, and the servers of these; answered by [`Input::FoundServices`].
-    LookAtServices(BTreeSet<ServiceKey>),
-    /// The same, if a glance shows a change; otherwise answered by [`Input::Unchanged`].
-    GlanceAtServices(BTreeSet<ServiceKey>),
-    /// Read the sysctls; answered by [`Input::FoundSysctls`].
-    LookAtSysctls,
-    /// Read the connection entries of these services; answered by [`Input::FoundConnections`].
-    LookAtConnections(BTreeSet<ServiceKey>),
-    /// Read the rules; answered by [`Input::FoundRules`].
-    LookAtRules,
-    /// Probe these and nothing else.
-    Probe(Vec<Target>),
-    /// Do these steps for one service in this order; answered by [`Input::Done`].
-    Do(ServiceKey, Vec<Step>),
-    /// Make the rules hold exactly this; answered by [`Input::RulesDone`].
-    DoRules(Rules),
-    /// Set a sysctl; whether it worked is seen at the next look.
-    SetSysctl {
-        /// Its name.
-        key: String,
-        /// Its value now.
-        old: String,
-        /// The value that it gets.
-        value: String,
-        /// Why.
-        why: String,
-    },
-    /// Write this down before anything else is done.
-    Remember(Memory),
-    /// Give [`Input::Wake`] at this time. A later one replaces it.
-    Wake(Time),
-    /// Something to log.
-    Say(Event),
-    /// Nothing is left to do; the daemon may end.
-    Finished {
-        /// All that is ipvsd's own is gone.
-        removed: bool,
-    },
-}
 
 /// What is tried again when it fails.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
