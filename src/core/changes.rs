@@ -124,7 +124,7 @@ fn wanted(service: &Service, vip: SocketAddr, found: Option<&FoundService>) -> W
         let has = found.and_then(|found| found.servers.get(&key));
         let standing = match has.is_some_and(|has| has.weight > 0) {
             true => Standing::Up { reason: "it has weight".to_owned() },
-            false => Standing::Unknown { weighted: false },
+            false => Standing::Unknown { weight: 0 },
         };
         let target = service.check.as_ref().map(|_| TargetId(0));
         (key, Member { weight: server.weight, target, standing })

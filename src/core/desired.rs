@@ -64,10 +64,15 @@ pub fn wanted(service: &Service, vip: SocketAddr, pool: &Pool) -> Wanted {
     Wanted { config, need: service.ops.then_some(Need::Request(vip)), servers: servers.collect() }
 }
 
-/// What the rules are to hold: for all that is wanted, and for what still drains in the kernel.
+/// What the rules are to hold: for all that is wanted, for what still drains in the kernel, and for replies on the way.
 ///
 /// A reply keeps the VIP that it has as long as its server is behind that VIP in the kernel, whoever wants it.
-pub fn rules(wanted: &BTreeMap<ServiceKey, Wanted>, found: &FoundServices, held: &Rules) -> Rules {
+pub fn rules(
+    wanted: &BTreeMap<ServiceKey, Wanted>,
+    found: &FoundServices,
+    held: &Rules,
+    kept: impl Iterator<Item = Need>,
+) -> Rules {
     let mut rules = Rules::default();
     let mut strays = Vec::new();
     for (key, service) in found {
@@ -78,17 +83,16 @@ pub fn rules(wanted: &BTreeMap<ServiceKey, Wanted>, found: &FoundServices, held:
             continue;
         }
         rules.add(Need::Request(vip));
-        for (server, config) in &service.servers {
-            let Some(need @ Need::Reply { .. }) = Need::of_server(vip, server.0, config.forward) else {
-                continue;
-            };
+        let needs = service.servers.iter();
+        for need in needs.filter_map(|(server, config)| Need::of_server(vip, server.0, config.forward)) {
             if held.hold(&need) {
                 rules.add(need);
-            } else if config.forward == Forward::Masquerade {
+            } else {
                 strays.push(need);
             }
         }
     }
+    kept.for_each(|need| rules.add(need));
     for wanted in wanted.values() {
         wanted.need.into_iter().for_each(|need| rules.add(need));
         wanted.servers.values().filter_map(|server| server.need).for_each(|need| rules.add(need));

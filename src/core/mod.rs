@@ -14,6 +14,7 @@ pub mod difference;
 pub mod drift;
 pub mod event;
 mod evict;
+mod kept;
 pub mod memory;
 mod message;
 pub mod model;
@@ -37,6 +38,7 @@ use ipvs_netlink::{DestinationKey, ServiceKey};
 use drift::{Brake, Thing};
 use event::Event;
 use evict::Eviction;
+use kept::Kept;
 use memory::Memory;
 use model::{Check, Config, OnStop, Rules, Service, TargetId, Verdict};
 use plan::FoundServices;
@@ -102,6 +104,8 @@ pub struct Core {
     /// Rules were kept for steps that are under way.
     rules_kept: bool,
     retries: Retries<Subject>,
+    /// What the rules hold for replies that may be on the way.
+    kept: Kept,
     /// When a server that nobody wants may be deleted.
     drains: BTreeMap<(ServiceKey, DestinationKey), Time>,
     /// The name and `drain` of services that the config named before.
@@ -148,6 +152,7 @@ impl Core {
             rules_asked: None,
             rules_kept: false,
             retries: Retries::default(),
+            kept: Kept::default(),
             drains: BTreeMap::new(),
             former: BTreeMap::new(),
             leaving: false,
@@ -197,9 +202,10 @@ impl Core {
             }
             Input::Wake => {
                 self.look_again(now, &mut out);
+                self.out_of_patience(now);
                 self.plan_all(now, &mut out);
                 if self.waits_for_entries() {
-                    out.push(Output::LookAtConnections(self.evictions.keys().copied().collect()));
+                    self.look_at_connections(&mut out);
                 }
                 self.glance(now, &mut out);
             }
@@ -207,8 +213,7 @@ impl Core {
             Input::Stop | Input::Remove => {
                 self.leaving = true;
                 out.push(Output::Probe(Vec::new()));
-                // A server that is out returns first: its replies may be on the way.
-                self.evictions.retain(|_, eviction| eviction.out.is_some());
+                self.evictions.clear();
                 self.plan_all(now, &mut out);
             }
         }
@@ -272,7 +277,8 @@ impl Core {
     }
 
     fn next_wake(&self, now: Time) -> Option<Time> {
-        let times = self.drains.values().copied().chain(self.retries.times()).chain(self.brake.times());
+        let times = self.drains.values().copied().chain(self.kept.times());
+        let times = times.chain(self.retries.times()).chain(self.brake.times());
         let look = (self.started && !self.finished).then_some(self.next_look);
         times.chain(look).chain(self.next_entries(now)).filter(|time| *time > now).min()
     }

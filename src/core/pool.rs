@@ -35,10 +35,10 @@ pub struct Member {
 /// What is known of a server.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Standing {
-    /// Nothing yet. Its weight stays as it is found; one that was found with weight counts as up.
+    /// Nothing yet. Its weight stays as it was found; one that was found with weight counts as up.
     Unknown {
-        /// It was found with weight.
-        weighted: bool,
+        /// The weight that it was found with.
+        weight: u32,
     },
     /// It answers.
     Up {
@@ -76,14 +76,14 @@ impl Member {
     fn alive(&self) -> bool {
         self.weight > 0
             && match self.standing {
-                Standing::Unknown { weighted } => weighted || self.target.is_none(),
+                Standing::Unknown { weight } => weight > 0 || self.target.is_none(),
                 Standing::Up { .. } => true,
                 Standing::Down { .. } => false,
             }
     }
 
     fn unknown(&self) -> bool {
-        matches!(self.standing, Standing::Unknown { weighted: false }) && self.target.is_some()
+        matches!(self.standing, Standing::Unknown { weight: 0 }) && self.target.is_some()
     }
 }
 
@@ -108,11 +108,11 @@ impl Pool {
     }
 
     /// The kernel was read for the first time: `server` has this weight there.
-    pub fn found(&mut self, server: &DestinationKey, weight: u32) {
+    pub fn found(&mut self, server: &DestinationKey, found: u32) {
         if let Some(member) = self.members.get_mut(server)
-            && let Standing::Unknown { weighted } = &mut member.standing
+            && let Standing::Unknown { weight } = &mut member.standing
         {
-            *weighted = weight > 0;
+            *weight = found;
         }
     }
 
@@ -152,7 +152,8 @@ impl Pool {
         let due = |weight, why: &str| Due { weight, why: why.to_owned() };
         Some(match &member.standing {
             _ if member.target.is_none() => due(Some(member.weight), "no check"),
-            Standing::Unknown { .. } => due(None, "no verdict yet"),
+            Standing::Unknown { weight: 0 } => due(None, "no verdict yet"),
+            Standing::Unknown { weight } => due(Some(*weight), "as it was found: no verdict yet"),
             Standing::Up { reason } => due(Some(member.weight), reason),
             Standing::Down { reason, .. } if self.keeps(server) => {
                 due(Some(member.weight), &format!("kept, since all servers are down ({reason})"))
@@ -191,11 +192,8 @@ mod tests {
     }
 
     fn pool(policy: WhenAllDown) -> Pool {
-        let member = |id| Member {
-            weight: 1,
-            target: Some(TargetId(id)),
-            standing: Standing::Unknown { weighted: false },
-        };
+        let member =
+            |id| Member { weight: 1, target: Some(TargetId(id)), standing: Standing::Unknown { weight: 0 } };
         Pool::new((1..=3).map(|n| (server(n), member(n.into()))).collect(), policy, SECOND)
     }
 
@@ -236,7 +234,7 @@ mod tests {
     fn a_server_found_with_weight_counts_as_up_until_its_verdict() {
         let mut pool = pool(WhenAllDown::Keep);
         pool.found(&server(1), 7);
-        assert_eq!(weights(&pool), [None; 3], "what is found stays until a verdict");
+        assert_eq!(weights(&pool), [Some(7), None, None], "what is found stays until a verdict");
         assert_eq!(pool.verdict(SECOND, &server(2), false, "silent"), None);
         assert_eq!(pool.verdict(SECOND, &server(3), false, "silent"), None);
         let turn = pool.verdict(SECOND, &server(1), false, "silent");
