@@ -66,7 +66,8 @@ pub fn wanted(service: &Service, vip: SocketAddr, pool: &Pool) -> Wanted {
 
 /// What the rules are to hold: for all that is wanted, for what still drains in the kernel, and for replies on the way.
 ///
-/// A reply keeps the VIP that it has as long as its server is behind that VIP in the kernel, whoever wants it.
+/// A reply keeps the VIP that it has as long as its server has weight there or replies from there may be on the way,
+/// whoever wants it. Its rule outlives the server.
 pub fn rules(
     wanted: &BTreeMap<ServiceKey, Wanted>,
     found: &FoundServices,
@@ -74,7 +75,7 @@ pub fn rules(
     kept: impl Iterator<Item = Need>,
 ) -> Rules {
     let mut rules = Rules::default();
-    let mut strays = Vec::new();
+    let mut last = Vec::new();
     for (key, service) in found {
         let ServiceKey::Address { protocol: Protocol::UDP, address: vip } = *key else { continue };
         let asked = wanted.get(key).is_some_and(|wanted| wanted.need.is_some());
@@ -83,12 +84,12 @@ pub fn rules(
             continue;
         }
         rules.add(Need::Request(vip));
-        let needs = service.servers.iter();
-        for need in needs.filter_map(|(server, config)| Need::of_server(vip, server.0, config.forward)) {
-            if held.hold(&need) {
+        for (server, config) in &service.servers {
+            let Some(need) = Need::of_server(vip, server.0, config.forward) else { continue };
+            if config.weight > 0 && held.hold(&need) {
                 rules.add(need);
             } else {
-                strays.push(need);
+                last.push(need);
             }
         }
     }
@@ -97,6 +98,6 @@ pub fn rules(
         wanted.need.into_iter().for_each(|need| rules.add(need));
         wanted.servers.values().filter_map(|server| server.need).for_each(|need| rules.add(need));
     }
-    strays.into_iter().for_each(|need| rules.add(need));
+    last.into_iter().for_each(|need| rules.add(need));
     rules
 }

@@ -2,13 +2,12 @@
 //! its place, may still be on the way, whatever the reason was and whatever becomes of the server.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 
 use ipvs_netlink::{Flags, Protocol, ServiceKey};
 
 use super::Time;
 use super::model::Rules;
-use super::plan::{FoundService, FoundServices};
+use super::plan::FoundService;
 use super::rules::Need;
 
 /// What is kept, and until when.
@@ -16,34 +15,25 @@ use super::rules::Need;
 pub struct Kept(BTreeMap<Need, Time>);
 
 impl Kept {
-    /// The service changes in the kernel: what it needs no longer stays in the rules until then, if they have it.
+    /// The service changes in the kernel: what it needs no longer stays in the rules until then, if they hold it.
     pub fn lost(
         &mut self,
         key: &ServiceKey,
         before: Option<&FoundService>,
         after: Option<&FoundService>,
-        held: &Rules,
+        hold: impl Fn(&Need) -> bool,
         until: Time,
     ) {
         let (before, after) = (needs(key, before), needs(key, after));
-        self.0.extend(before.difference(&after).filter(|need| held.hold(need)).map(|need| (*need, until)));
+        self.0.extend(before.difference(&after).filter(|need| hold(need)).map(|need| (*need, until)));
     }
 
-    /// The kernel is read for the first time: why the rules hold what they hold is not known, so all of it stays until
-    /// then. But the replies of a server that has weight leave from the VIP that it has weight for.
-    pub fn adopt(&mut self, held: &Rules, found: &FoundServices, until: impl Fn(&ServiceKey) -> Time) {
-        let needed: BTreeSet<Need> =
-            found.iter().flat_map(|(key, service)| needs(key, Some(service))).collect();
-        let serves_another = |server: SocketAddr, vip: SocketAddr| {
-            let mut needed = needed.iter();
-            needed.any(|need| matches!(need, Need::Reply { server: other, vip: of } if *other == server && *of != vip))
-        };
-        for vip in &held.requests {
-            self.0.insert(Need::Request(*vip), until(&ServiceKey::udp(*vip)));
-        }
-        for (server, vip) in held.replies.iter().filter(|(server, vip)| !serves_another(**server, **vip)) {
-            self.0.insert(Need::Reply { server: *server, vip: *vip }, until(&ServiceKey::udp(*vip)));
-        }
+    /// The rules are read for the first time: why they hold what they hold is not known, so all of it stays until then.
+    pub fn adopt(&mut self, held: &Rules, until: impl Fn(&ServiceKey) -> Time) {
+        let requests = held.requests.iter().map(|vip| (Need::Request(*vip), vip));
+        let replies =
+            held.replies.iter().map(|(server, vip)| (Need::Reply { server: *server, vip: *vip }, vip));
+        self.0.extend(requests.chain(replies).map(|(need, vip)| (need, until(&ServiceKey::udp(*vip)))));
     }
 
     /// Forgets what has been kept for long enough.

@@ -10,6 +10,7 @@ use super::event::Event;
 use super::model::{Config, Drift, Target, TargetId};
 use super::plan::{FoundService, FoundServices};
 use super::pool::{Member, Pool, Standing};
+use super::rules::Need;
 use super::{Core, FoundRules, LOOK, Output, Subject, Time, desired};
 
 impl Core {
@@ -203,15 +204,19 @@ impl Core {
 
     /// Somebody else, or a step of which nothing was heard, has taken servers whose replies may be on the way.
     fn keep_what_is_lost(&mut self, now: Time, services: &FoundServices) {
-        let Some(held) = &self.rules else { return };
+        let rules = [&self.rules, &self.rules_asked];
+        let hold = |need: &Need| rules.into_iter().flatten().any(|rules| rules.hold(need));
         let mut kept = std::mem::take(&mut self.kept);
         match &self.found {
-            None => kept.adopt(held, services, |key| now + self.drain(key)),
+            None => {
+                let held = self.rules.clone().unwrap_or_default();
+                kept.adopt(&held, |key| now + self.drain(key));
+            }
             Some(found) => {
                 for (key, before) in found {
                     let after = services.get(key);
                     if after != Some(before) {
-                        kept.lost(key, Some(before), after, held, now + self.drain(key));
+                        kept.lost(key, Some(before), after, hold, now + self.drain(key));
                     }
                 }
             }

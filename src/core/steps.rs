@@ -8,6 +8,7 @@ use ipvs_netlink::{DestinationKey, ServiceKey};
 use super::drift::Thing;
 use super::event::{Before, Event};
 use super::plan::{self, Action, Circumstances, FoundService, FoundServices, Step, Wanted};
+use super::rules::Need;
 use super::{Core, DRAIN_OF_STRANGERS, Output, Subject, Time, desired};
 
 impl Core {
@@ -87,6 +88,10 @@ impl Core {
             out_of.is_none_or(|server| thing != Thing::Server(server))
                 && !self.brake.holds(&(key, thing), now)
         });
+        // A missing service that is left alone has no servers either.
+        if found.is_none() && !steps.iter().any(|step| step.action.thing() == Thing::Service) {
+            steps.clear();
+        }
         if steps.is_empty() {
             self.works(&Subject::Service(key), &key.to_string(), out);
             return self.evict(key, out);
@@ -151,9 +156,10 @@ impl Core {
         let thing = action.thing();
         let old = part(found, &key, &thing);
         let before = change(found, key, action);
-        if let Some(held) = &self.rules {
-            self.kept.lost(&key, old.as_ref(), part(found, &key, &thing).as_ref(), held, until);
-        }
+        let new = part(found, &key, &thing);
+        let rules = [&self.rules, &self.rules_asked];
+        let hold = |need: &Need| rules.into_iter().flatten().any(|rules| rules.hold(need));
+        self.kept.lost(&key, old.as_ref(), new.as_ref(), hold, until);
         match action {
             Action::DeleteService => self.drains.retain(|(service, _), _| *service != key),
             Action::DeleteServer(server) => drop(self.drains.remove(&(key, *server))),
