@@ -86,10 +86,10 @@ pub fn rules(
         rules.add(Need::Request(vip));
         for (server, config) in &service.servers {
             let Some(need) = Need::of_server(vip, server.0, config.forward) else { continue };
-            if config.weight > 0 && held.hold(&need) {
-                rules.add(need);
-            } else {
-                last.push(need);
+            match (config.weight > 0, held.hold(&need)) {
+                (true, true) => rules.add(need),
+                (false, false) => {}
+                _ => last.push(need),
             }
         }
     }

@@ -118,9 +118,9 @@ fn difference(history: &History) -> Option<String> {
         let weighted =
             |server| found.servers.get(server).is_some_and(|config: &DestinationConfig| config.weight > 0);
         let spared = due.keys().any(weighted) || service.servers.iter().all(|server| server.weight == 0);
-        let strangers = found.servers.keys().filter(|server| !due.contains_key(server)).count();
+        let mut strangers = found.servers.keys().filter(|server| !due.contains_key(server));
         let missing = due.keys().any(|server| !found.servers.contains_key(server));
-        if missing || (spared && strangers > 0) {
+        if missing || strangers.any(|server| spared || !weighted(server)) {
             return Some(format!("{key} has the servers {:?}", found.servers.keys()));
         }
         for (server, weight) in &due {
