@@ -65,12 +65,18 @@ pub fn wanted(service: &Service, vip: SocketAddr, pool: &Pool) -> Wanted {
     Wanted { config, need: service.ops.then_some(Need::Request(vip)), servers: servers.collect() }
 }
 
-/// What the rules are to hold: for all that is wanted, and for what still drains in the kernel.
+/// What the rules are to hold: for all that is wanted, for what still drains in the kernel, and for replies on the way.
 ///
-/// A reply keeps the VIP that it has as long as its server is behind that VIP in the kernel, whoever wants it.
-pub fn rules(wanted: &BTreeMap<ServiceKey, Wanted>, found: &FoundServices, held: &Rules) -> Rules {
+/// A reply keeps the VIP that it has as long as its server has weight there or replies from there may be on the way,
+/// whoever wants it. Its rule outlives the server.
+pub fn rules(
+    wanted: &BTreeMap<ServiceKey, Wanted>,
+    found: &FoundServices,
+    held: &Rules,
+    kept: impl Iterator<Item = Need>,
+) -> Rules {
     let mut rules = Rules::default();
-    let mut strays = Vec::new();
+    let mut last = Vec::new();
     for (key, service) in found {
         let ServiceKey::Address { protocol: Protocol::UDP, address: vip } = *key else { continue };
         let asked = wanted.get(key).is_some_and(|wanted| wanted.need.is_some());
@@ -80,20 +86,19 @@ pub fn rules(wanted: &BTreeMap<ServiceKey, Wanted>, found: &FoundServices, held:
         }
         rules.add(Need::Request(vip));
         for (server, config) in &service.servers {
-            let Some(need @ Need::Reply { .. }) = Need::of_server(vip, server.0, config.forward) else {
-                continue;
-            };
-            if held.hold(&need) {
-                rules.add(need);
-            } else if config.forward == Forward::Masquerade {
-                strays.push(need);
+            let Some(need) = Need::of_server(vip, server.0, config.forward) else { continue };
+            match (config.weight > 0, held.hold(&need)) {
+                (true, true) => rules.add(need),
+                (false, false) => {}
+                _ => last.push(need),
             }
         }
     }
+    kept.for_each(|need| rules.add(need));
     for wanted in wanted.values() {
         wanted.need.into_iter().for_each(|need| rules.add(need));
         wanted.servers.values().filter_map(|server| server.need).for_each(|need| rules.add(need));
     }
-    strays.into_iter().for_each(|need| rules.add(need));
+    last.into_iter().for_each(|need| rules.add(need));
     rules
 }

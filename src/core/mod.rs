@@ -5,7 +5,7 @@
 //!                                                        ├──> plan ──> steps ──> kernel
 //! kernel ──> FoundServices, Rules ───────────────────────┘               └──> results ──> found
 //! ```
-//! The core keeps its own picture of the kernel: what was found when it last looked, and every step that
+//! `message.rs` has both ends of it. The core keeps its own picture of the kernel: what was found when it last looked, and every step that
 //! succeeded since. One batch of steps for a service is under way at a time, and one transaction of rules.
 
 pub mod changes;
@@ -14,7 +14,9 @@ pub mod difference;
 pub mod drift;
 pub mod event;
 mod evict;
+mod kept;
 pub mod memory;
+mod message;
 pub mod model;
 pub mod plan;
 pub mod pool;
@@ -32,119 +34,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipvs_netlink::{DestinationKey, ServiceKey};
-use serde::{Deserialize, Serialize};
 
 use drift::{Brake, Thing};
 use event::Event;
 use evict::Eviction;
+use kept::Kept;
 use memory::Memory;
-use model::{Check, Command, Config, OnStop, Rules, Service, Target, TargetId, Verdict};
-use plan::{FoundService, FoundServices, Step};
+use model::{Check, Config, OnStop, Rules, Service, TargetId, Verdict};
+use plan::FoundServices;
 use pool::{Pool, Quorum, Turn};
 use retry::Retries;
 
+pub use message::{FoundRules, Hook, Input, Output};
+
 /// A moment: the time since one that the daemon chose. A plain number, so that a history can be written down.
 pub type Time = Duration;
-
-/// What the core is told.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Input {
-    /// A config to go by from now on: at start, and after a reload.
-    Config(Config),
-    /// The services that the kernel holds; those of others without servers. Or why it could not be read.
-    FoundServices(Result<Vec<(ServiceKey, FoundService)>, String>),
-    /// The services are as they were at the last look, as far as a glance can tell.
-    Unchanged,
-    /// What the rules hold, or why they could not be read.
-    FoundRules(Result<FoundRules, String>),
-    /// Somebody, perhaps ipvsd itself, has changed the tables of the rules.
-    RulesTouched,
-    /// The sysctls of [`sysctls::watched`] that this kernel has.
-    FoundSysctls(BTreeMap<String, String>),
-    /// The connection entries of our services: VIP and server of each, once.
-    FoundConnections(BTreeSet<(ServiceKey, DestinationKey)>),
-    /// A verdict changed.
-    Verdict(Verdict),
-    /// A batch of steps was done, each with its own result.
-    Done(ServiceKey, Vec<(Step, Result<(), String>)>),
-    /// The rules are now these, or why they are not.
-    RulesDone(Result<Rules, String>),
-    /// The time that [`Output::Wake`] asked for has come.
-    Wake,
-    /// The daemon is to end.
-    Stop,
-    /// All that is ipvsd's own is to go; then [`Output::Finished`].
-    Remove,
-}
-
-/// What the tables of the rules hold.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FoundRules {
-    /// Their elements.
-    pub rules: Rules,
-    /// What else would have to be mended, one change an entry.
-    pub damage: Vec<String>,
-}
-
-/// What the core asks for.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub enum Output {
-    /// Read all services, and the servers of these; answered by [`Input::FoundServices`].
-    LookAtServices(BTreeSet<ServiceKey>),
-    /// The same, if a glance shows a change; otherwise answered by [`Input::Unchanged`].
-    GlanceAtServices(BTreeSet<ServiceKey>),
-    /// Read the sysctls; answered by [`Input::FoundSysctls`].
-    LookAtSysctls,
-    /// Read the connection entries of these services; answered by [`Input::FoundConnections`].
-    LookAtConnections(BTreeSet<ServiceKey>),
-    /// Read the rules; answered by [`Input::FoundRules`].
-    LookAtRules,
-    /// Probe these and nothing else.
-    Probe(Vec<Target>),
-    /// Do these steps for one service in this order; answered by [`Input::Done`].
-    Do(ServiceKey, Vec<Step>),
-    /// Make the rules hold exactly this; answered by [`Input::RulesDone`].
-    DoRules(Rules),
-    /// Set a sysctl; whether it worked is seen at the next look.
-    SetSysctl {
-        /// Its name.
-        key: String,
-        /// Its value now.
-        old: String,
-        /// The value that it gets.
-        value: String,
-        /// Why.
-        why: String,
-    },
-    /// Write this down before anything else is done.
-    Remember(Memory),
-    /// Give [`Input::Wake`] at this time. A later one replaces it.
-    Wake(Time),
-    /// Run this command; those of one service one after the other. Nothing answers.
-    Run(Hook),
-    /// Something to log.
-    Say(Event),
-    /// Nothing is left to do; the daemon may end.
-    Finished {
-        /// All that is ipvsd's own is gone.
-        removed: bool,
-    },
-}
-
-/// A command to run, and what it is told.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Hook {
-    /// The service's name.
-    pub service: String,
-    /// The IPVS service.
-    pub key: ServiceKey,
-    /// Whether its quorum is reached or lost.
-    pub up: bool,
-    /// The servers that are up.
-    pub servers: Vec<DestinationKey>,
-    /// What runs.
-    pub command: Arc<Command>,
-}
 
 /// What is tried again when it fails.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -201,6 +105,8 @@ pub struct Core {
     /// Rules were kept for steps that are under way.
     rules_kept: bool,
     retries: Retries<Subject>,
+    /// What the rules hold for replies that may be on the way.
+    kept: Kept,
     /// When a server that nobody wants may be deleted.
     drains: BTreeMap<(ServiceKey, DestinationKey), Time>,
     /// The name and `drain` of services that the config named before.
@@ -248,6 +154,7 @@ impl Core {
             rules_asked: None,
             rules_kept: false,
             retries: Retries::default(),
+            kept: Kept::default(),
             drains: BTreeMap::new(),
             former: BTreeMap::new(),
             leaving: false,
@@ -298,9 +205,10 @@ impl Core {
             Input::Wake => {
                 self.pools.values_mut().for_each(|pool| pool.tick(now));
                 self.look_again(now, &mut out);
+                self.out_of_patience(now);
                 self.plan_all(now, &mut out);
                 if self.waits_for_entries() {
-                    out.push(Output::LookAtConnections(self.evictions.keys().copied().collect()));
+                    self.look_at_connections(&mut out);
                 }
                 self.glance(now, &mut out);
             }
@@ -308,8 +216,7 @@ impl Core {
             Input::Stop | Input::Remove => {
                 self.leaving = true;
                 out.push(Output::Probe(Vec::new()));
-                // A server that is out returns first: its replies may be on the way.
-                self.evictions.retain(|_, eviction| eviction.out.is_some());
+                self.evictions.clear();
                 self.plan_all(now, &mut out);
             }
         }
@@ -394,8 +301,8 @@ impl Core {
 
     fn next_wake(&self, now: Time) -> Option<Time> {
         let ramps = self.pools.values().filter_map(Pool::next);
-        let times = self.drains.values().copied().chain(self.retries.times()).chain(self.brake.times());
-        let times = times.chain(ramps);
+        let times = self.drains.values().copied().chain(self.kept.times());
+        let times = times.chain(self.retries.times()).chain(self.brake.times()).chain(ramps);
         let look = (self.started && !self.finished).then_some(self.next_look);
         times.chain(look).chain(self.next_entries(now)).filter(|time| *time > now).min()
     }

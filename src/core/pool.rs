@@ -88,9 +88,9 @@ impl Pool {
     }
 
     /// The kernel was read for the first time: `server` has this weight there.
-    pub fn found(&mut self, server: &DestinationKey, weight: u32) {
+    pub fn found(&mut self, server: &DestinationKey, found: u32) {
         if let Some(member) = self.members.get_mut(server) {
-            member.weighted = weight > 0;
+            member.found = found;
             self.health = self.judge();
         }
     }
@@ -136,6 +136,9 @@ impl Pool {
         }
         Some(match member.standing() {
             Standing::Unchecked => due(Some(member.weight), "no check"),
+            Standing::Unknown if member.found > 0 => {
+                due(Some(member.found), "as it was found: no verdict yet")
+            }
             Standing::Unknown => due(None, "no verdict yet"),
             Standing::Up { reason } => {
                 let weight = member.effective();

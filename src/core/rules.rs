@@ -7,7 +7,7 @@ use ipvs_netlink::{Forward, ServiceKey, TunnelKind};
 use super::model::{Outer, Rules};
 
 /// One line of [`Rules`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Need {
     /// Requests to this VIP are not tracked.
     Request(SocketAddr),
@@ -52,9 +52,11 @@ impl Rules {
         }
     }
 
-    /// Takes over from `held` what it has for one service: steps that need it may be under way.
+    /// Takes over from `held` what it has for one service, and all tunnels, of which it is not said whose they are: steps
+    /// that need it may be under way.
     pub fn keep(&mut self, held: &Self, key: &ServiceKey) {
         let ServiceKey::Address { address: vip, .. } = *key else { return };
+        self.tunnels.extend(&held.tunnels);
         if held.requests.contains(&vip) {
             self.requests.insert(vip);
             self.replies.extend(held.replies.iter().filter(|(_, other)| **other == vip));

@@ -9,6 +9,7 @@ use super::event::Event;
 use super::model::{Config, Drift, Target, TargetId};
 use super::plan::{FoundService, FoundServices};
 use super::pool::{Known, Member, Pool};
+use super::rules::Need;
 use super::{Core, FoundRules, LOOK, Output, Subject, Time, desired};
 
 impl Core {
@@ -120,7 +121,7 @@ impl Core {
             self.look_at_sysctls(out);
             out.push(Output::GlanceAtServices(self.watched()));
             if !self.evictions.is_empty() {
-                out.push(Output::LookAtConnections(self.evictions.keys().copied().collect()));
+                self.look_at_connections(out);
             }
         }
     }
@@ -136,6 +137,7 @@ impl Core {
         if self.started {
             self.drift(now, &mut services, out);
         }
+        self.keep_what_is_lost(now, &services);
         self.found = Some(services);
         self.can_read(out);
         if !self.started {
@@ -148,11 +150,7 @@ impl Core {
                 self.quorum(key, out);
             }
             out.push(Output::Probe(if self.leaving { Vec::new() } else { self.probes() }));
-            let ops = |key: &&ServiceKey| self.service(key).is_some_and(|(service, _)| service.ops);
-            let keys: BTreeSet<ServiceKey> = self.index.keys().filter(ops).copied().collect();
-            if !keys.is_empty() && !self.leaving {
-                out.push(Output::LookAtConnections(keys));
-            }
+            self.look_at_connections(out);
         }
         self.plan_sysctls(now, out);
         self.plan_all(now, out);
@@ -162,13 +160,11 @@ impl Core {
     fn drift(&mut self, now: Time, services: &mut FoundServices, out: &mut Vec<Output>) {
         let Some(made) = &self.found else { return };
         let mut reported = BTreeSet::new();
-        let mut look_at_connections = BTreeSet::new();
+        let mut lost_ops = false;
         for key in &self.own {
             let place = self.index.get(key).map(|(_, place)| &self.config.services[*place]);
             let lost = |service: &FoundService| !service.config.flags.contains(Flags::ONE_PACKET);
-            if place.is_some_and(|service| service.ops) && services.get(key).is_some_and(lost) {
-                look_at_connections.insert(*key);
-            }
+            lost_ops |= place.is_some_and(|service| service.ops) && services.get(key).is_some_and(lost);
             // What failed may have been done in part: that is no drift.
             if self.retries.fails(&Subject::Service(*key)) || self.out_of(key).is_some() {
                 continue;
@@ -201,9 +197,31 @@ impl Core {
             }
         }
         self.reported = reported;
-        if !look_at_connections.is_empty() {
-            out.push(Output::LookAtConnections(look_at_connections));
+        if lost_ops {
+            self.look_at_connections(out);
         }
+    }
+
+    /// Somebody else, or a step of which nothing was heard, has taken servers whose replies may be on the way.
+    fn keep_what_is_lost(&mut self, now: Time, services: &FoundServices) {
+        let rules = [&self.rules, &self.rules_asked];
+        let hold = |need: &Need| rules.into_iter().flatten().any(|rules| rules.hold(need));
+        let mut kept = std::mem::take(&mut self.kept);
+        match &self.found {
+            None => {
+                let held = self.rules.clone().unwrap_or_default();
+                kept.adopt(&held, |key| now + self.drain(key));
+            }
+            Some(found) => {
+                for (key, before) in found {
+                    let after = services.get(key);
+                    if after != Some(before) {
+                        kept.lost(key, Some(before), after, hold, now + self.drain(key));
+                    }
+                }
+            }
+        }
+        self.kept = kept;
     }
 
     /// Of a weight that is found only zero or not zero counts: the last known verdict.
@@ -219,7 +237,7 @@ impl Core {
     fn probes(&self) -> Vec<Target> {
         let members = self.pools.values().flat_map(|pool| pool.members.values());
         let assumed_up: BTreeSet<TargetId> = members
-            .filter(|member| member.weighted)
+            .filter(|member| member.found > 0)
             .flat_map(|member| member.checks.keys())
             .copied()
             .collect();

@@ -1,12 +1,14 @@
 //! Plans: which steps are asked for now, and what their results change in the picture of the kernel.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use ipvs_netlink::{DestinationConfig, DestinationKey, ServiceKey};
+use ipvs_netlink::{DestinationKey, ServiceKey};
 
 use super::drift::Thing;
 use super::event::{Before, Event};
-use super::plan::{self, Action, Circumstances, FoundService, Step, Wanted};
+use super::plan::{self, Action, Circumstances, FoundService, FoundServices, Step, Wanted};
+use super::rules::Need;
 use super::{Core, DRAIN_OF_STRANGERS, Output, Subject, Time, desired};
 
 impl Core {
@@ -15,24 +17,30 @@ impl Core {
         Some(desired::wanted(service, vip, self.pools.get(key)?))
     }
 
+    /// How long replies of a service may be on the way.
+    pub(super) fn drain(&self, key: &ServiceKey) -> Duration {
+        let former = || self.former.get(key).map(|(_, drain)| *drain);
+        self.service(key).map(|(service, _)| service.drain).or_else(former).unwrap_or(DRAIN_OF_STRANGERS)
+    }
+
     pub(super) fn plan_all(&mut self, now: Time, out: &mut Vec<Output>) {
-        self.plan_rules(out);
+        self.plan_rules(now, out);
         for key in self.own.clone() {
             self.plan(now, key, out);
         }
     }
 
-    pub(super) fn plan_rules(&mut self, out: &mut Vec<Output>) {
+    pub(super) fn plan_rules(&mut self, now: Time, out: &mut Vec<Output>) {
         let (Some(found), Some(held)) = (&self.found, &self.rules) else { return };
+        self.kept.forget(now);
         if self.started && self.rules_asked.is_none() && !self.retries.waits(&Subject::Rules) {
             let mut rules = {
                 let wanted = self.index.keys().filter_map(|key| Some((*key, self.wanted(key)?))).collect();
-                desired::rules(&wanted, found, held)
+                desired::rules(&wanted, found, held, self.kept.needs())
             };
             let all_gone = self.leaving && self.own.iter().all(|key| !found.contains_key(key));
             let due = rules.clone();
-            let under_way = |key: &&ServiceKey| self.busy.contains(*key) || self.out_of(key).is_some();
-            self.own.iter().filter(under_way).for_each(|key| rules.keep(held, key));
+            self.busy.iter().for_each(|key| rules.keep(held, key));
             self.rules_kept = rules != due;
             if rules != *held || self.rules_damaged {
                 self.rules_asked = Some(rules.clone());
@@ -40,7 +48,7 @@ impl Core {
                 return;
             }
             self.works(&Subject::Rules, "the reply rules", out);
-            if all_gone {
+            if all_gone && self.kept.is_empty() {
                 self.finish(out);
             }
         }
@@ -52,8 +60,7 @@ impl Core {
             return;
         }
         let wanted = self.wanted(&key);
-        let drain = self.service(&key).map(|(service, _)| service.drain);
-        let drain = drain.or(self.former.get(&key).map(|(_, drain)| *drain)).unwrap_or(DRAIN_OF_STRANGERS);
+        let drain = self.drain(&key);
         let found = found.get(&key);
 
         let stranger = |server: &DestinationKey| {
@@ -81,6 +88,10 @@ impl Core {
             out_of.is_none_or(|server| thing != Thing::Server(server))
                 && !self.brake.holds(&(key, thing), now)
         });
+        // A missing service that is left alone has no servers either.
+        if found.is_none() && !steps.iter().any(|step| step.action.thing() == Thing::Service) {
+            steps.clear();
+        }
         if steps.is_empty() {
             self.works(&Subject::Service(key), &key.to_string(), out);
             return self.evict(key, out);
@@ -112,7 +123,7 @@ impl Core {
             }
             match result {
                 Ok(()) => {
-                    let before = self.picture(key, &step.action);
+                    let before = self.picture(now, key, &step.action);
                     frees_rules |= match (&step.action, &before) {
                         (Action::SetServer(_, now), Before::Server(before)) => now.forward != before.forward,
                         (action, _) => matches!(
@@ -130,38 +141,61 @@ impl Core {
             None => self.works(&Subject::Service(key), &key.to_string(), out),
         }
         if self.waits_for_entries() {
-            out.push(Output::LookAtConnections(self.evictions.keys().copied().collect()));
+            self.look_at_connections(out);
         }
         self.plan(now, key, out);
         if frees_rules || self.rules_kept {
-            self.plan_rules(out);
+            self.plan_rules(now, out);
         }
     }
 
     /// Takes a step that succeeded into the picture of the kernel and returns what was there before.
-    fn picture(&mut self, key: ServiceKey, action: &Action) -> Before {
+    fn picture(&mut self, now: Time, key: ServiceKey, action: &Action) -> Before {
+        let until = now + self.drain(&key);
         let Some(found) = &mut self.found else { return Before::Nothing };
-        let server_before = |old: Option<DestinationConfig>| old.map_or(Before::Nothing, Before::Server);
+        let thing = action.thing();
+        let old = part(found, &key, &thing);
+        let before = change(found, key, action);
+        let new = part(found, &key, &thing);
+        let rules = [&self.rules, &self.rules_asked];
+        let hold = |need: &Need| rules.into_iter().flatten().any(|rules| rules.hold(need));
+        self.kept.lost(&key, old.as_ref(), new.as_ref(), hold, until);
         match action {
-            Action::AddService(config) => {
-                found.insert(key, FoundService { config: config.clone(), servers: BTreeMap::new() });
-                Before::Nothing
-            }
-            Action::SetService(config) => match found.get_mut(&key) {
-                Some(service) => Before::Service(std::mem::replace(&mut service.config, config.clone())),
-                None => Before::Nothing,
-            },
-            Action::DeleteService => {
-                self.drains.retain(|(service, _), _| *service != key);
-                found.remove(&key).map_or(Before::Nothing, |service| Before::Service(service.config))
-            }
-            Action::AddServer(server, config) | Action::SetServer(server, config) => server_before(
-                found.get_mut(&key).and_then(|service| service.servers.insert(*server, *config)),
-            ),
-            Action::DeleteServer(server) => {
-                self.drains.remove(&(key, *server));
-                server_before(found.get_mut(&key).and_then(|service| service.servers.remove(server)))
-            }
+            Action::DeleteService => self.drains.retain(|(service, _), _| *service != key),
+            Action::DeleteServer(server) => drop(self.drains.remove(&(key, *server))),
+            _ => {}
         }
+        before
     }
+}
+
+/// A service with all of its servers, or with the one that a step changes.
+fn part(found: &FoundServices, key: &ServiceKey, thing: &Thing) -> Option<FoundService> {
+    let service = found.get(key)?;
+    let Thing::Server(server) = thing else { return Some(service.clone()) };
+    let one = service.servers.get_key_value(server).map(|(server, config)| (*server, *config));
+    Some(FoundService { config: service.config.clone(), servers: one.into_iter().collect() })
+}
+
+/// Does a step to the picture of the kernel; what was there before.
+fn change(found: &mut FoundServices, key: ServiceKey, action: &Action) -> Before {
+    if let Action::AddService(config) = action {
+        found.insert(key, FoundService { config: config.clone(), servers: BTreeMap::new() });
+        return Before::Nothing;
+    }
+    if *action == Action::DeleteService {
+        return found.remove(&key).map_or(Before::Nothing, |service| Before::Service(service.config));
+    }
+    let Some(service) = found.get_mut(&key) else { return Before::Nothing };
+    let old = match action {
+        Action::SetService(config) => {
+            return Before::Service(std::mem::replace(&mut service.config, config.clone()));
+        }
+        Action::AddServer(server, config) | Action::SetServer(server, config) => {
+            service.servers.insert(*server, *config)
+        }
+        Action::DeleteServer(server) => service.servers.remove(server),
+        Action::AddService(_) | Action::DeleteService => None,
+    };
+    old.map_or(Before::Nothing, Before::Server)
 }

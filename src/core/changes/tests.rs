@@ -297,7 +297,7 @@ proptest! {
             let wanted: BTreeMap<ServiceKey, Wanted> = desired::listens(&config)
                 .map(|(key, vip, place)| (key, wanted(&config.services[place], vip, found.get(&key))))
                 .collect();
-            let rules = desired::rules(&wanted, &found, &held);
+            let rules = desired::rules(&wanted, &found, &held, std::iter::empty());
             let mut idle = rules == held;
             held = rules;
             for key in &own {

@@ -18,8 +18,8 @@ pub struct Member {
     pub fallback: bool,
     /// What is probed for it, and what is known of each; all must be up. None is always up.
     pub checks: BTreeMap<TargetId, Known>,
-    /// While nothing is known of it: it was found with weight, and counts as up.
-    pub weighted: bool,
+    /// The weight that it was found with: while nothing else is known of it, it counts as up if it had any.
+    pub found: u32,
     /// It has not served lately: in a working pool it starts slowly.
     pub cold: bool,
     /// When it was last up, if it no longer is.
@@ -100,7 +100,7 @@ impl Member {
     }
 
     pub(super) fn inherit(&mut self, before: &Self) {
-        (self.weighted, self.cold) = (before.weighted, before.cold);
+        (self.found, self.cold) = (before.found, before.cold);
         (self.fell, self.ramp) = (before.fell, before.ramp);
     }
 
@@ -110,7 +110,7 @@ impl Member {
         usable
             && match self.standing() {
                 Standing::Unchecked => true,
-                Standing::Unknown => self.weighted,
+                Standing::Unknown => self.found > 0,
                 Standing::Up { .. } => self.factors().all(|factor| factor > 0),
                 Standing::Down { .. } => false,
             }
@@ -118,7 +118,7 @@ impl Member {
 
     /// Whether it has had no verdict, and was not found with weight either.
     pub(super) fn unknown(&self) -> bool {
-        self.standing() == Standing::Unknown && !self.weighted && !self.fallback
+        self.standing() == Standing::Unknown && self.found == 0 && !self.fallback
     }
 
     pub(super) fn verdict(&mut self, now: Time, verdict: &Verdict, slowly: bool) {
