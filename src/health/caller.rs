@@ -7,9 +7,11 @@ use std::time::Duration;
 use mio::Token;
 
 use super::failure::Failure;
+use super::job::Job;
 use super::machine::{Change, FULL, Machine, Step};
 use super::prober::Io;
 use super::socket::Trouble;
+use super::tasks::Call;
 use super::tcp::{Connection, Tcp};
 use crate::core::model::{Target, TargetId};
 
@@ -29,6 +31,13 @@ pub enum Calls {
     Connect(Arc<Tcp>, Vec<(u64, Connection)>),
     /// By ICMP echo requests, each with its own number.
     Ping(Vec<(u64, u16)>),
+    /// By tasks, each of which ends by itself after the check's timeout.
+    Task {
+        /// What they run.
+        job: Arc<Job>,
+        /// How long.
+        timeout: Duration,
+    },
 }
 
 impl Caller {
@@ -105,6 +114,10 @@ impl Caller {
             Calls::Ping(requests) => {
                 requests.push((probe, io.pings.send((self.id, probe), self.server, &io.registry)?));
             }
+            Calls::Task { job, timeout } => {
+                let (target, server, timeout, job) = (self.id, self.server, *timeout, Arc::clone(job));
+                io.tasks.run(Call { target, probe, server, timeout, job })?;
+            }
         }
         Ok(())
     }
@@ -119,6 +132,7 @@ impl Caller {
                     io.pings.forget(self.server.ip(), number);
                 }
             }
+            Calls::Task { .. } => {}
         }
     }
 

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -18,6 +19,7 @@ use super::machine::{Change, FULL};
 use super::ping::{Family, Pinged};
 use super::prober::Io;
 use super::protocol;
+use super::tasks::{Done, Tasks};
 use super::way::Way;
 use super::work::Work;
 use crate::core::model::{Check, Probe, Target, TargetId, Verdict};
@@ -33,7 +35,7 @@ const BATCH: usize = 256;
 #[derive(Debug)]
 pub struct Checker {
     targets: Option<Sender<Vec<Target>>>,
-    waker: Waker,
+    waker: Arc<Waker>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -53,13 +55,16 @@ pub fn start(verdicts: UnboundedSender<Verdict>) -> io::Result<Checker> {
         tracing::warn!(%error, "The limit of open files cannot be raised to its hard value: it bounds the number of targets.");
     }
     let poll = Poll::new()?;
-    let waker = Waker::new(poll.registry(), WAKE)?;
+    let waker = Arc::new(Waker::new(poll.registry(), WAKE)?);
     let (sender, receiver) = channel();
+    let (to_done, done) = channel();
+    let tasks = Tasks::new(to_done, Arc::clone(&waker));
     let mut engine = Engine {
-        io: Io::new(poll.registry().try_clone()?, verdicts),
+        io: Io::new(poll.registry().try_clone()?, tasks, verdicts),
         poll,
         started: Instant::now(),
         targets: receiver,
+        done,
         probers: HashMap::new(),
         ways: HashMap::new(),
         deadlines: BTreeSet::new(),
@@ -101,6 +106,7 @@ struct Engine {
     io: Io,
     started: Instant,
     targets: Receiver<Vec<Target>>,
+    done: Receiver<Done>,
     probers: HashMap<TargetId, Work>,
     /// Those in use: a compiled regular expression is far larger than all else that a target needs.
     ways: HashMap<Probe, Way>,
@@ -127,6 +133,9 @@ impl Engine {
                 if event.token() == WAKE {
                     if !self.take_targets() {
                         return;
+                    }
+                    while let Ok(Done { target, probe, outcome }) = self.done.try_recv() {
+                        self.with(target, |work, io| work.outcome(probe, outcome, io));
                     }
                     continue;
                 }

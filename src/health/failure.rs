@@ -16,6 +16,8 @@ pub enum Failure {
     Connection(Errno),
     /// The answer is not the one that the check asks for; says what is wrong with it.
     WrongAnswer(String),
+    /// Something else; says what.
+    Said(String),
     /// The kernel refused to send the probe (no route, a firewall of the director, …).
     NotSent(Errno),
 }
@@ -50,6 +52,7 @@ impl fmt::Display for Failure {
             Self::Connection(Errno::ENETUNREACH) => f.write_str("network unreachable"),
             Self::Connection(errno) => write!(f, "no connection: {}", errno.desc()),
             Self::WrongAnswer(what) => write!(f, "wrong answer: {what}"),
+            Self::Said(what) => f.write_str(what),
             Self::NotSent(errno @ Errno::EPERM) => {
                 write!(f, "the probe cannot be sent: {} (a firewall rule on the director?)", errno.desc())
             }

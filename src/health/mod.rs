@@ -1,17 +1,20 @@
 //! Health: the rise/fall machine and the engine that probes.
 //!
 //! One thread asks all targets (`engine`). A target that is asked by datagrams has a `prober`, which holds the sockets and the
-//! request and judgement of its `protocol`; one whose probes are calls (`tcp`, `ping`) has a `caller`. Both are driven by the pure
+//! request and judgement of its `protocol`; one whose probes are calls (`tcp`, `ping`, `tasks` for a
+//! `job`) has a `caller`. Both are driven by the pure
 //! rise/fall `machine`. Only verdicts that change leave the room.
 
 mod caller;
 mod engine;
 mod failure;
+mod job;
 mod machine;
 mod ping;
 mod prober;
 pub mod protocol;
 mod socket;
+mod tasks;
 mod tcp;
 mod way;
 mod work;

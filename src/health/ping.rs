@@ -174,12 +174,7 @@ impl Pings {
         let socket = if family == Family::V4 { &mut self.v4 } else { &mut self.v6 };
         match socket {
             Some(socket) => Ok(socket),
-            None => {
-                let open = open(family, mark, registry).map_err(|error| {
-                    Trouble::Ours(error.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw))
-                })?;
-                Ok(socket.insert(open))
-            }
+            None => Ok(socket.insert(open(family, mark, registry).map_err(|error| Trouble::ours(&error))?)),
         }
     }
 

@@ -17,6 +17,7 @@ use super::machine::{Change, Machine, Step};
 use super::ping::Pings;
 use super::protocol::{Ask, Judgement, Protocol, silence_succeeds};
 use super::socket::{Ports, Socket, Trouble, control_buffer};
+use super::tasks::Tasks;
 use crate::core::model::{Target, TargetId, Verdict};
 
 /// So many datagrams are read from a socket at a time; who sends more has it closed.
@@ -62,6 +63,8 @@ pub struct Io {
     pub registry: Registry,
     /// The echo requests of all targets.
     pub pings: Pings,
+    /// The tasks of all targets.
+    pub tasks: Tasks,
     verdicts: UnboundedSender<Verdict>,
     request: Vec<u8>,
     datagram: Vec<u8>,
@@ -71,10 +74,11 @@ pub struct Io {
 
 impl Io {
     /// Sockets are registered with `registry`, verdicts go to `verdicts`.
-    pub fn new(registry: Registry, verdicts: UnboundedSender<Verdict>) -> Io {
+    pub fn new(registry: Registry, tasks: Tasks, verdicts: UnboundedSender<Verdict>) -> Io {
         Io {
             registry,
             pings: Pings::new(),
+            tasks,
             verdicts,
             request: Vec::new(),
             datagram: vec![0; DATAGRAM],

@@ -116,6 +116,13 @@ impl Socket {
     }
 }
 
+impl Trouble {
+    /// An error that says something about the director only.
+    pub fn ours(error: &io::Error) -> Trouble {
+        Trouble::Ours(error.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw))
+    }
+}
+
 impl From<&io::Error> for Trouble {
     fn from(error: &io::Error) -> Trouble {
         let errno = error.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw);

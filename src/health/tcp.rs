@@ -104,7 +104,7 @@ impl Connection {
     /// No descriptor, memory or port left ([`Trouble::Ours`]), or no way to the server.
     pub fn open(server: SocketAddr, registry: &Registry, token: Token) -> Result<Connection, Trouble> {
         let mut stream = TcpStream::connect(server).map_err(|error| match error.kind() {
-            ErrorKind::AddrNotAvailable => Trouble::Ours(Errno::EADDRNOTAVAIL),
+            ErrorKind::AddrNotAvailable => Trouble::ours(&error),
             _ => Trouble::from(&error),
         })?;
         let prepare = |stream: &mut TcpStream| {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::job::Job;
 use super::protocol::Protocol;
 use super::tcp::Tcp;
 
@@ -14,6 +15,8 @@ pub enum Way {
     Connect(Arc<Tcp>),
     /// ICMP echo requests, over one socket for all targets.
     Ping,
+    /// A task for each probe.
+    Task(Arc<Job>),
 }
 
 impl Way {
@@ -22,6 +25,7 @@ impl Way {
         match self {
             Self::Datagrams(protocol) => Arc::strong_count(protocol) > 1,
             Self::Connect(tcp) => Arc::strong_count(tcp) > 1,
+            Self::Task(job) => Arc::strong_count(job) > 1,
             // It costs nothing to keep.
             Self::Ping => true,
         }

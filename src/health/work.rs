@@ -23,6 +23,10 @@ impl Work {
         match way {
             Way::Datagrams(protocol) => Self::Datagrams(Prober::new(target, protocol, first)),
             Way::Ping => Self::Calls(Caller::new(target, Calls::Ping(Vec::new()), first)),
+            Way::Task(job) => {
+                let timeout = target.check.timeout;
+                Self::Calls(Caller::new(target, Calls::Task { job, timeout }, first))
+            }
             Way::Connect(tcp) => Self::Calls(Caller::new(target, Calls::Connect(tcp, Vec::new()), first)),
         }
     }

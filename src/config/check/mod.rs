@@ -3,6 +3,7 @@
 
 mod dns;
 mod field;
+mod file;
 mod icmp;
 mod ntp;
 mod pattern;
@@ -38,7 +39,7 @@ pub(super) use dns::{RCODES, RECORDS};
 const MAX_COUNT: u32 = 1_000;
 
 /// All types of checks, in the order of the documentation.
-const TYPES: [&Type; 12] = [
+const TYPES: [&Type; 13] = [
     &udp::TYPE,
     &dns::TYPE,
     &radius::TYPE,
@@ -51,6 +52,7 @@ const TYPES: [&Type; 12] = [
     &quic::TYPE,
     &icmp::TYPE,
     &tcp::TYPE,
+    &file::TYPE,
 ];
 
 /// A type of checks.

@@ -11,9 +11,9 @@ use proptest::sample::Index;
 use super::super::parse;
 use super::written::write;
 use crate::core::model::{
-    Amount, Check, Command, Config, DnsProbe, Drift, Forwarding, KernelSettings, NtpProbe, OnStop, Pattern,
-    Policy, Probe, Quorum, Reply, Secret, Server, Service, SipProbe, SnmpProbe, StatusRange, StunProbe,
-    Sysctls, SyslogProbe, TcpProbe, TftpProbe, WhenAllDown,
+    Amount, Check, Command, Config, DnsProbe, Drift, FileProbe, Forwarding, KernelSettings, NtpProbe, OnStop,
+    Pattern, Policy, Probe, Quorum, Reply, Secret, Server, Service, SipProbe, SnmpProbe, StatusRange,
+    StunProbe, Sysctls, SyslogProbe, TcpProbe, TftpProbe, WhenAllDown,
 };
 
 const VALID: [&str; 3] = [
@@ -273,6 +273,8 @@ fn check() -> impl Strategy<Value = Check> {
     let probe = prop_oneof![
         (prop::collection::vec(any::<u8>(), 0..20), reply)
             .prop_map(|(send, reply)| Probe::Udp { send, reply }),
+        ("/[a-z\\{\\} ]{1,9}", any::<bool>())
+            .prop_map(|(path, weight)| Probe::File(FileProbe { path, weight })),
         Just(Probe::Icmp),
         tcp().prop_map(Probe::Tcp),
         dns.prop_map(|(query, (record, answer), fails)| Probe::Dns(DnsProbe {

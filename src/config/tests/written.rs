@@ -90,6 +90,9 @@ fn written_check(check: &Check) -> String {
             };
             format!("type = \"udp\", send_hex = \"{}\"{reply}", hex(send))
         }
+        Probe::File(file) => {
+            format!("type = \"file\", path = {}, weight = {}", quoted(&file.path), file.weight)
+        }
         Probe::Icmp => "type = \"icmp\"".to_owned(),
         Probe::Tcp(tcp) => {
             let send = if tcp.send.is_empty() {

@@ -77,6 +77,8 @@ pub enum Probe {
     Icmp,
     /// A TCP connection.
     Tcp(TcpProbe),
+    /// A number in a file.
+    File(FileProbe),
 }
 
 /// Which answer to a `udp` probe is right.
@@ -190,4 +192,13 @@ pub struct StunProbe {
 pub struct TftpProbe {
     /// The file whose first block is a right answer; if none, any answer is.
     pub file: Option<String>,
+}
+
+/// A `file` probe.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct FileProbe {
+    /// The absolute path, in which `{address}` and `{port}` stand for those of the server.
+    pub path: String,
+    /// The number is a percentage of the weight, not only 0 or more than 0.
+    pub weight: bool,
 }

@@ -1,6 +1,7 @@
 //! The engine against real sockets on the loopback.
 
 mod connections;
+mod files;
 mod network;
 mod pings;
 mod ports;

@@ -1,0 +1,55 @@
+//! `file` checks.
+
+use std::fs;
+use std::path::Path;
+
+use super::*;
+use crate::core::model::FileProbe;
+
+/// Written in one step, as a writer should.
+fn write(path: &Path, text: &str) {
+    let new = path.with_extension("new");
+    fs::write(&new, text).expect("a file");
+    fs::rename(&new, path).expect("a file");
+}
+
+fn file(id: u32, folder: &Path, weight: bool) -> Target {
+    let path = format!("{}/{{address}}-{{port}}", folder.display());
+    let place = "192.0.2.1:53".parse().expect("an address");
+    target(id, place, false, Probe::File(FileProbe { path, weight }))
+}
+
+fn said(verdicts: &mut UnboundedReceiver<Verdict>) -> (bool, u32, String) {
+    let verdict = next(verdicts);
+    (verdict.up, verdict.factor, verdict.reason)
+}
+
+#[test]
+fn a_file_says_whether_a_server_is_up_and_its_share() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("192.0.2.1-53");
+    let shown = path.display();
+    let (_checker, mut verdicts) = engine(vec![file(1, folder.path(), true)]);
+    let missing = format!("{shown}: No such file or directory (os error 2)");
+    assert_eq!(said(&mut verdicts), (false, 100, missing));
+    write(&path, "50\n");
+    assert_eq!(said(&mut verdicts), (true, 50, "first answer with a weight of 50 %".to_owned()));
+    write(&path, "120");
+    assert_eq!(said(&mut verdicts), (true, 120, "answered with a weight of 120 %".to_owned()));
+    write(&path, "0");
+    assert_eq!(said(&mut verdicts), (false, 120, format!("{shown} is 0, 3 in a row")));
+    write(&path, "100");
+    assert_eq!(said(&mut verdicts), (true, 100, "answered, 2 in a row".to_owned()));
+    write(&path, "full");
+    let garbage = format!("{shown} is \"full\", not a number from 0 to 1000, 3 in a row");
+    assert_eq!(said(&mut verdicts), (false, 100, garbage));
+}
+
+#[test]
+fn what_is_no_file_is_a_failure_and_holds_up_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    nix::unistd::mkfifo(&folder.path().join("192.0.2.1-53"), nix::sys::stat::Mode::S_IRWXU).expect("a FIFO");
+    let (_checker, mut verdicts) = engine(vec![file(1, folder.path(), false)]);
+    let (up, _, reason) = said(&mut verdicts);
+    assert!(!up && reason.ends_with("not a regular file"), "{reason}");
+}

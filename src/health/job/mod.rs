@@ -1,0 +1,42 @@
+//! What takes a task: one file for each kind of job.
+
+mod file;
+mod template;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+pub use file::File;
+
+use super::failure::Failure;
+
+/// Larger factors of a weight are a mistake.
+const MAX_FACTOR: u32 = 1_000;
+
+/// A probe that takes a task.
+#[derive(Debug)]
+pub enum Job {
+    /// A number in a file.
+    File(File),
+}
+
+impl Job {
+    /// Runs it once for a server; gives the factor of the weight in percent. It is dropped after `timeout`.
+    pub async fn run(&self, server: SocketAddr, timeout: Duration) -> Result<u32, Failure> {
+        match self {
+            Self::File(file) => file.run(server).await,
+        }
+    }
+}
+
+/// The factor of a weight in percent, written as a number from 1 to 1000. 0 is a failure: the server asks for no traffic.
+fn factor(what: &str, text: &str) -> Result<u32, Failure> {
+    match text.parse() {
+        Ok(0) => Err(Failure::Said(format!("{what} is 0"))),
+        Ok(factor) if factor <= MAX_FACTOR => Ok(factor),
+        _ => {
+            let text = super::protocol::printable(text);
+            Err(Failure::Said(format!("{what} is \"{text}\", not a number from 0 to {MAX_FACTOR}")))
+        }
+    }
+}

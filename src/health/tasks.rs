@@ -1,0 +1,107 @@
+//! The calls that take a task: each probe runs as one on a thread of its own, and its outcome comes back to the engine.
+//!
+//! ```text
+//! engine ── Tasks::run ──> thread "health-tasks" (tokio) ── Done, and a wake ──> engine
+//! ```
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::Duration;
+
+use mio::Waker;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use super::failure::Failure;
+use super::job::Job;
+use super::socket::Trouble;
+use crate::core::model::TargetId;
+
+/// So many threads read files at a time: one that hangs in a dead file system holds up few others.
+const READERS: usize = 8;
+
+/// Runs jobs. The thread is started for the first one; dropping this ends it, and what still runs.
+#[derive(Debug)]
+pub struct Tasks {
+    calls: Option<UnboundedSender<Call>>,
+    done: Sender<Done>,
+    waker: Arc<Waker>,
+}
+
+/// A job to be run for a probe.
+#[derive(Debug)]
+pub struct Call {
+    /// Whose probe.
+    pub target: TargetId,
+    /// Its number.
+    pub probe: u64,
+    /// Where the server is probed.
+    pub server: SocketAddr,
+    /// How long the job may take.
+    pub timeout: Duration,
+    /// What is run.
+    pub job: Arc<Job>,
+}
+
+/// A job that has ended in time.
+#[derive(Debug)]
+pub struct Done {
+    /// Whose probe.
+    pub target: TargetId,
+    /// Its number.
+    pub probe: u64,
+    /// The factor of the weight in percent, or why the probe has failed.
+    pub outcome: Result<u32, Failure>,
+}
+
+impl Tasks {
+    /// Outcomes go to `done`, with a wake each.
+    pub fn new(done: Sender<Done>, waker: Arc<Waker>) -> Tasks {
+        Tasks { calls: None, done, waker }
+    }
+
+    /// Begins a job.
+    ///
+    /// # Errors
+    /// The kernel gives no thread.
+    pub fn run(&mut self, call: Call) -> Result<(), Trouble> {
+        let calls = match &self.calls {
+            Some(calls) => calls,
+            None => self.calls.insert(self.start().map_err(|error| Trouble::ours(&error))?),
+        };
+        // The thread lives as long as this sender.
+        let _ = calls.send(call);
+        Ok(())
+    }
+
+    fn start(&self) -> io::Result<UnboundedSender<Call>> {
+        let (calls, received) = unbounded_channel();
+        let runtime = Builder::new_current_thread().enable_all().max_blocking_threads(READERS).build()?;
+        let (done, waker) = (self.done.clone(), Arc::clone(&self.waker));
+        std::thread::Builder::new()
+            .name("health-tasks".to_owned())
+            .spawn(move || serve(runtime, received, &done, &waker))?;
+        Ok(calls)
+    }
+}
+
+fn serve(runtime: Runtime, mut calls: UnboundedReceiver<Call>, done: &Sender<Done>, waker: &Arc<Waker>) {
+    runtime.block_on(async {
+        while let Some(Call { target, probe, server, timeout, job }) = calls.recv().await {
+            let (done, waker) = (done.clone(), Arc::clone(waker));
+            tokio::spawn(async move {
+                // The engine knows by itself when the time of a probe is over.
+                let Ok(outcome) = tokio::time::timeout(timeout, job.run(server, timeout)).await else {
+                    return;
+                };
+                // An engine that has ended wants nothing; one that cannot be woken looks at the next event.
+                let _ = done.send(Done { target, probe, outcome });
+                let _ = waker.wake();
+            });
+        }
+    });
+    // Not waiting for a file that hangs.
+    runtime.shutdown_background();
+}
