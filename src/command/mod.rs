@@ -152,7 +152,7 @@ async fn run(command: &Command, environment: Vec<(&'static str, String)>) -> Out
         Ok(started) => started,
         Err(error) => return failed(error),
     };
-    let group = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
+    let group = Group(child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw));
     let mut said = Vec::new();
     let ended = tokio::time::timeout(command.timeout, async {
         let mut buffer = [0; KEPT];
@@ -173,10 +173,7 @@ async fn run(command: &Command, environment: Vec<(&'static str, String)>) -> Out
         Ok(Err(error)) => End::Failed(error.to_string()),
         Err(_) => End::Late(command.timeout),
     };
-    // Whatever it started goes with it.
-    if let Some(group) = group {
-        let _ = killpg(group, Signal::SIGKILL);
-    }
+    drop(group);
     let _ = child.wait().await;
     let mut buffer = [0; KEPT];
     while let Ok(read) = output.try_read(&mut buffer) {
@@ -186,6 +183,17 @@ async fn run(command: &Command, environment: Vec<(&'static str, String)>) -> Out
         keep(&mut said, &buffer[..read]);
     }
     Outcome { end, said }
+}
+
+/// The process group of a command: whatever it started goes with it, also when the daemon ends first.
+struct Group(Option<Pid>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            let _ = killpg(group, Signal::SIGKILL);
+        }
+    }
 }
 
 fn start(

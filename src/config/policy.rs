@@ -18,6 +18,8 @@ use crate::core::model::{Amount, Command, Policy, Quorum, WhenAllDown};
 pub const KEYS: [&str; 7] =
     ["when_all_down", "min_healthy", "slow_start", "quorum", "hysteresis", "on_up", "on_down"];
 
+/// `privileges` of a command: whether it keeps those of the network.
+pub const PRIVILEGES: [(&str, bool); 2] = [("none", false), ("network", true)];
 /// How long a command may run that does not say so.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -234,14 +236,18 @@ fn amount(value: Value<'_>, problems: &mut Problems) -> Option<AmountDraft> {
     percent.map(AmountDraft::Percent)
 }
 
-fn command(value: Value<'_>, problems: &mut Problems) -> Option<CommandDraft> {
-    let word = |value: Value<'_>, problems: &mut Problems| {
+/// The words of a command.
+pub fn words(value: Value<'_>, problems: &mut Problems) -> Option<List<At<String>>> {
+    list(value, "a list of words", problems, |value, problems| {
         Some(At { value: string(value, problems)?, place: place(value) })
-    };
+    })
+}
+
+fn command(value: Value<'_>, problems: &mut Problems) -> Option<CommandDraft> {
     let entries = match value.get_ref() {
         DeValue::Table(entries) => entries,
         DeValue::Array(_) => {
-            let argv = list(value, "a list of words", problems, word)?;
+            let argv = words(value, problems)?;
             return Some(CommandDraft { argv, timeout: Field::Missing, network: Field::Missing });
         }
         _ => {
@@ -255,10 +261,9 @@ fn command(value: Value<'_>, problems: &mut Problems) -> Option<CommandDraft> {
     };
     let table =
         Table::new(entries, place(value), "a command", &["command", "timeout", "privileges"], problems);
-    let privileges = [("none", false), ("network", true)];
     let timeout = table.get("timeout", problems, duration);
-    let network = table.get("privileges", problems, |v, p| choice(v, &privileges, p));
-    match table.get("command", problems, |v, p| list(v, "a list of words", p, word)) {
+    let network = table.get("privileges", problems, |v, p| choice(v, &PRIVILEGES, p));
+    match table.get("command", problems, words) {
         Field::Given(argv) => Some(CommandDraft { argv: argv.value, timeout, network }),
         Field::Broken => None,
         Field::Missing => {
@@ -294,7 +299,7 @@ fn judge_command(field: &Field<CommandDraft>, problems: &mut Problems) -> Option
 }
 
 /// The words of a command; the first is the path of an executable.
-fn argv(
+pub fn argv(
     words: &List<At<String>>,
     place: super::report::Place,
     problems: &mut Problems,

@@ -10,7 +10,7 @@ use ipvs_netlink::tokio::Client;
 
 use crate::command;
 use crate::core::desired;
-use crate::core::model::{Config, Rules};
+use crate::core::model::{Config, Probe, Rules};
 use crate::kernel::facts;
 use crate::kernel::preflight::{self, Finding};
 use crate::nft::{self, Nft, firewall};
@@ -59,8 +59,13 @@ pub fn trust(path: &Path, config: &Config) -> Result<(), Refusal> {
     let commands = config.services.iter().flat_map(|service| {
         [&service.policy.quorum.on_up, &service.policy.quorum.on_down].into_iter().flatten()
     });
+    let checks = config.services.iter().flat_map(|service| &service.checks);
+    let of_checks = checks.filter_map(|check| match &check.probe {
+        Probe::Exec(exec) => exec.argv.first(),
+        _ => None,
+    });
     let executables: BTreeSet<&str> =
-        commands.filter_map(|command| Some(command.argv.first()?.as_str())).collect();
+        commands.filter_map(|command| command.argv.first()).chain(of_checks).map(String::as_str).collect();
     let refusals: Vec<String> = std::iter::once(path)
         .chain(executables.into_iter().map(Path::new))
         .filter_map(|path| Some(command::trusted(path, user).err()?.to_string()))

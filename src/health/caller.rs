@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use mio::Token;
 
-use super::failure::Failure;
 use super::job::Job;
-use super::machine::{Change, FULL, Machine, Step};
+use super::machine::{Change, Machine, Step};
 use super::prober::Io;
 use super::socket::Trouble;
 use super::tasks::Call;
@@ -61,7 +60,11 @@ impl Caller {
     pub fn due(&mut self, now: Duration, io: &mut Io) {
         while let Some(step) = self.machine.tick(now) {
             match step {
-                Step::Send(probe) => self.probe(now, probe, io),
+                Step::Send(probe) => {
+                    if let Err(trouble) = self.call(probe, io) {
+                        self.trouble(now, probe, trouble, io);
+                    }
+                }
                 Step::Expired(change) => self.report(change, io),
             }
         }
@@ -77,28 +80,34 @@ impl Caller {
             .filter_map(|(probe, connection)| Some((*probe, connection.advance(&tcp)?)))
             .collect();
         for (probe, outcome) in outcomes {
-            self.outcome(probe, outcome.map(|()| FULL), io);
+            let change = match outcome {
+                Ok(()) => self.machine.answered(probe),
+                Err(why) => self.machine.failed(probe, why),
+            };
+            self.report(change, io);
         }
-    }
-
-    /// A probe has ended: with the factor of the weight in percent, or with a failure.
-    pub fn outcome(&mut self, probe: u64, outcome: Result<u32, Failure>, io: &mut Io) {
-        let change = match outcome {
-            Ok(factor) => self.machine.weighed(probe, factor),
-            Err(why) => self.machine.failed(probe, why),
-        };
-        self.report(change, io);
         self.hang_up(io);
     }
 
-    fn probe(&mut self, now: Duration, probe: u64, io: &mut Io) {
-        match self.call(probe, io) {
-            Ok(()) => {}
-            Err(Trouble::Failed(why)) => {
+    /// A probe has ended: with the factor of the weight in percent, or with the trouble that it had.
+    pub fn outcome(&mut self, now: Duration, probe: u64, outcome: Result<u32, Trouble>, io: &mut Io) {
+        match outcome {
+            Ok(factor) => {
+                let change = self.machine.weighed(probe, factor);
+                self.report(change, io);
+            }
+            Err(trouble) => self.trouble(now, probe, trouble, io),
+        }
+        self.hang_up(io);
+    }
+
+    fn trouble(&mut self, now: Duration, probe: u64, trouble: Trouble, io: &mut Io) {
+        match trouble {
+            Trouble::Failed(why) => {
                 let change = self.machine.failed(probe, why);
                 self.report(change, io);
             }
-            Err(Trouble::Ours(errno)) => {
+            Trouble::Ours(errno) => {
                 self.machine.unsent(probe);
                 io.complain(now, self.server, errno);
             }

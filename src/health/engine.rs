@@ -19,6 +19,7 @@ use super::machine::{Change, FULL};
 use super::ping::{Family, Pinged};
 use super::prober::Io;
 use super::protocol;
+use super::socket::Trouble;
 use super::tasks::{Done, Tasks};
 use super::way::Way;
 use super::work::Work;
@@ -134,8 +135,9 @@ impl Engine {
                     if !self.take_targets() {
                         return;
                     }
+                    let now = self.started.elapsed();
                     while let Ok(Done { target, probe, outcome }) = self.done.try_recv() {
-                        self.with(target, |work, io| work.outcome(probe, outcome, io));
+                        self.with(target, |work, io| work.outcome(now, probe, outcome, io));
                     }
                     continue;
                 }
@@ -156,8 +158,11 @@ impl Engine {
     }
 
     fn pinged(&mut self, family: Family) {
+        let now = self.started.elapsed();
         for Pinged { target, probe, outcome } in self.io.pings.read(family) {
-            self.with(target, |work, io| work.outcome(probe, outcome.map(|()| FULL), io));
+            self.with(target, |work, io| {
+                work.outcome(now, probe, outcome.map(|()| FULL).map_err(Trouble::Failed), io)
+            });
         }
     }
 

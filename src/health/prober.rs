@@ -103,6 +103,7 @@ impl Io {
             self.complained = Some(now);
             let want = match errno {
                 Errno::EPERM | Errno::EACCES => "the capability CAP_NET_RAW",
+                Errno::EBUSY => "time for so many `exec` checks (raise their `interval`)",
                 _ => "descriptors (raise LimitNOFILE), memory or local ports (net.ipv4.ip_local_port_range)",
             };
             tracing::warn!(

@@ -14,8 +14,7 @@ use mio::Waker;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::failure::Failure;
-use super::job::Job;
+use super::job::{Commands, Job};
 use super::socket::Trouble;
 use crate::core::model::TargetId;
 
@@ -45,15 +44,15 @@ pub struct Call {
     pub job: Arc<Job>,
 }
 
-/// A job that has ended in time.
+/// A job that has ended in time, or could not be begun.
 #[derive(Debug)]
 pub struct Done {
     /// Whose probe.
     pub target: TargetId,
     /// Its number.
     pub probe: u64,
-    /// The factor of the weight in percent, or why the probe has failed.
-    pub outcome: Result<u32, Failure>,
+    /// The factor of the weight in percent, or why there is none.
+    pub outcome: Result<u32, Trouble>,
 }
 
 impl Tasks {
@@ -88,12 +87,14 @@ impl Tasks {
 }
 
 fn serve(runtime: Runtime, mut calls: UnboundedReceiver<Call>, done: &Sender<Done>, waker: &Arc<Waker>) {
+    let commands = Arc::new(Commands::new());
     runtime.block_on(async {
         while let Some(Call { target, probe, server, timeout, job }) = calls.recv().await {
-            let (done, waker) = (done.clone(), Arc::clone(waker));
+            let (done, waker, commands) = (done.clone(), Arc::clone(waker), Arc::clone(&commands));
             tokio::spawn(async move {
                 // The engine knows by itself when the time of a probe is over.
-                let Ok(outcome) = tokio::time::timeout(timeout, job.run(server, timeout)).await else {
+                let outcome = job.run(server, timeout, &commands);
+                let Ok(outcome) = tokio::time::timeout(timeout, outcome).await else {
                     return;
                 };
                 // An engine that has ended wants nothing; one that cannot be woken looks at the next event.

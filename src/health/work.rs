@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::caller::{Caller, Calls};
-use super::failure::Failure;
 use super::prober::{Io, Prober};
+use super::socket::Trouble;
 use super::way::Way;
 use crate::core::model::Target;
 
@@ -47,10 +47,10 @@ impl Work {
         }
     }
 
-    /// One of its calls, other than a connection, has ended: with the factor of the weight in percent, or with a failure.
-    pub fn outcome(&mut self, probe: u64, outcome: Result<u32, Failure>, io: &mut Io) {
+    /// One of its calls, other than a connection, has ended: with the factor of the weight in percent, or with the trouble that it had.
+    pub fn outcome(&mut self, now: Duration, probe: u64, outcome: Result<u32, Trouble>, io: &mut Io) {
         if let Self::Calls(caller) = self {
-            caller.outcome(probe, outcome, io);
+            caller.outcome(now, probe, outcome, io);
         }
     }
 

@@ -2,6 +2,7 @@
 //! and its judgement; here is what they have in common.
 
 mod dns;
+mod exec;
 mod field;
 mod file;
 mod icmp;
@@ -39,7 +40,7 @@ pub(super) use dns::{RCODES, RECORDS};
 const MAX_COUNT: u32 = 1_000;
 
 /// All types of checks, in the order of the documentation.
-const TYPES: [&Type; 13] = [
+const TYPES: [&Type; 14] = [
     &udp::TYPE,
     &dns::TYPE,
     &radius::TYPE,
@@ -53,6 +54,7 @@ const TYPES: [&Type; 13] = [
     &icmp::TYPE,
     &tcp::TYPE,
     &file::TYPE,
+    &exec::TYPE,
 ];
 
 /// A type of checks.
@@ -69,6 +71,18 @@ struct Type {
 pub trait ProbeDraft: Debug {
     /// The probe with its defaults; none if there is an error. `place` is the check.
     fn judge(&self, place: Place, problems: &mut Problems) -> Option<Probe>;
+
+    /// The times of a check that says nothing of them.
+    fn times(&self) -> Times {
+        Times { interval: 500, timeout: 400, retry_interval: 100 }
+    }
+}
+
+/// Times of a check in milliseconds.
+pub struct Times {
+    pub interval: u64,
+    pub timeout: u64,
+    pub retry_interval: u64,
 }
 
 /// How servers are to be checked.
@@ -121,9 +135,10 @@ fn judge(draft: &At<CheckDraft>, problems: &mut Problems) -> Option<Option<Arc<C
     };
     // Everything is judged before anything is given up, so that every error is found.
     let probe = ask.probe.judge(draft.place, problems);
-    let interval = duration("interval", &ask.interval, 500, problems);
-    let timeout = duration("timeout", &ask.timeout, 400, problems);
-    let retry_interval = duration("retry_interval", &ask.retry_interval, 100, problems);
+    let times = ask.probe.times();
+    let interval = duration("interval", &ask.interval, times.interval, problems);
+    let timeout = duration("timeout", &ask.timeout, times.timeout, problems);
+    let retry_interval = duration("retry_interval", &ask.retry_interval, times.retry_interval, problems);
     let rise = field::number("`rise`", &ask.rise, 2, 1..=MAX_COUNT, problems);
     let fall = field::number("`fall`", &ask.fall, 3, 1..=MAX_COUNT, problems);
     if let Some(at) = ask.address.given() {

@@ -11,9 +11,9 @@ use proptest::sample::Index;
 use super::super::parse;
 use super::written::write;
 use crate::core::model::{
-    Amount, Check, Command, Config, DnsProbe, Drift, FileProbe, Forwarding, KernelSettings, NtpProbe, OnStop,
-    Pattern, Policy, Probe, Quorum, Reply, Secret, Server, Service, SipProbe, SnmpProbe, StatusRange,
-    StunProbe, Sysctls, SyslogProbe, TcpProbe, TftpProbe, WhenAllDown,
+    Amount, Check, Command, Config, DnsProbe, Drift, ExecProbe, FileProbe, Forwarding, KernelSettings,
+    NtpProbe, OnStop, Pattern, Policy, Probe, Quorum, Reply, Secret, Server, Service, SipProbe, SnmpProbe,
+    StatusRange, StunProbe, Sysctls, SyslogProbe, TcpProbe, TftpProbe, WhenAllDown,
 };
 
 const VALID: [&str; 3] = [
@@ -275,6 +275,12 @@ fn check() -> impl Strategy<Value = Check> {
             .prop_map(|(send, reply)| Probe::Udp { send, reply }),
         ("/[a-z\\{\\} ]{1,9}", any::<bool>())
             .prop_map(|(path, weight)| Probe::File(FileProbe { path, weight })),
+        (prop::collection::vec("[a-z{}\"]{0,9}", 0..3), any::<bool>(), any::<bool>()).prop_map(
+            |(words, network, weight)| {
+                let argv = std::iter::once("/bin/x".to_owned()).chain(words).collect();
+                Probe::Exec(ExecProbe { argv, network, weight })
+            }
+        ),
         Just(Probe::Icmp),
         tcp().prop_map(Probe::Tcp),
         dns.prop_map(|(query, (record, answer), fails)| Probe::Dns(DnsProbe {

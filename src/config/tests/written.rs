@@ -93,6 +93,14 @@ fn written_check(check: &Check) -> String {
         Probe::File(file) => {
             format!("type = \"file\", path = {}, weight = {}", quoted(&file.path), file.weight)
         }
+        Probe::Exec(exec) => {
+            let privileges = if exec.network { "network" } else { "none" };
+            format!(
+                "type = \"exec\", command = {}, privileges = \"{privileges}\", weight = {}",
+                quoted(&exec.argv),
+                exec.weight
+            )
+        }
         Probe::Icmp => "type = \"icmp\"".to_owned(),
         Probe::Tcp(tcp) => {
             let send = if tcp.send.is_empty() {

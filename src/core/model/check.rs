@@ -79,6 +79,8 @@ pub enum Probe {
     Tcp(TcpProbe),
     /// A number in a file.
     File(FileProbe),
+    /// A command.
+    Exec(ExecProbe),
 }
 
 /// Which answer to a `udp` probe is right.
@@ -200,5 +202,17 @@ pub struct FileProbe {
     /// The absolute path, in which `{address}` and `{port}` stand for those of the server.
     pub path: String,
     /// The number is a percentage of the weight, not only 0 or more than 0.
+    pub weight: bool,
+}
+
+/// An `exec` probe. The command runs for the check's timeout at most.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ExecProbe {
+    /// The executable's absolute path and its arguments, in which `{address}` and `{port}` stand for those of the server; at least
+    /// one.
+    pub argv: Vec<String>,
+    /// It keeps `CAP_NET_ADMIN` and `CAP_NET_RAW`; otherwise it has no capabilities.
+    pub network: bool,
+    /// The first line that it prints is a percentage of the weight.
     pub weight: bool,
 }

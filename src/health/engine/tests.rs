@@ -1,5 +1,6 @@
 //! The engine against real sockets on the loopback.
 
+mod commands;
 mod connections;
 mod files;
 mod network;

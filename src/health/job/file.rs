@@ -7,8 +7,8 @@ use std::os::unix::fs::OpenOptionsExt;
 
 use nix::libc::O_NONBLOCK;
 
+use super::factor;
 use super::template::fill;
-use super::{MAX_FACTOR, factor};
 use crate::core::model::FileProbe;
 use crate::health::failure::Failure;
 use crate::health::protocol::printable;
@@ -88,7 +88,7 @@ mod tests {
     #[test]
     fn a_weight_is_a_percentage() {
         assert_eq!(judge(true, b"1\n"), Ok(1));
-        assert_eq!(judge(true, b"1000"), Ok(MAX_FACTOR));
+        assert_eq!(judge(true, b"1000"), Ok(1000));
         assert_eq!(judge(true, b"0"), Err("f is 0".to_owned()));
         assert_eq!(judge(true, b"1001"), Err("f is \"1001\", not a number from 0 to 1000".to_owned()));
     }

@@ -1,14 +1,17 @@
 //! What takes a task: one file for each kind of job.
 
+mod exec;
 mod file;
 mod template;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
+pub use exec::{Commands, Exec};
 pub use file::File;
 
 use super::failure::Failure;
+use super::socket::Trouble;
 
 /// Larger factors of a weight are a mistake.
 const MAX_FACTOR: u32 = 1_000;
@@ -18,13 +21,21 @@ const MAX_FACTOR: u32 = 1_000;
 pub enum Job {
     /// A number in a file.
     File(File),
+    /// A command.
+    Exec(Exec),
 }
 
 impl Job {
     /// Runs it once for a server; gives the factor of the weight in percent. It is dropped after `timeout`.
-    pub async fn run(&self, server: SocketAddr, timeout: Duration) -> Result<u32, Failure> {
+    pub async fn run(
+        &self,
+        server: SocketAddr,
+        timeout: Duration,
+        commands: &Commands,
+    ) -> Result<u32, Trouble> {
         match self {
-            Self::File(file) => file.run(server).await,
+            Self::File(file) => file.run(server).await.map_err(Trouble::Failed),
+            Self::Exec(exec) => exec.run(server, timeout, commands).await,
         }
     }
 }
