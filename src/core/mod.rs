@@ -81,8 +81,14 @@ pub struct Core {
     sysctls: BTreeMap<String, String>,
     /// So many looks at the sysctls are under way, and so many of these were made before one was set.
     sysctl_looks: (u32, u32),
+    /// One was set, and no look has seen yet what became of it.
+    sysctls_set: bool,
+    /// The last thing before the end: all of them get their old values.
+    putting_back: bool,
     memory: Memory,
     evictions: BTreeMap<ServiceKey, Eviction>,
+    /// The connection entries could not be read when they were last asked for.
+    connections_unread: bool,
     brake: Brake<(ServiceKey, Thing)>,
     sysctl_brake: Brake<&'static str>,
     /// Drift that is reported and not repaired, as it was last said.
@@ -136,9 +142,12 @@ impl Core {
             rules_touched: false,
             sysctls: BTreeMap::new(),
             sysctl_looks: (0, 0),
+            sysctls_set: false,
+            putting_back: false,
             own: memory.created.clone(),
             memory,
             evictions: BTreeMap::new(),
+            connections_unread: false,
             brake: Brake::default(),
             sysctl_brake: Brake::default(),
             reported: BTreeSet::new(),
@@ -172,7 +181,12 @@ impl Core {
             Input::RulesTouched if self.rules_asked.is_some() || !self.started => self.rules_touched = true,
             Input::RulesTouched => out.push(Output::LookAtRules),
             Input::FoundSysctls(sysctls) => self.found_sysctls(now, sysctls, &mut out),
-            Input::FoundConnections(entries) => self.connections(now, &entries, &mut out),
+            Input::FoundConnections(Ok(entries)) => self.connections(now, &entries, &mut out),
+            Input::FoundConnections(Err(error)) => {
+                if !std::mem::replace(&mut self.connections_unread, true) {
+                    out.push(Output::Say(Event::Failed { error }));
+                }
+            }
             Input::FoundServices(Err(error)) => self.failed(now, Subject::Look, error, &mut out),
             Input::FoundRules(Err(error)) => {
                 self.rules_unread = true;
@@ -284,11 +298,13 @@ impl Core {
     }
 
     fn finish(&mut self, out: &mut Vec<Output>) {
-        if !self.finished {
-            self.finished = true;
-            if self.leaving {
-                self.put_all_back(out);
-            }
+        if !self.leaving || self.put_all_back(out) {
+            self.finished(out);
+        }
+    }
+
+    fn finished(&mut self, out: &mut Vec<Output>) {
+        if !std::mem::replace(&mut self.finished, true) {
             out.push(Output::Finished { removed: self.leaving });
         }
     }

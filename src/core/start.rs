@@ -123,7 +123,7 @@ impl Core {
             self.services_asked = true;
             self.look_at_sysctls(out);
             out.push(Output::GlanceAtServices(self.watched()));
-            if !self.evictions.is_empty() {
+            if !self.evictions.is_empty() || self.connections_unread {
                 self.look_at_connections(out);
             }
         }

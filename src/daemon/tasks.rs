@@ -128,9 +128,10 @@ impl Tasks {
     /// On a thread of its own: the table may have millions of entries.
     fn look_at_connections(&self, own: &BTreeSet<ServiceKey>) {
         let (own, to_core) = (own.clone(), self.to_core.clone());
-        tokio::task::spawn_blocking(move || match connections::read(&own) {
-            Ok(entries) => drop(to_core.send(Input::FoundConnections(entries))),
-            Err(error) => tracing::error!(%error, "cannot read /proc/net/ip_vs_conn"),
+        tokio::task::spawn_blocking(move || {
+            let found = connections::read(&own);
+            let found = found.map_err(|error| format!("cannot read /proc/net/ip_vs_conn: {error}"));
+            let _ = to_core.send(Input::FoundConnections(found));
         });
     }
 

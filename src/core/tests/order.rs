@@ -257,7 +257,7 @@ fn inputs_can_be_written_down_and_read_again() {
     let entries = services[0].1.servers.keys().map(|server| (key, *server));
     let inputs = [
         Input::Config(config),
-        Input::FoundConnections(entries.collect()),
+        Input::FoundConnections(Ok(entries.collect())),
         Input::FoundServices(Ok(services)),
         Input::FoundSysctls(world.kernel.sysctls.clone()),
         Input::RulesDone(Ok(world.kernel.rules.clone())),

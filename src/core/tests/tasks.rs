@@ -200,7 +200,8 @@ impl World {
         if let Some(own) = self.connections.pop_front() {
             let mut entries = self.kernel.connections.clone();
             entries.retain(|(key, _)| own.contains(key));
-            self.answer(Input::FoundConnections(entries));
+            let fails = self.fault();
+            self.answer(Input::FoundConnections(if fails { Err("fault".to_owned()) } else { Ok(entries) }));
         }
     }
 }

@@ -156,7 +156,7 @@ impl World {
             Output::Do(key, steps) => self.batch(key, steps),
             Output::SetSysctl { key, value, .. } => self.set_sysctl(key, value),
             Output::Remember(_) if self.planted(Bug::NothingRemembered) => {}
-            Output::Remember(memory) => self.disk = memory,
+            Output::Remember(memory) => self.remember(memory),
             Output::Probe(targets) => {
                 let probed = |id| targets.iter().any(|target| target.id == id);
                 self.promises.told.retain(|id, _| probed(*id));
@@ -194,10 +194,20 @@ impl World {
         self.batches.push_back(Batch { key, left: steps.into(), done: Vec::new(), known });
     }
 
+    fn remember(&mut self, memory: Memory) {
+        let lost = |(key, value): &(&String, &String)| {
+            !memory.sysctls.contains_key(*key) && self.kernel.sysctls.get(*key) != Some(value)
+        };
+        let lost = self.disk.sysctls.iter().find(lost).filter(|_| !self.promises.sysctls_by_hand);
+        let what = lost.map(|(key, _)| format!("{key} is forgotten and not put back"));
+        self.promises.must(what.is_none(), || what.unwrap_or_default());
+        self.disk = memory;
+    }
+
     fn set_sysctl(&mut self, key: String, value: String) {
         let remembered = self.disk.sysctls.contains_key(&key);
         self.promises.must(remembered, || format!("{key} is set before it is remembered"));
-        if !self.planted(Bug::SysctlNotSet) {
+        if !self.fault() && !self.planted(Bug::SysctlNotSet) {
             self.kernel.sysctls.insert(key, value);
         }
     }
