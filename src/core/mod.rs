@@ -20,6 +20,7 @@ mod message;
 pub mod model;
 pub mod plan;
 pub mod pool;
+mod reported;
 pub mod retry;
 pub mod rules;
 mod start;
@@ -43,6 +44,7 @@ use memory::Memory;
 use model::{Check, Config, OnStop, Rules, Service, TargetId, Verdict};
 use plan::FoundServices;
 use pool::{Pool, Turn};
+use reported::Reported;
 use retry::Retries;
 
 pub use message::{FoundRules, Input, Output};
@@ -91,8 +93,7 @@ pub struct Core {
     connections_unread: bool,
     brake: Brake<(ServiceKey, Thing)>,
     sysctl_brake: Brake<&'static str>,
-    /// Drift that is reported and not repaired, as it was last said.
-    reported: BTreeSet<(ServiceKey, Thing, String)>,
+    reported: Reported,
     /// A look at rules and services is under way.
     looking: bool,
     /// Its second half: there is one look at the services at a time, so that each answer is known for what it is.
@@ -150,7 +151,7 @@ impl Core {
             connections_unread: false,
             brake: Brake::default(),
             sysctl_brake: Brake::default(),
-            reported: BTreeSet::new(),
+            reported: Reported::default(),
             looking: false,
             services_asked: false,
             look_anew: false,

@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use ipvs_netlink::{DestinationKey, Flags, ServiceKey};
+use ipvs_netlink::{DestinationKey, ServiceKey};
 
-use super::drift::{self, Ruling};
 use super::event::Event;
-use super::model::{Config, Drift, Target, TargetId};
+use super::model::{Config, Target, TargetId};
 use super::plan::{FoundService, FoundServices};
 use super::pool::{Member, Pool, Standing};
+use super::reported::Reported;
 use super::rules::Need;
 use super::{Core, FoundRules, LOOK, Output, Subject, Time, desired};
 
@@ -57,6 +57,8 @@ impl Core {
             self.pools.insert(*key, pool);
         }
         self.targets = targets;
+        // Of a new config everything is put right.
+        self.reported = Reported::default();
         self.started = false;
         self.look(out);
     }
@@ -138,7 +140,7 @@ impl Core {
         let mut services: FoundServices = services.into_iter().collect();
         self.retries.looked();
         if self.started {
-            self.drift(now, &mut services, out);
+            self.judge_drift(now, &mut services, out);
         }
         self.keep_what_is_lost(now, &services);
         self.found = Some(services);
@@ -154,52 +156,6 @@ impl Core {
         }
         self.plan_sysctls(now, out);
         self.plan_all(now, out);
-    }
-
-    /// Compares what is found with what was last made. Where drift is only reported, the picture stays as it was.
-    fn drift(&mut self, now: Time, services: &mut FoundServices, out: &mut Vec<Output>) {
-        let Some(made) = &self.found else { return };
-        let mut reported = BTreeSet::new();
-        let mut lost_ops = false;
-        for key in &self.own {
-            let place = self.index.get(key).map(|(_, place)| &self.config.services[*place]);
-            let lost = |service: &FoundService| !service.config.flags.contains(Flags::ONE_PACKET);
-            lost_ops |= place.is_some_and(|service| service.ops) && services.get(key).is_some_and(lost);
-            // What failed may have been done in part: that is no drift.
-            if self.retries.fails(&Subject::Service(*key)) || self.out_of(key).is_some() {
-                continue;
-            }
-            let drifts = drift::drifts(made.get(key), services.get(key));
-            let report_only = place.is_some_and(|service| service.drift == Drift::Report);
-            for drift::Drift { thing, what } in drifts {
-                let ruling = if report_only {
-                    let entry = (*key, thing, what.clone());
-                    let news = !self.reported.contains(&entry);
-                    reported.insert(entry);
-                    if !news {
-                        continue;
-                    }
-                    None
-                } else {
-                    match self.brake.drifted((*key, thing), now) {
-                        Ruling::Held => continue,
-                        ruling => Some(ruling),
-                    }
-                };
-                let service = place.map(|service| service.name.clone());
-                out.push(Output::Say(Event::Drift { service, key: *key, thing, what, ruling }));
-            }
-            if report_only {
-                match made.get(key) {
-                    Some(picture) => drop(services.insert(*key, picture.clone())),
-                    None => drop(services.remove(key)),
-                }
-            }
-        }
-        self.reported = reported;
-        if lost_ops {
-            self.look_at_connections(out);
-        }
     }
 
     /// Somebody else, or a step of which nothing was heard, has taken servers whose replies may be on the way.

@@ -87,6 +87,7 @@ impl Core {
             let thing = step.action.thing();
             out_of.is_none_or(|server| thing != Thing::Server(server))
                 && !self.brake.holds(&(key, thing), now)
+                && !self.reported.out_of_reach(&key, thing)
         });
         // A missing service that is left alone has no servers either.
         if found.is_none() && !steps.iter().any(|step| step.action.thing() == Thing::Service) {

@@ -177,6 +177,68 @@ fn drift_is_repaired_and_said_and_a_fight_is_left() {
 }
 
 #[test]
+fn what_is_gone_and_only_reported_is_left_and_works_when_it_is_there_again() {
+    let mut world = world();
+    let service = Service { drift: Drift::Report, ..service(VIP, &[(A, 1), (B, 1)]) };
+    world.input(Input::Config(config(vec![service])));
+    world.verdict(A, true);
+    world.verdict(B, true);
+    world.pass(Duration::from_secs(2));
+    world.written();
+    world.events.clear();
+    let (key, a) = (ServiceKey::udp(VIP.parse().unwrap()), DestinationKey(A.parse().unwrap()));
+    let before = world.kernel.services[&key].clone();
+    let leave = |world: &mut World| {
+        world.pass(Duration::from_secs(2));
+        world.verdict(A, false);
+        world.pass(Duration::from_secs(60));
+        assert_eq!(world.written(), Vec::<String>::new());
+        let reported =
+            |event: &Event| matches!(event, Event::Drift { ruling: None, .. } | Event::Verdict { .. });
+        assert!(world.events.drain(..).all(|event| reported(&event)));
+    };
+    world.kernel.services.remove(&key);
+    leave(&mut world);
+    world.kernel.services.insert(key, before.clone());
+    world.pass(Duration::from_secs(2));
+    assert_eq!(world.written(), [format!("{key} {A}=0")], "the verdict of meanwhile");
+    world.verdict(A, true);
+    world.written();
+    world.events.clear();
+    world.kernel.services.get_mut(&key).unwrap().servers.remove(&a);
+    leave(&mut world);
+    world.kernel.services.insert(key, before);
+    world.pass(Duration::from_secs(2));
+    assert_eq!(world.written(), [format!("{key} {A}=0")]);
+    assert_eq!(world.promises.broken, None);
+}
+
+#[test]
+fn after_a_failure_the_kernel_is_read_anew() {
+    let mut world = world();
+    world.input(Input::Config(config(vec![service(VIP, &[(A, 1), (B, 1)])])));
+    world.verdict(A, true);
+    world.verdict(B, true);
+    world.written();
+    let (key, a) = (ServiceKey::udp(VIP.parse().unwrap()), DestinationKey(A.parse().unwrap()));
+    world.kernel.services.get_mut(&key).unwrap().servers.remove(&a);
+    world.promises.edited(world.now, &world.kernel, key);
+    world.verdict(A, false);
+    assert!(
+        world
+            .events
+            .iter()
+            .any(|event| { matches!(event, Event::Failed { error } if error == "no such destination") })
+    );
+    world.written();
+    // The next look would come after a second.
+    world.pass(Duration::from_millis(300));
+    assert_eq!(world.written(), [format!("{key} +{A}=0")]);
+    assert!(matches!(world.events.last(), Some(Event::Works { .. })), "{:?}", world.events.last());
+    assert_eq!(world.promises.broken, None);
+}
+
+#[test]
 fn pinned_clients_are_freed_one_server_at_a_time_and_the_sysctl_is_put_back() {
     let mut world = world();
     let key = ServiceKey::udp(VIP.parse().unwrap());

@@ -160,8 +160,9 @@ impl Promises {
         action: &Action,
         old: Option<&FoundService>,
         result: Result<(), Errno>,
-        blind: bool,
+        known: &Edits,
     ) {
+        let blind = self.blind(&key, known);
         for (foreign, service) in &self.foreign {
             let kept = kernel.services.get(foreign) == Some(service);
             if !kept && self.broken.is_none() {
@@ -169,6 +170,7 @@ impl Promises {
             }
         }
         if let Err(error) = result {
+            let blind = self.edits.get(&key) != known.get(&key);
             return self.must(blind, || format!("{key} {action:?} is refused: {error:?}"));
         }
         self.done.push((key, action.clone()));
