@@ -14,6 +14,7 @@ pub mod difference;
 pub mod drift;
 pub mod event;
 mod evict;
+mod exchange;
 mod kept;
 pub mod memory;
 mod message;
@@ -111,6 +112,8 @@ pub struct Core {
     /// Rules were kept for steps that are under way.
     rules_kept: bool,
     retries: Retries<Subject>,
+    /// Servers of which was said that they still answer for another VIP.
+    waiting: BTreeMap<ServiceKey, BTreeSet<DestinationKey>>,
     /// What the rules hold for replies that may be on the way.
     kept: Kept,
     /// When a server that nobody wants may be deleted.
@@ -162,6 +165,7 @@ impl Core {
             rules_asked: None,
             rules_kept: false,
             retries: Retries::default(),
+            waiting: BTreeMap::new(),
             kept: Kept::default(),
             drains: BTreeMap::new(),
             former: BTreeMap::new(),

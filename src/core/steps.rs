@@ -7,6 +7,7 @@ use ipvs_netlink::{DestinationKey, ServiceKey};
 
 use super::drift::Thing;
 use super::event::{Before, Event};
+use super::exchange::cannot_spare;
 use super::plan::{self, Action, Circumstances, FoundService, FoundServices, Step, Wanted};
 use super::rules::Need;
 use super::{Core, DRAIN_OF_STRANGERS, Output, Subject, Time, desired};
@@ -62,6 +63,8 @@ impl Core {
         let wanted = self.wanted(&key);
         let drain = self.drain(&key);
         let found = found.get(&key);
+        let stuck = wanted.as_ref().zip(found).is_some_and(|(wanted, found)| cannot_spare(wanted, found));
+        let circle = stuck.then(|| self.gives_up_for(&key)).flatten();
 
         let stranger = |server: &DestinationKey| {
             wanted.as_ref().is_none_or(|wanted| !wanted.servers.contains_key(server))
@@ -80,8 +83,9 @@ impl Core {
             |server: &DestinationKey| self.drains.get(&(key, *server)).is_some_and(|time| *time <= now);
         let to_be = self.rules_asked.as_ref().unwrap_or(rules);
         let unwanted = if self.leaving { "all of ipvsd's own is removed" } else { "not in the config" };
-        let mut steps =
-            plan::plan(wanted.as_ref(), found, &Circumstances { rules, to_be, drained, unwanted });
+        let gives_up = circle.is_some();
+        let circumstances = Circumstances { rules, to_be, drained, gives_up, unwanted };
+        let mut steps = plan::plan(wanted.as_ref(), found, &circumstances);
         let out_of = self.out_of(&key);
         steps.retain(|step| {
             let thing = step.action.thing();
@@ -93,6 +97,7 @@ impl Core {
         if found.is_none() && !steps.iter().any(|step| step.action.thing() == Thing::Service) {
             steps.clear();
         }
+        self.say_what_waits(key, wanted.as_ref(), out);
         if steps.is_empty() {
             self.works(&Subject::Service(key), &key.to_string(), out);
             return self.evict(key, out);
@@ -101,6 +106,9 @@ impl Core {
             && self.memory.created.insert(key)
         {
             out.push(Output::Remember(self.memory.clone()));
+        }
+        if let (Some(circle), Some(service)) = (circle, self.name(&key)) {
+            out.push(Output::Say(Event::GivesUp { service, key, circle }));
         }
         self.busy.insert(key);
         out.push(Output::Do(key, steps));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ipvs_netlink::{DestinationConfig, DestinationKey, Flags, Forward, ServiceConfig, ServiceKey};
 
-use super::history::check;
+use super::configs::check;
 use super::kernel::Kernel;
 use super::world::World;
 use crate::core::event::Event;
@@ -124,6 +124,56 @@ fn a_server_that_moves_to_another_vip_gets_weight_there_when_it_has_left_the_fir
     assert_eq!(moved(&world), 0);
     world.pass(Duration::from_secs(6));
     assert_eq!(moved(&world), 1);
+}
+
+#[test]
+fn vips_that_exchange_their_servers_lose_one_vip_for_a_while_and_say_so() {
+    let mut world = world();
+    let second = "192.0.2.54:53";
+    world.input(Input::Config(config(vec![service(VIP, &[(A, 1)]), service(second, &[(B, 1)])])));
+    world.verdict(A, true);
+    world.verdict(B, true);
+    world.events.clear();
+    world.input(Input::Config(config(vec![service(VIP, &[(B, 1)]), service(second, &[(A, 1)])])));
+    let weight = |world: &World, vip: &str, server: &str| {
+        let key = ServiceKey::udp(vip.parse().unwrap());
+        world.kernel.services[&key]
+            .servers
+            .get(&DestinationKey(server.parse().unwrap()))
+            .map(|has| has.weight)
+    };
+    let circles = world
+        .events
+        .iter()
+        .filter(|event| matches!(event, Event::GivesUp { circle, .. } if circle.len() == 2));
+    assert_eq!(circles.count(), 1);
+    let waits = world
+        .events
+        .iter()
+        .filter(|event| matches!(event, Event::Waits { servers, .. } if servers.len() == 1));
+    assert_eq!(waits.count(), 2);
+    assert_eq!((weight(&world, VIP, A), weight(&world, second, B)), (Some(0), Some(1)), "one goes first");
+    world.pass(Duration::from_millis(4900));
+    assert_eq!(weight(&world, second, A), Some(0), "its replies may be on the way");
+    world.pass(Duration::from_millis(1200));
+    assert_eq!((weight(&world, second, A), weight(&world, second, B)), (Some(1), Some(0)));
+    world.pass(Duration::from_secs(6));
+    assert_eq!((weight(&world, VIP, B), weight(&world, VIP, A)), (Some(1), None));
+    assert_eq!(world.promises.broken, None);
+}
+
+#[test]
+fn replies_on_the_way_keep_their_rule_when_ops_is_turned_off() {
+    let mut world = world();
+    world.input(Input::Config(config(vec![service(VIP, &[(A, 1)])])));
+    world.verdict(A, true);
+    world.input(Input::Config(config(vec![Service { ops: false, ..service(VIP, &[(A, 1)]) }])));
+    let found = &world.kernel.services[&ServiceKey::udp(VIP.parse().unwrap())];
+    assert!(!found.config.flags.contains(Flags::ONE_PACKET));
+    world.pass(Duration::from_millis(4900));
+    assert_eq!(world.kernel.rules.replies.len(), 1);
+    world.pass(Duration::from_millis(200));
+    assert!(world.kernel.rules.is_empty());
 }
 
 #[test]

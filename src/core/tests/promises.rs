@@ -2,20 +2,17 @@
 //! and what others have done behind its back, for which it is not to blame.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use ipvs_netlink::{DestinationKey, Flags, Forward, ServiceKey};
 
 use super::kernel::{Errno, Kernel};
+use super::replies::Replies;
 use crate::core::Time;
 use crate::core::evict::EXPIRE;
-use crate::core::model::{Config, Drift, Rules, Service, TargetId, WhenAllDown};
+use crate::core::model::{Config, Drift, OnStop, Rules, Service, TargetId, WhenAllDown};
 use crate::core::plan::{Action, FoundService, FoundServices, Step};
 use crate::core::rules::Need;
 use crate::core::{desired, model::Target};
-
-/// Replies may be on the way for so long after their server has lost its weight.
-pub const REPLY_TIME: Duration = Duration::from_secs(1);
 
 /// How often each service was changed by somebody else, or by a step whose result was lost.
 pub type Edits = BTreeMap<ServiceKey, u64>;
@@ -26,6 +23,7 @@ pub struct Promises {
     pub broken: Option<String>,
     /// The config that the core has, and the services in it.
     pub config: BTreeMap<ServiceKey, Service>,
+    pub on_stop: OnStop,
     pub leaving: bool,
     /// What the core may change.
     pub ours: BTreeSet<ServiceKey>,
@@ -39,12 +37,7 @@ pub struct Promises {
     pub known_rules: Option<Rules>,
     pub probed: Vec<Target>,
     pub told: BTreeMap<TargetId, bool>,
-    /// Until when replies may be on the way, and whether they are rewritten.
-    in_flight: BTreeMap<(ServiceKey, DestinationKey), (Time, bool)>,
-    /// Servers that somebody else gave weight to without a rule, and replies whose rule somebody took.
-    excused: BTreeSet<(ServiceKey, DestinationKey)>,
-    /// What others took from the rules.
-    torn: Rules,
+    replies: Replies,
     /// Steps that may take the last weight of a service: a verdict or the config demanded it when they were asked for.
     demanded: Vec<(ServiceKey, Action)>,
     /// Steps that were done and not yet said to be done.
@@ -69,6 +62,7 @@ impl Promises {
     pub fn configured(&mut self, now: Time, kernel: &Kernel, config: &Config) {
         let services = desired::listens(config).map(|(key, _, place)| (key, config.services[place].clone()));
         self.config = services.collect();
+        self.on_stop = config.on_stop;
         let before = self.ours.clone();
         self.ours.extend(self.config.keys());
         self.watch(now, kernel, |key| !before.contains(key));
@@ -79,7 +73,7 @@ impl Promises {
         self.must(self.ours.contains(&key), || format!("{key} is not ours: {steps:?}"));
         self.demanded.retain(|(of, _)| *of != key);
         for step in steps {
-            let demanded = self.emptied_on_purpose(&key, &step.action);
+            let demanded = self.emptied_on_purpose(kernel, &key, &step.action);
             if demanded {
                 self.demanded.push((key, step.action.clone()));
             }
@@ -139,14 +133,10 @@ impl Promises {
         target.and_then(|target| self.told.get(&target.id).copied())
     }
 
-    /// Before the kernel's `key` is changed by anybody: whoever has weight has replies on the way.
+    /// Before the kernel's `key` is changed by anybody.
     pub fn before(&mut self, now: Time, kernel: &Kernel, key: ServiceKey) {
-        let Some(service) = kernel.services.get(&key) else { return };
-        if service.config.flags.contains(Flags::ONE_PACKET) && self.ours.contains(&key) {
-            for (server, config) in service.servers.iter().filter(|(_, config)| config.weight > 0) {
-                let rewritten = config.forward == Forward::Masquerade;
-                self.in_flight.insert((key, *server), (now + REPLY_TIME, rewritten));
-            }
+        if self.ours.contains(&key) {
+            self.replies.leave(now, kernel, key);
         }
     }
 
@@ -184,8 +174,8 @@ impl Promises {
             self.must(weight == 0 || (evicted && expires), || {
                 format!("{key} {server} is deleted with weight")
             });
-            let until = self.in_flight.get(&(key, *server)).map_or(Time::ZERO, |(until, _)| *until);
-            self.must(until <= now || weight > 0 || expires, || {
+            let on_the_way = self.replies.on_the_way(now, key, *server);
+            self.must(!on_the_way || weight > 0 || expires, || {
                 format!("{key} {server} is deleted with replies in flight")
             });
         }
@@ -195,12 +185,13 @@ impl Promises {
             self.must(demanded, || format!("{key} is emptied by {action:?}"));
         }
         if blind && matches!(action, Action::DeleteServer(_) | Action::DeleteService) {
-            self.nobody_can_tell(kernel, key);
+            self.replies.nobody_can_tell(kernel, key);
         }
         self.watch(now, kernel, |other| blind && *other == key);
     }
 
-    fn emptied_on_purpose(&self, key: &ServiceKey, action: &Action) -> bool {
+    /// A verdict or the config demands it, or there is no other way to what the config asks for.
+    fn emptied_on_purpose(&self, kernel: &Kernel, key: &ServiceKey, action: &Action) -> bool {
         let Some(service) = self.config.get(key).filter(|_| !self.leaving) else {
             return !matches!(action, Action::DeleteService);
         };
@@ -211,12 +202,36 @@ impl Promises {
         let Action::SetServer(server, _) = action else { return false };
         servers.any(|listed| listed.address == server.0 && listed.weight == 0)
             || self.verdict(service, server.0) == Some(false)
+            || self.reaches(kernel, *key, *key, &mut BTreeSet::new())
     }
 
-    /// The rules were changed by us: what was torn out is there again.
+    /// Whether `from` waits, for itself or for others that do, for a server that is to leave `to` for it.
+    fn reaches(
+        &self,
+        kernel: &Kernel,
+        from: ServiceKey,
+        to: ServiceKey,
+        seen: &mut BTreeSet<ServiceKey>,
+    ) -> bool {
+        let Some(service) = self.config.get(&from) else { return false };
+        let nat = service.ops && service.forward == Forward::Masquerade;
+        let due = service.servers.iter().filter(|server| {
+            nat && server.weight > 0 && self.verdict(service, server.address) != Some(false)
+        });
+        let others = due.filter_map(|server| {
+            let other = ServiceKey::udp(*self.known_rules.as_ref()?.replies.get(&server.address)?);
+            let has = kernel.services.get(&other)?.servers.get(&DestinationKey(server.address))?;
+            (other != from && has.weight > 0 && is_ipv4(&other) == is_ipv4(&from)).then_some(other)
+        });
+        let others: Vec<ServiceKey> = others.collect();
+        others
+            .into_iter()
+            .any(|other| other == to || (seen.insert(other) && self.reaches(kernel, other, to, seen)))
+    }
+
+    /// The rules were changed by us.
     pub fn ruled(&mut self, now: Time, kernel: &Kernel, known: &Edits) {
-        self.torn.requests.retain(|vip| !kernel.rules.requests.contains(vip));
-        self.torn.replies.retain(|server, vip| kernel.rules.replies.get(server) != Some(vip));
+        self.replies.mended(&kernel.rules);
         let changed: BTreeSet<ServiceKey> =
             self.ours.iter().filter(|key| self.blind(key, known)).copied().collect();
         self.watch(now, kernel, |key| changed.contains(key));
@@ -225,57 +240,19 @@ impl Promises {
     /// Somebody else has changed this service, or nobody knows what became of our own step.
     pub fn edited(&mut self, now: Time, kernel: &Kernel, key: ServiceKey) {
         *self.edits.entry(key).or_default() += 1;
-        self.nobody_can_tell(kernel, key);
+        self.replies.nobody_can_tell(kernel, key);
         self.watch(now, kernel, |other| *other == key);
-    }
-
-    /// Replies of servers that somebody else has removed, or that were removed while they had changed, are on nobody's list.
-    fn nobody_can_tell(&mut self, kernel: &Kernel, key: ServiceKey) {
-        let service = kernel.services.get(&key);
-        let service = service.filter(|service| service.config.flags.contains(Flags::ONE_PACKET));
-        let has =
-            |server: &DestinationKey| service.is_some_and(|service| service.servers.contains_key(server));
-        self.in_flight.retain(|(service, server), _| *service != key || has(server));
     }
 
     /// Somebody else has changed the rules; they were like this.
     pub fn torn(&mut self, now: Time, kernel: &Kernel, before: &Rules) {
-        self.torn.requests.extend(before.requests.difference(&kernel.rules.requests));
-        let gone =
-            before.replies.iter().filter(|(server, vip)| kernel.rules.replies.get(server) != Some(vip));
-        self.torn.replies.extend(gone);
+        self.replies.torn(before, &kernel.rules);
         self.watch(now, kernel, |_| true);
     }
 
-    /// Every server with weight or with replies in flight has its rules; where somebody else is to blame it is excused.
     fn watch(&mut self, now: Time, kernel: &Kernel, excuse: impl Fn(&ServiceKey) -> bool) {
-        self.in_flight.retain(|_, (until, _)| *until > now);
-        let in_flight = self.in_flight.iter().map(|(pair, (_, rewritten))| (*pair, *rewritten));
-        let mut pairs: BTreeMap<(ServiceKey, DestinationKey), bool> = in_flight.collect();
-        for (key, service) in kernel.services.iter().filter(|(key, _)| self.ours.contains(*key)) {
-            if service.config.flags.contains(Flags::ONE_PACKET) {
-                let weighted = service.servers.iter().filter(|(_, config)| config.weight > 0);
-                pairs.extend(
-                    weighted.map(|(server, config)| ((*key, *server), config.forward == Forward::Masquerade)),
-                );
-            }
-        }
-        let Self { excused, torn, broken, .. } = self;
-        excused.retain(|pair| pairs.contains_key(pair));
-        for (pair @ (key, server), rewritten) in pairs {
-            let ServiceKey::Address { address: vip, .. } = key else { continue };
-            let replies = !rewritten || kernel.rules.replies.get(&server.0) == Some(&vip);
-            if replies && kernel.rules.requests.contains(&vip) {
-                excused.remove(&pair);
-            } else if torn.replies.get(&server.0) == Some(&vip)
-                || torn.requests.contains(&vip)
-                || excuse(&key)
-            {
-                excused.insert(pair);
-            } else if !excused.contains(&pair) && broken.is_none() {
-                *broken = Some(format!("{key} {server}: no rule"));
-            }
-        }
+        let wrong = self.replies.judge(now, kernel, &self.ours, excuse);
+        self.must(wrong.is_none(), || wrong.unwrap_or_default());
     }
 
     /// The core says that a step was done.

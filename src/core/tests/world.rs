@@ -12,7 +12,7 @@ use super::promises::{Edits, Promises};
 use super::random::Random;
 use crate::core::event::Event;
 use crate::core::memory::Memory;
-use crate::core::model::{Rules, Verdict};
+use crate::core::model::{OnStop, Rules};
 use crate::core::plan::{Action, FoundService, Step};
 use crate::core::{Core, Input, Output, Time};
 
@@ -112,6 +112,7 @@ impl World {
         match &mut input {
             Input::Config(config) => self.promises.configured(self.now, &self.kernel, config),
             Input::Remove => self.promises.leaving = true,
+            Input::Stop => self.promises.leaving |= self.promises.on_stop == OnStop::Remove,
             Input::Verdict(verdict) => {
                 self.promises.told.insert(verdict.target, verdict.up);
                 if self.planted(Bug::VerdictTurned) {
@@ -219,83 +220,6 @@ impl World {
     /// Whether this bug is planted, and this time it shows.
     pub(super) fn planted(&mut self, bug: Bug) -> bool {
         self.bug == Some(bug) && self.random.one_in(2)
-    }
-
-    /// Whether nothing is on its way to the kernel or back.
-    pub fn idle(&self) -> bool {
-        self.answers.is_empty()
-            && self.batches.is_empty()
-            && self.look.is_none()
-            && self.looking.is_none()
-            && self.rules.is_empty()
-            && self.connections.is_empty()
-    }
-
-    /// One of the tasks does a piece of its work, or the core takes an answer. False: there is nothing to do.
-    pub fn work(&mut self) -> bool {
-        if self.idle() {
-            return false;
-        }
-        match self.random.below(4) {
-            0 => self.work_ipvs(),
-            1 => self.work_rules(),
-            2 => self.look_at_connections(),
-            _ => {
-                if let Some(answer) = self.answers.pop_front() {
-                    self.hand(answer);
-                }
-            }
-        }
-        true
-    }
-
-    /// Until nothing is under way.
-    pub fn settle(&mut self) {
-        let mut rounds = 0;
-        while self.work() && self.promises.broken.is_none() {
-            rounds += 1;
-            self.promises.must(rounds < 20_000, || "there is no end of work".to_owned());
-        }
-    }
-
-    /// Gives the core an input and lets all work be done.
-    pub fn input(&mut self, input: Input) {
-        self.hand(Answer { input, known: None });
-        self.settle();
-    }
-
-    /// Lets time pass, alarms included.
-    pub fn pass(&mut self, span: Duration) {
-        let end = self.now + span;
-        while let Some(time) = self.wake.filter(|time| *time <= end && self.promises.broken.is_none()) {
-            self.now = self.now.max(time);
-            self.ring();
-            self.settle();
-        }
-        self.now = end;
-    }
-
-    /// The alarm, if its time has come.
-    pub fn ring(&mut self) -> bool {
-        let due = self.wake.take_if(|time| *time <= self.now).is_some();
-        if due && !self.planted(Bug::WakeLost) {
-            self.hand(Answer { input: Input::Wake, known: None });
-        }
-        due
-    }
-
-    /// A verdict on every target with this address.
-    pub fn verdict(&mut self, server: &str, up: bool) {
-        let server: std::net::SocketAddr = server.parse().expect("an address");
-        let targets = self.promises.probed.iter().filter(|target| target.address == server);
-        for target in targets.map(|target| target.id).collect::<Vec<_>>() {
-            self.input(Input::Verdict(Verdict { target, up, reason: "a reason".to_owned() }));
-        }
-    }
-
-    /// What was written since the last time.
-    pub fn written(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.log)
     }
 
     /// The daemon dies; what was under way is lost. Its state file may be, too.
