@@ -10,7 +10,7 @@ use lab::{Daemon, Echo, Family, Network, case, reading, wait_until};
 use libtest_mimic::Trial;
 use nix::sys::signal::Signal;
 
-use crate::setup::{LIMIT, PATIENT, echoes, ipvsd, key, service, wait_for_weights};
+use crate::setup::{LIMIT, PATIENT, command, echoes, ipvsd, key, service, wait_for_weights};
 use crate::traffic::{Traffic, lost_between, measured};
 use crate::watch::Messages;
 
@@ -145,7 +145,9 @@ fn remembered() {
     let more = |port: u16| {
         format!(
             "[[service]]\nname = \"more-{port}\"\nlisten = \"192.0.2.53:{port}\"\ncheck = \"none\"\n\
-             servers = [\"10.0.1.11:{port}\", \"10.0.1.12:{port}\"]\n"
+             servers = [\"10.0.1.11:{port}\", \"10.0.1.12:{port}\"]\nops = {}\n",
+            // Without OPS a VIP is in no rule: the state file alone says whose the service is.
+            port == 55
         )
     };
     let count = |port: u16| reading::weights(director, &format!("udp 192.0.2.53:{port}")).len();
@@ -157,10 +159,25 @@ fn remembered() {
     end(daemon, Signal::SIGKILL);
     let before = director.check("ipvsadm", &["-Sn"]);
 
+    let wanted = tempfile::NamedTempFile::new().expect("a temporary file");
+    fs::write(wanted.path(), &one).expect("writing the config");
+    let wanted = wanted.path().display().to_string();
+    let plan = || command(director, &["plan", "--config", &wanted]);
+    let (status, out, _) = plan();
+    let gone =
+        ["- service at 192.0.2.53:54 (", "- server 10.0.1.11:54 at", "- server 10.0.1.12:54 at", "3 changes"];
+    assert_eq!((status, out.lines().count()), (3, gone.len()), "{out}");
+    assert!(gone.iter().zip(out.lines()).all(|(said, line)| line.starts_with(said)), "{out}");
+    let adopted = "192.0.2.53 . 55";
+    assert!(reading::nft(director).contains(adopted), "{}", reading::nft(director));
+
     let file = state_file(&network);
     let good = fs::read(&file).expect("the state file");
     fs::write(&file, &good[..good.len() / 2]).expect("damaging the state file");
     for said in ["the state file is no use", "no state file"] {
+        let (status, out, error) = plan();
+        assert_eq!((status, out.as_str()), (0, "nothing to do\n"), "{said}");
+        assert_eq!(error.contains("the state file is no use"), file.exists(), "{error}");
         let daemon = ipvsd(&network, &one);
         daemon.wait_for(said, LIMIT);
         daemon.wait_for("verdict=\"up\"", LIMIT);
@@ -178,6 +195,8 @@ fn remembered() {
     let lines = |text: &str| text.lines().filter(keeps).map(str::to_owned).collect::<Vec<_>>();
     wait_until(LIMIT, "the service itself goes", || !director.check("ipvsadm", &["-Sn"]).contains(":54 "));
     assert_eq!(lines(&director.check("ipvsadm", &["-Sn"])), lines(&before));
+    wait_until(LIMIT, "a plan with nothing to do", || plan().0 == 0);
+    assert!(reading::nft(director).contains(adopted), "{}", reading::nft(director));
     traffic.replies(300);
     let flow = traffic.stop();
     measured("a VIP taken from the file while ipvsd was off", &flow);

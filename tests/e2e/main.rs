@@ -2,10 +2,12 @@
 //! One file for each theme; a test fails by panicking, and what the kernel held then is printed.
 
 mod admin;
+mod capability;
 mod change;
 mod crash;
 mod dns;
 mod drift;
+mod faults;
 mod firewall;
 mod forwarding;
 mod health;
@@ -26,6 +28,7 @@ fn main() -> ExitCode {
         crash::tests(),
         dns::tests(),
         drift::tests(),
+        faults::tests(),
         firewall::tests(),
         forwarding::tests(),
         health::tests(),

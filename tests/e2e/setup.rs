@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::process::Output;
 use std::time::Duration;
 
-use lab::{Burst, Capture, Checksum, Daemon, Echo, Family, Network, Side, reading, vip, wait_until};
+use lab::{Burst, Capture, Checksum, Daemon, Echo, Family, Netns, Network, Side, reading, vip, wait_until};
 
 /// The daemon under test.
 pub const IPVSD: &str = env!("CARGO_BIN_EXE_ipvsd");
@@ -52,6 +53,14 @@ pub fn config(network: &Network, family: Family, port: u16, more: &str) -> Strin
 /// Starts ipvsd in the director's namespace.
 pub fn ipvsd(network: &Network, config: &str) -> Daemon {
     Daemon::start(&network.director, IPVSD, config)
+}
+
+/// Runs `ipvsd ARGUMENTS` in the namespace to its end: exit status, standard output, standard error.
+pub fn command(netns: &Netns, arguments: &[&str]) -> (i32, String, String) {
+    let directory = format!("RUNTIME_DIRECTORY={}", netns.runtime_directory().display());
+    let Output { status, stdout, stderr } = netns.output("env", &[&[&directory, IPVSD], arguments].concat());
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (status.code().expect("an exit status"), text(&stdout), text(&stderr))
 }
 
 /// Waits until the servers of the service have these weights in the kernel, in the order of their addresses.

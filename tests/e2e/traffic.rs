@@ -1,5 +1,6 @@
 //! Clients of the service under test, at a thousand datagrams a second, and everything that watches them.
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use lab::{Capture, Family, Flow, Network, Packet, Running, Stream, wait_until};
@@ -12,20 +13,26 @@ pub struct Traffic {
     /// Those from eight ports.
     pub stream: Running,
     one_port: Running,
+    service: SocketAddr,
     /// What the kernel holds meanwhile.
     pub watch: Watch,
     capture: Capture,
 }
 
 impl Traffic {
-    /// Starts sending and watching.
+    /// Starts sending to the VIP of IPv4, and watching.
     pub fn start(network: &Network) -> Traffic {
+        Traffic::start_in(network, Family::V4)
+    }
+
+    /// Starts sending to the VIP of a family, and watching.
+    pub fn start_in(network: &Network, family: Family) -> Traffic {
+        let service = service(family);
         let watch = Watch::start(&network.director);
         let capture = Capture::start(network.client());
-        let stream = Stream::new(service(Family::V4)).start(network.client());
-        let one_port =
-            Stream { rate: 100, ports: 1, ..Stream::new(service(Family::V4)) }.start(network.client());
-        Traffic { stream, one_port, capture, watch }
+        let stream = Stream::new(service).start(network.client());
+        let one_port = Stream { rate: 100, ports: 1, ..Stream::new(service) }.start(network.client());
+        Traffic { stream, one_port, service, capture, watch }
     }
 
     /// Waits for so many more replies.
@@ -43,12 +50,12 @@ impl Traffic {
 
     /// Every reply came from the VIP; every connection entry that was ever there.
     pub fn stop_pinned(self) -> (Flow, Vec<String>) {
+        let service = self.service;
         let (flow, replies, entries) = self.stop_astray();
-        let strangers: Vec<_> =
-            replies.iter().filter(|packet| packet.source != service(Family::V4)).take(5).collect();
+        let strangers: Vec<_> = replies.iter().filter(|packet| packet.source != service).take(5).collect();
         assert!(strangers.is_empty(), "not from the VIP: {strangers:#?}");
         assert_eq!(replies.len(), flow.answered.replies.len(), "the capture saw them all");
-        assert_eq!(flow.answered.sources(), [service(Family::V4)].into());
+        assert_eq!(flow.answered.sources(), [service].into());
         assert_eq!((flow.answered.duplicates, flow.answered.strange.len()), (0, 0));
         (flow, entries)
     }
