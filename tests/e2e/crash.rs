@@ -11,7 +11,7 @@ use libtest_mimic::Trial;
 use nix::sys::signal::Signal;
 
 use crate::setup::{LIMIT, PATIENT, command, echoes, ipvsd, key, service, wait_for_weights};
-use crate::traffic::{Traffic, lost_between, measured};
+use crate::traffic::{Traffic, lost_between};
 use crate::watch::Messages;
 
 pub fn tests() -> Vec<Trial> {
@@ -59,7 +59,7 @@ fn again() {
     let mut daemon = ipvsd(&network, &same);
     wait_for_weights(&network, Family::V4, &[3, 3, 3]);
     let traffic = Traffic::start(&network);
-    traffic.replies(500);
+    traffic.calm();
     for signal in [Signal::SIGKILL, Signal::SIGTERM] {
         let messages = Messages::start(&network.director);
         end(daemon, signal);
@@ -85,8 +85,7 @@ fn again() {
     let drained = before.iter().position(|state| state == &[7, 3, 0]);
     assert!(drained.is_some_and(|at| before[..at].iter().all(|state| state[..2] != [0, 0])), "{before:?}");
     traffic.replies(500);
-    let flow = traffic.stop();
-    measured("killed, ended, killed with a changed file", &flow);
+    let flow = traffic.stop("killed, ended, killed with a changed file");
     assert_eq!(flow.answered.lost, [0; 0]);
     drop(daemon);
 }
@@ -100,7 +99,7 @@ fn verdicts() {
     servers[1].kill();
     wait_for_weights(&network, Family::V4, &[1, 0, 1]);
     let traffic = Traffic::start(&network);
-    traffic.replies(300);
+    traffic.calm();
 
     // E12: what is down stays down.
     end(daemon, Signal::SIGKILL);
@@ -123,8 +122,7 @@ fn verdicts() {
     println!("measured: weights corrected {} ms after the start", (corrected - started).as_millis());
     // Three probes, 2 s of patience each where the answer is slow, but a dead server refuses at once.
     assert!(corrected - started < Duration::from_secs(8));
-    let flow = traffic.stop();
-    measured("a server died while ipvsd was off", &flow);
+    let flow = traffic.stop("a server died while ipvsd was off");
     assert_eq!(flow.answered.lost.len(), lost_between(&flow, died - Duration::from_millis(100), corrected));
     let late = flow.answered.replies.iter().filter(|reply| reply.at > corrected);
     let by = |name: &str| late.clone().filter(|reply| reply.server == name).count();
@@ -155,7 +153,7 @@ fn remembered() {
     wait_until(LIMIT, "three services", || (count(53), count(54), count(55)) == (2, 2, 2));
     wait_for_weights(&network, Family::V4, &[1, 1]);
     let traffic = Traffic::start(&network);
-    traffic.replies(300);
+    traffic.calm();
     end(daemon, Signal::SIGKILL);
     let before = director.check("ipvsadm", &["-Sn"]);
 
@@ -198,8 +196,7 @@ fn remembered() {
     wait_until(LIMIT, "a plan with nothing to do", || plan().0 == 0);
     assert!(reading::nft(director).contains(adopted), "{}", reading::nft(director));
     traffic.replies(300);
-    let flow = traffic.stop();
-    measured("a VIP taken from the file while ipvsd was off", &flow);
+    let flow = traffic.stop("a VIP taken from the file while ipvsd was off");
     assert_eq!(flow.answered.lost, [0; 0]);
 }
 

@@ -7,6 +7,7 @@ mod change;
 mod crash;
 mod dns;
 mod drift;
+mod experiments;
 mod faults;
 mod firewall;
 mod forwarding;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         crash::tests(),
         dns::tests(),
         drift::tests(),
+        experiments::tests(),
         faults::tests(),
         firewall::tests(),
         forwarding::tests(),

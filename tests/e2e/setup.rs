@@ -14,7 +14,7 @@ pub const IPVSD: &str = env!("CARGO_BIN_EXE_ipvsd");
 pub const LIMIT: Duration = Duration::from_secs(30);
 
 /// A check that a healthy echo server passes on a slow guest, too.
-pub const PATIENT: &str = r#"{ type = "udp", send = "check", expect = "check", interval = "300ms", timeout = "2s", retry_interval = "1s" }"#;
+pub const PATIENT: &str = r#"{ type = "udp", send = "check", expect = "check", interval = "300ms", timeout = "5s", retry_interval = "1s" }"#;
 
 /// VIP:port of the service under test.
 pub fn service(family: Family) -> SocketAddr {
@@ -24,6 +24,11 @@ pub fn service(family: Family) -> SocketAddr {
 /// As `reading::weights` names it: `udp 192.0.2.53:53`.
 pub fn key(family: Family) -> String {
     format!("udp {}", service(family))
+}
+
+/// `10.0.1.11:5300` for server 0.
+pub fn server(network: &Network, number: usize, family: Family) -> SocketAddr {
+    SocketAddr::new(network.server_address(number, family), 5300)
 }
 
 /// An echo server on each server of the network, `s0`, `s1`, …, on both families.

@@ -1,5 +1,6 @@
 //! Clients of the service under test, at a thousand datagrams a second, and everything that watches them.
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -14,6 +15,7 @@ pub struct Traffic {
     pub stream: Running,
     one_port: Running,
     service: SocketAddr,
+    calm: Cell<Option<(Instant, Instant)>>,
     /// What the kernel holds meanwhile.
     pub watch: Watch,
     capture: Capture,
@@ -32,7 +34,7 @@ impl Traffic {
         let capture = Capture::start(network.client());
         let stream = Stream::new(service).start(network.client());
         let one_port = Stream { rate: 100, ports: 1, ..Stream::new(service) }.start(network.client());
-        Traffic { stream, one_port, service, capture, watch }
+        Traffic { stream, one_port, service, calm: Cell::new(None), capture, watch }
     }
 
     /// Waits for so many more replies.
@@ -41,17 +43,26 @@ impl Traffic {
         wait_until(LIMIT, &format!("{count} more replies"), || self.stream.received() >= goal);
     }
 
-    /// No connection entry was ever there, and every reply came from the VIP.
-    pub fn stop(self) -> Flow {
-        let (flow, entries) = self.stop_pinned();
+    /// Waits for some replies before anything happens: of what is sent meanwhile [`Self::stop`] finds nothing lost, or
+    /// what is lost later would prove nothing.
+    pub fn calm(&self) {
+        let since = Instant::now();
+        self.replies(400);
+        self.calm.set(Some((since, Instant::now())));
+    }
+
+    /// Ends it, and prints what became of it as `what`. No connection entry was ever there, and every reply came from the
+    /// VIP.
+    pub fn stop(self, what: &str) -> Flow {
+        let (flow, entries) = self.stop_pinned(what);
         assert_eq!(entries, Vec::<String>::new());
         flow
     }
 
     /// Every reply came from the VIP; every connection entry that was ever there.
-    pub fn stop_pinned(self) -> (Flow, Vec<String>) {
+    pub fn stop_pinned(self, what: &str) -> (Flow, Vec<String>) {
         let service = self.service;
-        let (flow, replies, entries) = self.stop_astray();
+        let (flow, replies, entries) = self.stop_astray(what);
         let strangers: Vec<_> = replies.iter().filter(|packet| packet.source != service).take(5).collect();
         assert!(strangers.is_empty(), "not from the VIP: {strangers:#?}");
         assert_eq!(replies.len(), flow.answered.replies.len(), "the capture saw them all");
@@ -61,8 +72,12 @@ impl Traffic {
     }
 
     /// What came back, the packets that brought it, and every connection entry that was ever there.
-    pub fn stop_astray(self) -> (Flow, Vec<Packet>, Vec<String>) {
+    pub fn stop_astray(self, what: &str) -> (Flow, Vec<Packet>, Vec<String>) {
         let flow = both(self.stream.stop(), self.one_port.stop());
+        measured(what, &flow);
+        if let Some((since, until)) = self.calm.get() {
+            assert_eq!(lost_between(&flow, since, until), 0, "lost before anything happened");
+        }
         let entries = self.watch.connections();
         let packets = self.capture.stop().into_iter();
         (flow, packets.filter(|packet| !packet.outgoing && packet.protocol == 17).collect(), entries)
