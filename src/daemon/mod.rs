@@ -21,6 +21,7 @@ mod log;
 mod plan;
 mod prepare;
 mod reload;
+mod remember;
 mod tasks;
 
 use std::path::Path;
