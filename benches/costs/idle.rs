@@ -24,13 +24,18 @@ pub fn without_checks() {
     wait_until(Duration::from_secs(120), "all servers with weight", converged);
     let meter = Meter::of(daemon.id());
     std::thread::sleep(Duration::from_secs(10));
-    figure("idle daemon, 1 000 × 10, all looking: each second", meter.each_second(Duration::from_secs(60)), "target < 20.0 M");
+    figure(
+        "idle daemon, 1 000 × 10, all looking: each second",
+        meter.each_second(Duration::from_secs(60)),
+        "target < 20.0 M",
+    );
 }
 
 fn config(check: &str) -> String {
     let mut text = String::new();
     for service in 0..SERVICES {
-        let servers: Vec<String> = (0..SERVERS).map(|number| format!("\"{}\"", server(service, number))).collect();
+        let servers: Vec<String> =
+            (0..SERVERS).map(|number| format!("\"{}\"", server(service, number))).collect();
         let _ = writeln!(
             text,
             "[[service]]\nname = \"s{service}\"\nlisten = \"{}\"\nservers = [{}]\ncheck = {check}",

@@ -6,8 +6,10 @@ use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use ipvs_netlink::tokio::Client;
-use ipvs_netlink::{DestinationConfig, DestinationKey, Family, Flags, Forward, Request, ServiceConfig, ServiceKey, request};
-use ipvsd::kernel::ipvs;
+use ipvs_netlink::{
+    DestinationConfig, DestinationKey, Family, Flags, Forward, Request, ServiceConfig, ServiceKey, request,
+};
+use ipvsd::kernel::look;
 
 use crate::meter::{figure, instructions};
 
@@ -59,8 +61,11 @@ pub fn programmed_and_seen() {
     let (results, programming) = instructions(|| runtime.block_on(client.send_all(requests)));
     results.into_iter().for_each(|result| result.expect("a service or server"));
     let own: BTreeSet<ServiceKey> = (0..SERVICES).map(|service| ServiceKey::udp(vip(service))).collect();
-    let (found, look) = instructions(|| runtime.block_on(ipvs::find(&mut client, &own)));
-    assert_eq!(found.expect("a look").iter().map(|(_, service)| service.servers.len()).sum::<usize>(), 10_000);
+    let (found, look) = instructions(|| runtime.block_on(look::find(&mut client, &own)));
+    assert_eq!(
+        found.expect("a look").iter().map(|(_, service)| service.servers.len()).sum::<usize>(),
+        10_000
+    );
     let (_, services) = instructions(|| runtime.block_on(client.list_services()));
     for size in [4, 64, 1024] {
         let mut buffer = vec![0; size * 1024];
@@ -70,7 +75,9 @@ pub fn programmed_and_seen() {
             let mut reads = 0;
             loop {
                 let n = file.read(&mut buffer).unwrap();
-                if n == 0 { break (all, reads) }
+                if n == 0 {
+                    break (all, reads);
+                }
                 all += n;
                 reads += 1;
             }
@@ -80,6 +87,10 @@ pub fn programmed_and_seen() {
     let (_, text) = instructions(|| fs::read("/proc/net/ip_vs").unwrap());
     figure("fs::read", text, "");
     figure("programming 1 000 × 10", programming, "");
-    figure("one full look", look, &format!("{:.2} of programming (target ≤ 0.50)", look as f64 / programming as f64));
+    figure(
+        "one full look",
+        look,
+        &format!("{:.2} of programming (target ≤ 0.50)", look as f64 / programming as f64),
+    );
     figure("services only", services, "");
 }

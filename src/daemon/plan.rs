@@ -9,7 +9,7 @@ use crate::core::changes::{Change, changes};
 use crate::core::model::{Config, Rules};
 use crate::core::{desired, sysctls};
 use crate::kernel::preflight::{self, Finding};
-use crate::kernel::{facts, ipvs};
+use crate::kernel::{facts, look};
 use crate::nft::{self, Nft};
 
 /// What differs between the kernel and `config`, sysctls first.
@@ -26,7 +26,7 @@ pub async fn plan(config: &Config) -> Result<Vec<Change>, Refusal> {
     };
     let named: BTreeSet<ServiceKey> = desired::listens(config).map(|(key, ..)| key).collect();
     let own = named.iter().copied().chain(held.requests.iter().map(|vip| ServiceKey::udp(*vip))).collect();
-    let found = ipvs::find(&mut client, &own).await.map_err(|error| Refusal::new(error.to_string()))?;
+    let found = look::find(&mut client, &own).await.map_err(|error| Refusal::new(error.to_string()))?;
     let foreign = found.iter().filter(|(key, _)| !named.contains(key)).count();
     let facts = facts::read(config, foreign).map_err(Refusal::io("read the network's settings"))?;
 

@@ -120,7 +120,8 @@ impl Vm {
         let note = self.cache.join("kvm-does-not-boot");
         let host = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         let usable = File::options().read(true).write(true).open("/dev/kvm").is_ok();
-        let try_kvm = usable && self.clock == Clock::Host && fs::read_to_string(&note).ok().as_ref() != Some(&host);
+        let try_kvm =
+            usable && self.clock == Clock::Host && fs::read_to_string(&note).ok().as_ref() != Some(&host);
         if try_kvm {
             let mut guest = self.start(&["-accel", "kvm", "-cpu", "host", "-smp", "2"], shares)?;
             if guest.boots_within(KVM_BOOT_LIMIT) {
