@@ -104,6 +104,8 @@ pub struct Core {
     /// The rules could not be read since they were read last.
     rules_unread: bool,
     next_look: Time,
+    /// When everything was planned last.
+    planned: Time,
     /// Whether the first look for this config is over.
     started: bool,
     busy: BTreeSet<ServiceKey>,
@@ -126,9 +128,6 @@ pub struct Core {
 
 /// How long a server that the config never named may still answer.
 const DRAIN_OF_STRANGERS: Duration = Duration::from_secs(5);
-
-/// From one look at the kernel to the next: drift is repaired within 2 seconds.
-const LOOK: Duration = Duration::from_secs(1);
 
 impl Core {
     /// A core that knows no more than this; its first input is [`Input::Config`].
@@ -160,6 +159,7 @@ impl Core {
             look_anew: false,
             rules_unread: false,
             next_look: Time::ZERO,
+            planned: Time::ZERO,
             started: false,
             busy: BTreeSet::new(),
             rules_asked: None,
@@ -221,8 +221,11 @@ impl Core {
             }
             Input::Wake => {
                 self.look_again(now, &mut out);
+                let evicts = self.waits_for_entries();
                 self.out_of_patience(now);
-                self.plan_all(now, &mut out);
+                if evicts || self.plans_are_due(now) {
+                    self.plan_all(now, &mut out);
+                }
                 if self.waits_for_entries() {
                     self.look_at_connections(&mut out);
                 }
@@ -295,9 +298,20 @@ impl Core {
         }
     }
 
-    fn next_wake(&self, now: Time) -> Option<Time> {
+    /// When plans may change although nothing is heard of.
+    fn plan_times(&self) -> impl Iterator<Item = Time> {
         let times = self.drains.values().copied().chain(self.kept.times());
-        let times = times.chain(self.retries.times()).chain(self.brake.times());
+        times.chain(self.retries.times()).chain(self.brake.times())
+    }
+
+    /// Whether such a time has come since everything was planned. Most wakes are for a look: to plan a thousand services
+    /// then would cost more than the look.
+    fn plans_are_due(&self, now: Time) -> bool {
+        self.plan_times().any(|time| self.planned <= time && time <= now)
+    }
+
+    fn next_wake(&self, now: Time) -> Option<Time> {
+        let times = self.plan_times();
         let look = (self.started && !self.finished).then_some(self.next_look);
         times.chain(look).chain(self.next_entries(now)).filter(|time| *time > now).min()
     }

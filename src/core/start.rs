@@ -11,7 +11,12 @@ use super::plan::{FoundService, FoundServices};
 use super::pool::{Member, Pool, Standing};
 use super::reported::Reported;
 use super::rules::Need;
-use super::{Core, FoundRules, LOOK, Output, Subject, Time, desired};
+use super::{Core, FoundRules, Output, Subject, Time, desired};
+
+const LOOK: Duration = Duration::from_secs(1);
+/// So many servers are looked at less often.
+const MANY: usize = 2000;
+const LOOK_AT_MANY: Duration = Duration::from_millis(1800);
 
 impl Core {
     pub(super) fn configure(&mut self, config: Config, out: &mut Vec<Output>) {
@@ -73,10 +78,17 @@ impl Core {
         out.push(Output::LookAtRules);
     }
 
+    /// From one look to the next: drift is repaired within 2 seconds, of which a large table takes all.
+    fn pause(&self) -> Duration {
+        let servers: usize = self.pools.values().map(|pool| pool.members.len()).sum();
+        if servers > MANY { LOOK_AT_MANY } else { LOOK }
+    }
+
     /// The look is over. True if what it found is of no use, since it was asked for with another config.
     pub(super) fn looked_in_vain(&mut self, now: Time, out: &mut Vec<Output>) -> bool {
         self.looking = false;
-        self.next_look = now + LOOK;
+        // A look that took long is not followed by another at once.
+        self.next_look = self.next_look.max(now + self.pause() / 2);
         self.services_asked = false;
         let anew = std::mem::take(&mut self.look_anew);
         if anew {
@@ -123,6 +135,7 @@ impl Core {
         if self.started && !self.looking && self.next_look <= now {
             self.looking = true;
             self.services_asked = true;
+            self.next_look = now + self.pause();
             self.look_at_sysctls(out);
             out.push(Output::GlanceAtServices(self.watched()));
             if !self.evictions.is_empty() || self.connections_unread {

@@ -25,6 +25,7 @@ impl Core {
     }
 
     pub(super) fn plan_all(&mut self, now: Time, out: &mut Vec<Output>) {
+        self.planned = now;
         self.plan_rules(now, out);
         for key in self.own.clone() {
             self.plan(now, key, out);

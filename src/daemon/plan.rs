@@ -12,7 +12,7 @@ use crate::core::model::{Config, Rules};
 use crate::core::plan::FoundServices;
 use crate::core::{desired, sysctls};
 use crate::kernel::preflight::{self, Finding};
-use crate::kernel::{facts, ipvs};
+use crate::kernel::{facts, look};
 use crate::nft::{self, Nft};
 
 /// What differs between the kernel and `config`, sysctls first.
@@ -30,7 +30,7 @@ pub async fn plan(config: &Config) -> Result<Vec<Change>, Refusal> {
     let named: BTreeSet<ServiceKey> = desired::listens(config).map(|(key, ..)| key).collect();
     let (_, memory) = remember::read()?;
     let own: BTreeSet<ServiceKey> = named.union(&memory.unwrap_or_default().created).copied().collect();
-    let found = ipvs::find(&mut client, &own).await.map_err(|error| Refusal::new(error.to_string()))?;
+    let found = look::find(&mut client, &own).await.map_err(|error| Refusal::new(error.to_string()))?;
     let found: FoundServices = found.into_iter().collect();
     leave_to_others(&mut held, &found, &own);
     let foreign = found.iter().filter(|(key, _)| !named.contains(key)).count();
