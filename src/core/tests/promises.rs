@@ -38,6 +38,8 @@ pub struct Promises {
     pub probed: Vec<Target>,
     pub told: BTreeMap<TargetId, bool>,
     replies: Replies,
+    /// Servers that may be deleted with weight: their service was to have OPS when that was asked for.
+    evicting: BTreeSet<(ServiceKey, DestinationKey)>,
     /// Steps that may take the last weight of a service: a verdict or the config demanded it when they were asked for.
     demanded: Vec<(ServiceKey, Action)>,
     /// Steps that were done and not yet said to be done.
@@ -56,6 +58,12 @@ impl Promises {
         // What is only reported is not looked at again.
         let reported = self.config.get(key).is_some_and(|service| service.drift == Drift::Report);
         self.edits.get(key) != known.get(key) || (reported && self.edits.contains_key(key))
+    }
+
+    /// The core has seen the kernel as it was after these edits.
+    pub fn knows(&mut self, known: Edits) {
+        self.replies.seen(|key| self.edits.get(key) == known.get(key));
+        self.known = known;
     }
 
     /// The core has a config. What it takes over is as others left it.
@@ -78,6 +86,9 @@ impl Promises {
                 self.demanded.push((key, step.action.clone()));
             }
             match &step.action {
+                Action::DeleteServer(server) if self.config.get(&key).is_none_or(|service| service.ops) => {
+                    self.evicting.insert((key, *server));
+                }
                 Action::AddService(config) => {
                     let ops = self.config.get(&key).is_some_and(|service| service.ops);
                     let has = config.flags.contains(Flags::ONE_PACKET);
@@ -168,7 +179,7 @@ impl Promises {
         self.must(blind || old != new, || format!("{key} {action:?} changes nothing"));
         if let (Action::DeleteServer(server), false) = (action, blind) {
             let weight = old.and_then(|old| old.servers.get(server)).map_or(0, |config| config.weight);
-            let evicted = self.config.get(&key).is_none_or(|service| service.ops);
+            let evicted = self.evicting.contains(&(key, *server));
             let expires =
                 kernel.sysctls.get(EXPIRE).is_some_and(|value| value == "1") || self.sysctls_by_hand;
             self.must(weight == 0 || (evicted && expires), || {
@@ -183,6 +194,12 @@ impl Promises {
         if !blind && old.is_some_and(weighted) && !new.is_some_and(weighted) {
             let demanded = self.demanded.iter().any(|(of, asked)| *of == key && asked == action);
             self.must(demanded, || format!("{key} is emptied by {action:?}"));
+        }
+        if let Action::SetServer(server, config) = action
+            && config.weight == 0
+            && blind
+        {
+            self.replies.forget_unseen(key, *server);
         }
         if blind && matches!(action, Action::DeleteServer(_) | Action::DeleteService) {
             self.replies.nobody_can_tell(kernel, key);
@@ -237,6 +254,12 @@ impl Promises {
         self.watch(now, kernel, |key| changed.contains(key));
     }
 
+    /// Somebody else has changed this service, which was like this.
+    pub fn by_hand(&mut self, now: Time, kernel: &Kernel, key: ServiceKey, before: Option<&FoundService>) {
+        self.edited(now, kernel, key);
+        self.replies.by_hand(key, before, kernel.services.get(&key));
+    }
+
     /// Somebody else has changed this service, or nobody knows what became of our own step.
     pub fn edited(&mut self, now: Time, kernel: &Kernel, key: ServiceKey) {
         *self.edits.entry(key).or_default() += 1;
@@ -278,6 +301,7 @@ impl Promises {
         self.told.clear();
         self.done.clear();
         self.demanded.clear();
+        self.evicting.clear();
     }
 }
 
