@@ -3,6 +3,7 @@
 //! ever, since no step empties a pool: there, one of them gives its servers up, and its clients are refused until the
 //! others come.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
@@ -34,11 +35,10 @@ impl Core {
     /// The servers that are up, have no weight, and still answer for this other VIP.
     fn elsewhere(&self, key: &ServiceKey, wanted: &Wanted) -> BTreeMap<DestinationKey, SocketAddr> {
         let found = self.found.as_ref().and_then(|found| found.get(key));
-        let waits = wanted.servers.iter().filter(|(server, _)| self.is_up(key, server));
-        let waits = waits.filter_map(|(server, wanted)| {
+        let waits = wanted.servers.iter().filter_map(|(server, wanted)| {
             let has = found.and_then(|found| found.servers.get(server));
             let Some(Need::Reply { server: address, vip }) = wanted.need else { return None };
-            if has.is_some_and(|config| config.weight > 0) {
+            if has.is_some_and(|config| config.weight > 0) || !self.is_up(key, server) {
                 return None;
             }
             let other = self.rules.as_ref()?.replies.get(&address)?;
@@ -57,10 +57,8 @@ impl Core {
         let mut waits: BTreeMap<ServiceKey, Vec<ServiceKey>> = BTreeMap::new();
         let mut unknown = vec![*key];
         while let Some(key) = unknown.pop() {
-            if !waits.contains_key(&key) {
-                let others = self.waits_for(&key);
-                unknown.extend(&others);
-                waits.insert(key, others);
+            if let Entry::Vacant(place) = waits.entry(key) {
+                unknown.extend(place.insert(self.waits_for(&key)).iter());
             }
         }
         // One that waits for nobody gives its servers free by itself, and so does one that waits for that one.

@@ -193,32 +193,10 @@ impl Core {
                 }
             }
             Input::FoundServices(Err(error)) => self.failed(now, Subject::Look, error, &mut out),
-            Input::FoundRules(Err(error)) => {
-                self.rules_unread = true;
-                self.failed(now, Subject::Look, error, &mut out);
-                if self.looking && !self.services_asked {
-                    self.looked_in_vain(now, &mut out);
-                }
-            }
+            Input::FoundRules(Err(error)) => self.no_rules(now, error, &mut out),
             Input::Verdict(verdict) => self.verdict(now, &verdict, &mut out),
             Input::Done(key, results) => self.done(now, key, results, &mut out),
-            Input::RulesDone(result) => {
-                self.rules_asked = None;
-                match result {
-                    Ok(rules) => {
-                        self.works(&Subject::Rules, "the reply rules", &mut out);
-                        let (requests, replies) = (rules.requests.len(), rules.replies.len());
-                        out.push(Output::Say(Event::Rules { requests, replies }));
-                        self.rules = Some(rules);
-                        self.rules_damaged = false;
-                        if std::mem::take(&mut self.rules_touched) {
-                            out.push(Output::LookAtRules);
-                        }
-                    }
-                    Err(error) => self.failed(now, Subject::Rules, error, &mut out),
-                }
-                self.plan_all(now, &mut out);
-            }
+            Input::RulesDone(result) => self.rules_done(now, result, &mut out),
             Input::Wake => {
                 self.look_again(now, &mut out);
                 let evicts = self.waits_for_entries();

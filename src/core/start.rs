@@ -124,6 +124,15 @@ impl Core {
         }
     }
 
+    /// The rules could not be read.
+    pub(super) fn no_rules(&mut self, now: Time, error: String, out: &mut Vec<Output>) {
+        self.rules_unread = true;
+        self.failed(now, Subject::Look, error, out);
+        if self.looking && !self.services_asked {
+            self.looked_in_vain(now, out);
+        }
+    }
+
     /// The services whose servers are read.
     pub(super) fn watched(&self) -> BTreeSet<ServiceKey> {
         let rewritten = self.rules.iter().flat_map(|rules| &rules.requests).map(|vip| ServiceKey::udp(*vip));

@@ -8,6 +8,7 @@ use ipvs_netlink::{DestinationKey, ServiceKey};
 use super::drift::Thing;
 use super::event::{Before, Event};
 use super::exchange::cannot_spare;
+use super::model::Rules;
 use super::plan::{self, Action, Circumstances, FoundService, FoundServices, Step, Wanted};
 use super::rules::Need;
 use super::{Core, DRAIN_OF_STRANGERS, Output, Subject, Time, desired};
@@ -113,6 +114,24 @@ impl Core {
         }
         self.busy.insert(key);
         out.push(Output::Do(key, steps));
+    }
+
+    pub(super) fn rules_done(&mut self, now: Time, result: Result<Rules, String>, out: &mut Vec<Output>) {
+        self.rules_asked = None;
+        match result {
+            Ok(rules) => {
+                self.works(&Subject::Rules, "the reply rules", out);
+                let (requests, replies) = (rules.requests.len(), rules.replies.len());
+                out.push(Output::Say(Event::Rules { requests, replies }));
+                self.rules = Some(rules);
+                self.rules_damaged = false;
+                if std::mem::take(&mut self.rules_touched) {
+                    out.push(Output::LookAtRules);
+                }
+            }
+            Err(error) => self.failed(now, Subject::Rules, error, out),
+        }
+        self.plan_all(now, out);
     }
 
     pub(super) fn done(

@@ -30,8 +30,8 @@ impl History {
             (0, _) => {
                 let (key, service) = draw_found(random);
                 world.promises.before(now, kernel, key);
-                kernel.services.insert(key, service);
-                world.promises.edited(now, kernel, key);
+                let old = kernel.services.insert(key, service);
+                world.promises.by_hand(now, kernel, key, old.as_ref());
             }
             (1, Some(key)) => {
                 kernel.services.remove(&key);
@@ -90,7 +90,7 @@ impl History {
             world.tell_of_rules();
         }
         if let Some(key) = key.filter(|key| world.kernel.services.get(key) != old.as_ref()) {
-            world.promises.edited(now, &world.kernel, key);
+            world.promises.by_hand(now, &world.kernel, key, old.as_ref());
         }
     }
 }

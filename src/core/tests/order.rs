@@ -1,6 +1,6 @@
 //! The order of things, in examples.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,20 +10,19 @@ use super::configs::check;
 use super::kernel::Kernel;
 use super::world::World;
 use crate::core::event::Event;
-use crate::core::evict::EXPIRE;
 use crate::core::model::*;
 use crate::core::plan::FoundService;
 use crate::core::{FoundRules, Input, Output};
 
-const A: &str = "10.0.1.11:53";
-const B: &str = "10.0.1.12:53";
-const VIP: &str = "192.0.2.53:53";
+pub const A: &str = "10.0.1.11:53";
+pub const B: &str = "10.0.1.12:53";
+pub const VIP: &str = "192.0.2.53:53";
 
-fn world() -> World {
+pub fn world() -> World {
     World::new(Kernel::default(), 1)
 }
 
-fn service(vip: &str, servers: &[(&str, u32)]) -> Service {
+pub fn service(vip: &str, servers: &[(&str, u32)]) -> Service {
     let server =
         |(address, weight): &(&str, u32)| Server { address: address.parse().unwrap(), weight: *weight };
     Service {
@@ -40,7 +39,7 @@ fn service(vip: &str, servers: &[(&str, u32)]) -> Service {
     }
 }
 
-fn config(services: Vec<Service>) -> Config {
+pub fn config(services: Vec<Service>) -> Config {
     Config { services, ..Config::default() }
 }
 
@@ -127,6 +126,28 @@ fn a_server_that_moves_to_another_vip_gets_weight_there_when_it_has_left_the_fir
 }
 
 #[test]
+fn a_service_that_moves_to_another_vip_says_what_it_waits_for() {
+    let mut world = world();
+    world.input(Input::Config(config(vec![service(VIP, &[(A, 1)])])));
+    world.verdict(A, true);
+    let second = "192.0.2.54:53";
+    world.input(Input::Config(config(vec![service(second, &[(A, 1)])])));
+    let a = DestinationKey(A.parse().unwrap());
+    let said = BTreeMap::from([(a, VIP.parse().unwrap())]);
+    world.pass(Duration::from_millis(4900));
+    let waits = world.events.iter().filter_map(|event| match event {
+        Event::Waits { servers, .. } => Some(servers),
+        _ => None,
+    });
+    assert_eq!(waits.collect::<Vec<_>>(), [&said], "once");
+    let weight =
+        |world: &World| world.kernel.services[&ServiceKey::udp(second.parse().unwrap())].servers[&a].weight;
+    assert_eq!(weight(&world), 0, "replies from the old VIP may be on the way");
+    world.pass(Duration::from_millis(200));
+    assert_eq!(weight(&world), 1);
+}
+
+#[test]
 fn vips_that_exchange_their_servers_lose_one_vip_for_a_while_and_say_so() {
     let mut world = world();
     let second = "192.0.2.54:53";
@@ -191,131 +212,6 @@ fn remove_takes_out_what_is_own_and_nothing_else() {
     assert_eq!(world.finished, Some(true));
     assert_eq!(world.kernel.services.keys().collect::<Vec<_>>(), [&foreign]);
     assert!(world.kernel.rules.is_empty());
-}
-
-#[test]
-fn drift_is_repaired_and_said_and_a_fight_is_left() {
-    let mut world = world();
-    world.input(Input::Config(config(vec![service(VIP, &[(A, 1), (B, 1)])])));
-    world.verdict(A, true);
-    world.verdict(B, true);
-    world.written();
-    world.events.clear();
-    let key = ServiceKey::udp(VIP.parse().unwrap());
-    let server = DestinationKey(A.parse().unwrap());
-    let by_hand = |world: &mut World, weight| {
-        world.kernel.services.get_mut(&key).unwrap().servers.get_mut(&server).unwrap().weight = weight;
-    };
-    for _ in 0..3 {
-        by_hand(&mut world, 0);
-        world.pass(Duration::from_secs(2));
-        assert_eq!(world.written(), [format!("{key} {A}=1")]);
-    }
-    assert!(world.events.iter().any(|event| {
-        matches!(event, Event::Drift { what, .. } if what.contains("weight 1 → 0") && what.contains("ipvsd drain"))
-    }));
-    by_hand(&mut world, 0);
-    world.pass(Duration::from_secs(30));
-    assert_eq!(world.written(), Vec::<String>::new(), "another program manages this");
-    world.verdict(A, false);
-    world.verdict(A, true);
-    assert_eq!(world.written(), [format!("{key} {A}=1")], "a verdict is no repair");
-    world.kernel.services.clear();
-    world.pass(Duration::from_secs(2));
-    assert_eq!(world.kernel.services[&key].servers.len(), 2);
-    assert_eq!(world.kernel.services[&key].servers[&server].weight, 1);
-}
-
-#[test]
-fn what_is_gone_and_only_reported_is_left_and_works_when_it_is_there_again() {
-    let mut world = world();
-    let service = Service { drift: Drift::Report, ..service(VIP, &[(A, 1), (B, 1)]) };
-    world.input(Input::Config(config(vec![service])));
-    world.verdict(A, true);
-    world.verdict(B, true);
-    world.pass(Duration::from_secs(2));
-    world.written();
-    world.events.clear();
-    let (key, a) = (ServiceKey::udp(VIP.parse().unwrap()), DestinationKey(A.parse().unwrap()));
-    let before = world.kernel.services[&key].clone();
-    let leave = |world: &mut World| {
-        world.pass(Duration::from_secs(2));
-        world.verdict(A, false);
-        world.pass(Duration::from_secs(60));
-        assert_eq!(world.written(), Vec::<String>::new());
-        let reported =
-            |event: &Event| matches!(event, Event::Drift { ruling: None, .. } | Event::Verdict { .. });
-        assert!(world.events.drain(..).all(|event| reported(&event)));
-    };
-    world.kernel.services.remove(&key);
-    leave(&mut world);
-    world.kernel.services.insert(key, before.clone());
-    world.pass(Duration::from_secs(2));
-    assert_eq!(world.written(), [format!("{key} {A}=0")], "the verdict of meanwhile");
-    world.verdict(A, true);
-    world.written();
-    world.events.clear();
-    world.kernel.services.get_mut(&key).unwrap().servers.remove(&a);
-    leave(&mut world);
-    world.kernel.services.insert(key, before);
-    world.pass(Duration::from_secs(2));
-    assert_eq!(world.written(), [format!("{key} {A}=0")]);
-    assert_eq!(world.promises.broken, None);
-}
-
-#[test]
-fn after_a_failure_the_kernel_is_read_anew() {
-    let mut world = world();
-    world.input(Input::Config(config(vec![service(VIP, &[(A, 1), (B, 1)])])));
-    world.verdict(A, true);
-    world.verdict(B, true);
-    world.written();
-    let (key, a) = (ServiceKey::udp(VIP.parse().unwrap()), DestinationKey(A.parse().unwrap()));
-    world.kernel.services.get_mut(&key).unwrap().servers.remove(&a);
-    world.promises.edited(world.now, &world.kernel, key);
-    world.verdict(A, false);
-    assert!(
-        world
-            .events
-            .iter()
-            .any(|event| { matches!(event, Event::Failed { error } if error == "no such destination") })
-    );
-    world.written();
-    // The next look would come after a second.
-    world.pass(Duration::from_millis(300));
-    assert_eq!(world.written(), [format!("{key} +{A}=0")]);
-    assert!(matches!(world.events.last(), Some(Event::Works { .. })), "{:?}", world.events.last());
-    assert_eq!(world.promises.broken, None);
-}
-
-#[test]
-fn pinned_clients_are_freed_one_server_at_a_time_and_the_sysctl_is_put_back() {
-    let mut world = world();
-    let key = ServiceKey::udp(VIP.parse().unwrap());
-    let masquerade = |weight| DestinationConfig {
-        forward: Forward::Masquerade,
-        weight,
-        upper_threshold: 0,
-        lower_threshold: 0,
-    };
-    let (a, b) = (DestinationKey(A.parse().unwrap()), DestinationKey(B.parse().unwrap()));
-    let old = ServiceConfig::new("wrr".parse().unwrap(), ipvs_netlink::Family::Inet);
-    let servers = BTreeMap::from([(a, masquerade(1)), (b, masquerade(0))]);
-    world.kernel.services.insert(key, FoundService { config: old, servers });
-    world.kernel.connections = BTreeSet::from([(key, a), (key, b)]);
-    world.kernel.sysctls.insert(EXPIRE.to_owned(), "0".to_owned());
-    world.input(Input::Config(config(vec![service(VIP, &[(A, 1), (B, 1)])])));
-    world.pass(Duration::from_secs(3));
-    assert_eq!(world.kernel.connections, BTreeSet::from([(key, a)]), "the last one with weight stays");
-    assert_eq!(world.kernel.services[&key].servers[&a].weight, 1);
-    assert!(world.events.iter().any(|event| matches!(event, Event::EvictionPostponed { .. })));
-    assert_eq!(world.kernel.sysctls[EXPIRE], "1");
-    world.verdict(B, true);
-    world.pass(Duration::from_secs(3));
-    assert!(world.kernel.connections.is_empty());
-    assert_eq!(world.kernel.services[&key].servers[&a].weight, 1, "it returns with its weight");
-    assert_eq!(world.kernel.sysctls[EXPIRE], "0");
-    assert!(world.disk.sysctls.is_empty());
 }
 
 #[test]

@@ -3,15 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ipvs_netlink::{DestinationKey, Flags, Forward, ServiceKey};
+use ipvs_netlink::{DestinationKey, Flags, ServiceKey};
 
 use super::kernel::{Errno, Kernel};
 use super::replies::Replies;
 use crate::core::Time;
 use crate::core::evict::EXPIRE;
-use crate::core::model::{Config, Drift, OnStop, Rules, Service, TargetId, WhenAllDown};
+use crate::core::model::{Config, Drift, OnStop, Rules, Service, TargetId};
 use crate::core::plan::{Action, FoundService, FoundServices, Step};
-use crate::core::rules::Need;
 use crate::core::{desired, model::Target};
 
 /// How often each service was changed by somebody else, or by a step whose result was lost.
@@ -38,6 +37,8 @@ pub struct Promises {
     pub probed: Vec<Target>,
     pub told: BTreeMap<TargetId, bool>,
     replies: Replies,
+    /// Servers that may be deleted with weight: their service was to have OPS when that was asked for.
+    evicting: BTreeSet<(ServiceKey, DestinationKey)>,
     /// Steps that may take the last weight of a service: a verdict or the config demanded it when they were asked for.
     demanded: Vec<(ServiceKey, Action)>,
     /// Steps that were done and not yet said to be done.
@@ -56,6 +57,12 @@ impl Promises {
         // What is only reported is not looked at again.
         let reported = self.config.get(key).is_some_and(|service| service.drift == Drift::Report);
         self.edits.get(key) != known.get(key) || (reported && self.edits.contains_key(key))
+    }
+
+    /// The core has seen the kernel as it was after these edits.
+    pub fn knows(&mut self, known: Edits) {
+        self.replies.seen(|key| self.edits.get(key) == known.get(key));
+        self.known = known;
     }
 
     /// The core has a config. What it takes over is as others left it.
@@ -78,6 +85,9 @@ impl Promises {
                 self.demanded.push((key, step.action.clone()));
             }
             match &step.action {
+                Action::DeleteServer(server) if self.config.get(&key).is_none_or(|service| service.ops) => {
+                    self.evicting.insert((key, *server));
+                }
                 Action::AddService(config) => {
                     let ops = self.config.get(&key).is_some_and(|service| service.ops);
                     let has = config.flags.contains(Flags::ONE_PACKET);
@@ -95,42 +105,6 @@ impl Promises {
                 _ => {}
             }
         }
-    }
-
-    /// A server whose verdict is down gets nothing while another is up.
-    fn may_have_weight(&mut self, key: ServiceKey, server: DestinationKey, why: &str) {
-        let Some(service) = self.config.get(&key) else { return };
-        let others = service.servers.iter().filter(|other| {
-            other.address != server.0 && other.weight > 0 && other.address.is_ipv4() == server.0.is_ipv4()
-        });
-        let up = others.filter(|other| self.verdict(service, other.address) == Some(true)).count();
-        let down = self.verdict(service, server.0) == Some(false);
-        let refuse = service.when_all_down == WhenAllDown::Refuse;
-        self.must(!(down && (up > 0 || refuse)), || {
-            format!("{key} {server} is down and gets weight ({why})")
-        });
-    }
-
-    /// As far as the core can know.
-    fn has_rules(&mut self, key: ServiceKey, server: DestinationKey, forward: Forward) {
-        let ServiceKey::Address { address: vip, .. } = key else { return };
-        let need = Need::of_server(vip, server.0, forward);
-        let ops = self.config.get(&key).is_some_and(|service| service.ops);
-        let known = self.known_rules.as_ref();
-        let holds = known.is_some_and(|rules| {
-            rules.hold(&Need::Request(vip)) && need.is_none_or(|need| rules.hold(&need))
-        });
-        self.must(!ops || holds, || format!("{key} {server} is to get weight before its rule"));
-    }
-
-    /// The last verdict that the core was told of this server.
-    pub fn verdict(&self, service: &Service, server: std::net::SocketAddr) -> Option<bool> {
-        let check = service.check.as_ref()?;
-        let target = self
-            .probed
-            .iter()
-            .find(|target| target.address == check.target(server) && target.check == *check);
-        target.and_then(|target| self.told.get(&target.id).copied())
     }
 
     /// Before the kernel's `key` is changed by anybody.
@@ -166,9 +140,15 @@ impl Promises {
         self.done.push((key, action.clone()));
         let new = kernel.services.get(&key);
         self.must(blind || old != new, || format!("{key} {action:?} changes nothing"));
+        if let (Action::AddService(asked), Some(new)) = (action, new) {
+            let ops = |flags: &Flags| flags.contains(Flags::ONE_PACKET);
+            self.must(ops(&asked.flags) == ops(&new.config.flags), || {
+                format!("{key} is created with {:?}", new.config)
+            });
+        }
         if let (Action::DeleteServer(server), false) = (action, blind) {
             let weight = old.and_then(|old| old.servers.get(server)).map_or(0, |config| config.weight);
-            let evicted = self.config.get(&key).is_none_or(|service| service.ops);
+            let evicted = self.evicting.contains(&(key, *server));
             let expires =
                 kernel.sysctls.get(EXPIRE).is_some_and(|value| value == "1") || self.sysctls_by_hand;
             self.must(weight == 0 || (evicted && expires), || {
@@ -184,49 +164,16 @@ impl Promises {
             let demanded = self.demanded.iter().any(|(of, asked)| *of == key && asked == action);
             self.must(demanded, || format!("{key} is emptied by {action:?}"));
         }
+        if let Action::SetServer(server, config) = action
+            && config.weight == 0
+            && blind
+        {
+            self.replies.forget_unseen(key, *server);
+        }
         if blind && matches!(action, Action::DeleteServer(_) | Action::DeleteService) {
             self.replies.nobody_can_tell(kernel, key);
         }
         self.watch(now, kernel, |other| blind && *other == key);
-    }
-
-    /// A verdict or the config demands it, or there is no other way to what the config asks for.
-    fn emptied_on_purpose(&self, kernel: &Kernel, key: &ServiceKey, action: &Action) -> bool {
-        let Some(service) = self.config.get(key).filter(|_| !self.leaving) else {
-            return !matches!(action, Action::DeleteService);
-        };
-        let mut servers = service.servers.iter().filter(|server| server.address.is_ipv4() == is_ipv4(key));
-        if servers.clone().all(|server| server.weight == 0) {
-            return true;
-        }
-        let Action::SetServer(server, _) = action else { return false };
-        servers.any(|listed| listed.address == server.0 && listed.weight == 0)
-            || self.verdict(service, server.0) == Some(false)
-            || self.reaches(kernel, *key, *key, &mut BTreeSet::new())
-    }
-
-    /// Whether `from` waits, for itself or for others that do, for a server that is to leave `to` for it.
-    fn reaches(
-        &self,
-        kernel: &Kernel,
-        from: ServiceKey,
-        to: ServiceKey,
-        seen: &mut BTreeSet<ServiceKey>,
-    ) -> bool {
-        let Some(service) = self.config.get(&from) else { return false };
-        let nat = service.ops && service.forward == Forward::Masquerade;
-        let due = service.servers.iter().filter(|server| {
-            nat && server.weight > 0 && self.verdict(service, server.address) != Some(false)
-        });
-        let others = due.filter_map(|server| {
-            let other = ServiceKey::udp(*self.known_rules.as_ref()?.replies.get(&server.address)?);
-            let has = kernel.services.get(&other)?.servers.get(&DestinationKey(server.address))?;
-            (other != from && has.weight > 0 && is_ipv4(&other) == is_ipv4(&from)).then_some(other)
-        });
-        let others: Vec<ServiceKey> = others.collect();
-        others
-            .into_iter()
-            .any(|other| other == to || (seen.insert(other) && self.reaches(kernel, other, to, seen)))
     }
 
     /// The rules were changed by us.
@@ -235,6 +182,12 @@ impl Promises {
         let changed: BTreeSet<ServiceKey> =
             self.ours.iter().filter(|key| self.blind(key, known)).copied().collect();
         self.watch(now, kernel, |key| changed.contains(key));
+    }
+
+    /// Somebody else has changed this service, which was like this.
+    pub fn by_hand(&mut self, now: Time, kernel: &Kernel, key: ServiceKey, before: Option<&FoundService>) {
+        self.edited(now, kernel, key);
+        self.replies.by_hand(key, before, kernel.services.get(&key));
     }
 
     /// Somebody else has changed this service, or nobody knows what became of our own step.
@@ -278,6 +231,7 @@ impl Promises {
         self.told.clear();
         self.done.clear();
         self.demanded.clear();
+        self.evicting.clear();
     }
 }
 

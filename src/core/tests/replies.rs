@@ -25,6 +25,8 @@ pub struct Replies {
     excused: BTreeSet<Needed>,
     /// What others took from the rules.
     torn: Rules,
+    /// Servers that somebody else gave weight, perhaps without the core seeing it before it takes it back.
+    unseen: BTreeSet<(ServiceKey, DestinationKey)>,
 }
 
 impl Replies {
@@ -48,6 +50,29 @@ impl Replies {
         let has =
             |server: &DestinationKey| service.is_some_and(|service| service.servers.contains_key(server));
         self.in_flight.retain(|(service, server, _), _| *service != key || has(server));
+    }
+
+    /// Somebody else has changed a service.
+    pub fn by_hand(&mut self, key: ServiceKey, before: Option<&FoundService>, now: Option<&FoundService>) {
+        let idle = |server: &DestinationKey| {
+            let before = before.and_then(|before| before.servers.get(server));
+            before.is_none_or(|config| config.weight == 0)
+        };
+        let weighted = now.into_iter().flat_map(|now| &now.servers).filter(|(_, config)| config.weight > 0);
+        self.unseen.extend(weighted.filter(|(server, _)| idle(server)).map(|(server, _)| (key, *server)));
+    }
+
+    /// The core has seen these services.
+    pub fn seen(&mut self, seen: impl Fn(&ServiceKey) -> bool) {
+        self.unseen.retain(|(key, _)| !seen(key));
+    }
+
+    /// The core has taken the weight of a server without knowing how it was: of replies under a weight that it never saw
+    /// it cannot know.
+    pub fn forget_unseen(&mut self, key: ServiceKey, server: DestinationKey) {
+        if self.unseen.remove(&(key, server)) {
+            self.in_flight.retain(|(service, from, _), _| (*service, *from) != (key, server));
+        }
     }
 
     /// Somebody else has changed the rules; they were like this.

@@ -107,7 +107,7 @@ impl World {
     pub fn hand(&mut self, answer: Answer) {
         let Answer { mut input, known } = answer;
         if let Some(known) = known {
-            self.promises.known = known;
+            self.promises.knows(known);
         }
         match &mut input {
             Input::Config(config) => self.promises.configured(self.now, &self.kernel, config),
