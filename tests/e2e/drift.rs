@@ -12,9 +12,10 @@ use crate::setup::{
 };
 use crate::traffic::{Traffic, longest_way, lost_between};
 
-/// A repair takes at most 2 s; the rest is for a slow guest, which has to run ipvsadm or nft to see it. Of the repairs of
-/// one case half may take longer: the machine may be busy besides.
-const REPAIRED: Duration = Duration::from_millis(3500);
+/// A repair takes at most this long, on a machine where to run nft takes no time.
+const REPAIRED: Duration = Duration::from_secs(2);
+/// For a repair and to see it nft or ipvsadm is run so often, which on a busy emulated machine takes seconds.
+const RUNS: u32 = 8;
 
 pub fn tests() -> Vec<Trial> {
     vec![
@@ -107,11 +108,14 @@ impl Scene {
         self.took.borrow_mut().push(time);
     }
 
-    /// The repairs were prompt.
+    /// The repairs were prompt: half of them at least, for the machine may be busy besides.
     fn assert_prompt(&self) {
+        let start = Instant::now();
+        self.network.director.check("nft", &["list", "ruleset"]);
+        let limit = REPAIRED + RUNS * start.elapsed();
         let mut took = self.took.take();
         took.sort();
-        assert!(took[took.len() / 2] < REPAIRED, "{took:?}");
+        assert!(took[took.len() / 2] < limit, "{took:?}, and nft takes {:?}", start.elapsed());
     }
 }
 
@@ -261,8 +265,9 @@ fn rules(family: Family) {
     println!("measured: {} replies from a server's own address meanwhile", astray.len());
     assert!(!astray.is_empty(), "without rules replies come from elsewhere");
     let wrong = flow.answered.replies.iter().filter(|reply| reply.source != service(family));
-    let outside =
-        wrong.filter(|reply| !repairs.iter().any(|(since, until)| (*since..*until).contains(&reply.at)));
+    let way = longest_way(&flow);
+    let outside = wrong
+        .filter(|reply| !repairs.iter().any(|(since, until)| (*since..*until + way).contains(&reply.at)));
     assert_eq!(outside.count(), 0, "replies from elsewhere while the rules were there");
     assert_nothing_lost_outside(&flow, &repairs);
 }
