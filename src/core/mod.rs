@@ -106,6 +106,8 @@ pub struct Core {
     next_look: Time,
     /// When everything was planned last.
     planned: Time,
+    /// A wake had nothing to plan, and nothing was heard since.
+    settled: bool,
     /// Whether the first look for this config is over.
     started: bool,
     busy: BTreeSet<ServiceKey>,
@@ -160,6 +162,7 @@ impl Core {
             rules_unread: false,
             next_look: Time::ZERO,
             planned: Time::ZERO,
+            settled: false,
             started: false,
             busy: BTreeSet::new(),
             rules_asked: None,
@@ -177,6 +180,11 @@ impl Core {
     /// One input at the time `now`; what is to be done about it, in this order.
     pub fn handle(&mut self, now: Time, input: Input) -> Vec<Output> {
         let mut out = Vec::new();
+        self.settled &= match &input {
+            Input::Wake | Input::Unchanged => true,
+            Input::FoundSysctls(sysctls) => *sysctls == self.sysctls,
+            _ => false,
+        };
         match input {
             Input::Config(config) => self.configure(config, &mut out),
             Input::FoundServices(_) | Input::Unchanged if self.looked_in_vain(now, &mut out) => {}
@@ -201,8 +209,10 @@ impl Core {
                 self.look_again(now, &mut out);
                 let evicts = self.waits_for_entries();
                 self.out_of_patience(now);
-                if evicts || self.plans_are_due(now) {
+                if evicts || !self.settled || self.plans_are_due(now) {
+                    let before = out.len();
                     self.plan_all(now, &mut out);
+                    self.settled = out.len() == before;
                 }
                 if self.waits_for_entries() {
                     self.look_at_connections(&mut out);
@@ -282,8 +292,8 @@ impl Core {
         times.chain(self.retries.times()).chain(self.brake.times())
     }
 
-    /// Whether such a time has come since everything was planned. Most wakes are for a look: to plan a thousand services
-    /// then would cost more than the look.
+    /// Whether such a time has come since everything was planned. Most wakes are for a look alone: to plan a thousand
+    /// services then would cost more than the look.
     fn plans_are_due(&self, now: Time) -> bool {
         self.plan_times().any(|time| self.planned <= time && time <= now)
     }

@@ -16,7 +16,7 @@ use super::{Core, FoundRules, Output, Subject, Time, desired};
 const LOOK: Duration = Duration::from_secs(1);
 /// So many servers are looked at less often.
 const MANY: usize = 2000;
-const LOOK_AT_MANY: Duration = Duration::from_millis(1800);
+const LOOK_AT_MANY: Duration = Duration::from_millis(1850);
 
 impl Core {
     pub(super) fn configure(&mut self, config: Config, out: &mut Vec<Output>) {

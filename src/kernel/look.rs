@@ -10,8 +10,9 @@ use super::glance::{Glance, Seen};
 use crate::core::Input;
 use crate::core::plan::FoundService;
 
-/// Every service of a large table is dumped within so many glances, changed or not.
-const ROUND: usize = 128;
+/// So many services are dumped at each look, whatever the glance shows, and at least each within so many looks.
+const IN_TURN: usize = 4;
+const ROUND: usize = 256;
 
 /// What is known of the table from looking at it.
 #[derive(Debug, Default)]
@@ -93,7 +94,7 @@ impl Picture {
     fn due(&mut self, mut changed: BTreeSet<ServiceKey>) -> BTreeSet<ServiceKey> {
         changed.append(&mut self.stepped);
         let after = self.turn.map_or(Unbounded, Excluded);
-        let next = self.own.range((after, Unbounded)).take(self.own.len().div_ceil(ROUND));
+        let next = self.own.range((after, Unbounded)).take(IN_TURN.max(self.own.len().div_ceil(ROUND)));
         let next: Vec<ServiceKey> = next.copied().collect();
         self.turn = next.last().copied();
         changed.extend(next);
@@ -170,7 +171,7 @@ mod tests {
 
     #[test]
     fn every_service_has_its_turn() {
-        for services in [1, 2, 127, 128, 129, 1000] {
+        for services in [1, 2, 255, 256, 257, 1000] {
             let mut picture = picture(services);
             let mut seen = BTreeSet::new();
             for _ in 0..ROUND + 1 {
@@ -186,7 +187,7 @@ mod tests {
         picture.stepped.insert(key(400));
         let due = picture.due([key(300), key(900)].into());
         assert!([300, 400, 900].iter().all(|number| due.contains(&key(*number))), "{due:?}");
-        assert!(due.len() <= 3 + 4);
+        assert!(due.len() <= 3 + IN_TURN);
         assert!(!picture.due(BTreeSet::new()).contains(&key(400)));
     }
 
