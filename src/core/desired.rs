@@ -80,17 +80,17 @@ pub fn rules(
     for (key, service) in found {
         let ServiceKey::Address { protocol: Protocol::UDP, address: vip } = *key else { continue };
         let asked = wanted.get(key).is_some_and(|wanted| wanted.need.is_some());
-        let works = held.requests.contains(&vip) && service.config.flags.contains(Flags::ONE_PACKET);
-        if !asked && !works {
-            continue;
+        let ops = service.config.flags.contains(Flags::ONE_PACKET);
+        let rewrites = asked || (ops && held.requests.contains(&vip));
+        if rewrites {
+            rules.add(Need::Request(vip));
         }
-        rules.add(Need::Request(vip));
         for (server, config) in &service.servers {
             let Some(need) = Need::of_server(vip, server.0, config.forward) else { continue };
             match (config.weight > 0, held.hold(&need)) {
-                (true, true) => rules.add(need),
-                (false, false) => {}
-                _ => last.push(need),
+                (true, true) if ops || asked => rules.add(need),
+                (true, _) | (_, true) if rewrites => last.push(need),
+                _ => {}
             }
         }
     }

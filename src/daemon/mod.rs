@@ -22,6 +22,7 @@ mod log;
 mod plan;
 mod prepare;
 mod reload;
+mod remember;
 mod tasks;
 
 use std::path::Path;

@@ -4,6 +4,7 @@ pub mod connections;
 pub mod facts;
 mod glance;
 pub mod ipvs;
+pub mod look;
 pub mod preflight;
 pub mod rules;
 pub mod state;

@@ -2,10 +2,13 @@
 //! One file for each theme; a test fails by panicking, and what the kernel held then is printed.
 
 mod admin;
+mod capability;
 mod change;
 mod crash;
 mod dns;
 mod drift;
+mod experiments;
+mod faults;
 mod firewall;
 mod forwarding;
 mod health;
@@ -27,6 +30,8 @@ fn main() -> ExitCode {
         crash::tests(),
         dns::tests(),
         drift::tests(),
+        experiments::tests(),
+        faults::tests(),
         firewall::tests(),
         forwarding::tests(),
         health::tests(),

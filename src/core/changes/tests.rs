@@ -301,7 +301,13 @@ proptest! {
             let mut idle = rules == held;
             held = rules;
             for key in &own {
-                let circumstances = Circumstances { rules: &held, to_be: &held, drained: |_: &_| true, unwanted: "" };
+                let circumstances = Circumstances {
+                    rules: &held,
+                    to_be: &held,
+                    drained: |_: &_| true,
+                    gives_up: false,
+                    unwanted: "",
+                };
                 let ServiceKey::Address { address: vip, .. } = *key else { unreachable!() };
                 for step in plan::plan(wanted.get(key), found.get(key), &circumstances) {
                     idle = false;
