@@ -11,9 +11,10 @@ use proptest::sample::Index;
 use super::super::parse;
 use super::written::write;
 use crate::core::model::{
-    Amount, Check, Command, Config, DnsProbe, Drift, ExecProbe, FileProbe, Forwarding, KernelSettings,
-    NtpProbe, OnStop, Pattern, Policy, Probe, Quorum, Reply, Secret, Server, Service, SipProbe, SnmpProbe,
-    StatusRange, StunProbe, Sysctls, SyslogProbe, TcpProbe, TftpProbe, WhenAllDown,
+    Amount, Check, Command, Config, DnsProbe, Drift, ExecProbe, FileProbe, Forwarding, HttpProbe,
+    KernelSettings, NtpProbe, OnStop, Pattern, Policy, Probe, Quorum, Reply, Secret, Server, Service,
+    SipProbe, SnmpProbe, StatusRange, StunProbe, Sysctls, SyslogProbe, TcpProbe, TftpProbe, TlsProbe, Trust,
+    WhenAllDown,
 };
 
 const VALID: [&str; 3] = [
@@ -220,6 +221,39 @@ fn duration(least: u64) -> impl Strategy<Value = Duration> {
     (least..=86_400_000u64).prop_map(Duration::from_millis)
 }
 
+fn http() -> impl Strategy<Value = HttpProbe> {
+    let host = prop::sample::select(vec![
+        None,
+        Some("www.example.com"),
+        Some("[2001:db8::1]:8080"),
+        Some("a.example:81"),
+    ]);
+    let header = ("[A-Z][a-z-]{0,5}x", "[ -~]{0,9}");
+    let tls = prop::option::of(any::<bool>());
+    let texts = ("/[a-z?=%]{0,9}", prop::option::of("[a-z^.]{0,5}"), prop::option::of("[a-z-]{1,5}"));
+    let (status, headers) = (200..=699u16, prop::collection::btree_map(header.0, header.1, 0..3));
+    (host, tls, texts, status, 0..9u16, headers).prop_map(|(host, tls, texts, first, more, headers)| {
+        let tls = tls.map(|verify| TlsProbe {
+            name: host.map(|host| match host {
+                "www.example.com" => host.to_owned(),
+                "a.example:81" => "a.example".to_owned(),
+                _ => "2001:db8::1".to_owned(),
+            }),
+            trust: if verify { Trust::System } else { Trust::Anybody },
+        });
+        HttpProbe {
+            path: texts.0,
+            host: host.map(str::to_owned),
+            method: "GET".to_owned(),
+            headers: headers.into_iter().collect(),
+            status: vec![StatusRange { first, last: (first + more).min(699) }],
+            body: texts.1,
+            weight: texts.2,
+            tls,
+        }
+    })
+}
+
 fn tcp() -> impl Strategy<Value = TcpProbe> {
     let expect = prop_oneof![
         Just(Pattern::Matches("^[a-z]+\\d'\"".to_owned())),
@@ -281,6 +315,7 @@ fn check() -> impl Strategy<Value = Check> {
                 Probe::Exec(ExecProbe { argv, network, weight })
             }
         ),
+        http().prop_map(Probe::Http),
         Just(Probe::Icmp),
         tcp().prop_map(Probe::Tcp),
         dns.prop_map(|(query, (record, answer), fails)| Probe::Dns(DnsProbe {

@@ -77,6 +77,8 @@ pub enum Probe {
     Icmp,
     /// A TCP connection.
     Tcp(TcpProbe),
+    /// A request of HTTP, over TLS or not.
+    Http(HttpProbe),
     /// A number in a file.
     File(FileProbe),
     /// A command.
@@ -215,4 +217,45 @@ pub struct ExecProbe {
     pub network: bool,
     /// The first line that it prints is a percentage of the weight.
     pub weight: bool,
+}
+
+/// An `http` or `https` probe. All texts are valid for HTTP by construction of [`Config`](super::Config).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct HttpProbe {
+    /// The path and the query asked for.
+    pub path: String,
+    /// The host asked for; none is the address and port of the server.
+    pub host: Option<String>,
+    /// The method.
+    pub method: String,
+    /// More headers, and others instead of ours.
+    pub headers: Vec<(String, String)>,
+    /// The status codes of a right answer; at least one range.
+    pub status: Vec<StatusRange>,
+    /// A regular expression (bytes, not only UTF-8) that the first 64 KiB of the body must match.
+    pub body: Option<String>,
+    /// The header of the answer that holds a percentage of the weight.
+    pub weight: Option<String>,
+    /// TLS; none for plain HTTP.
+    pub tls: Option<TlsProbe>,
+}
+
+/// Whom a server must prove to be.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct TlsProbe {
+    /// The name or address for which its certificate must be valid, and which it is told (SNI); none is the server's address.
+    pub name: Option<String>,
+    /// Who must have signed the certificate.
+    pub trust: Trust,
+}
+
+/// Whose signature counts.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Trust {
+    /// That of those whom this machine trusts.
+    System,
+    /// That of these certificates (DER); at least one.
+    Only(Vec<Vec<u8>>),
+    /// Nobody's: whoever answers is the server.
+    Anybody,
 }

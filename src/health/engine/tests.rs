@@ -6,6 +6,7 @@ mod files;
 mod network;
 mod pings;
 mod ports;
+mod web;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::{SocketAddr, UdpSocket};

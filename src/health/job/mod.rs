@@ -2,13 +2,16 @@
 
 mod exec;
 mod file;
+mod http;
 mod template;
+mod tls;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 pub use exec::{Commands, Exec};
 pub use file::File;
+pub use http::Http;
 
 use super::failure::Failure;
 use super::socket::Trouble;
@@ -23,6 +26,8 @@ pub enum Job {
     File(File),
     /// A command.
     Exec(Exec),
+    /// A request of HTTP.
+    Http(Box<Http>),
 }
 
 impl Job {
@@ -35,6 +40,7 @@ impl Job {
     ) -> Result<u32, Trouble> {
         match self {
             Self::File(file) => file.run(server).await.map_err(Trouble::Failed),
+            Self::Http(http) => http.run(server).await.map_err(Trouble::Failed),
             Self::Exec(exec) => exec.run(server, timeout, commands).await,
         }
     }

@@ -17,7 +17,7 @@ use std::fmt::Debug;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::job::{Exec, File, Job};
+use super::job::{Exec, File, Http, Job};
 use super::tcp::Tcp;
 use super::way::Way;
 use crate::core::model::{Probe, Reply};
@@ -79,6 +79,7 @@ pub fn compile(probe: &Probe) -> Result<Way, String> {
         Probe::Quic => Arc::new(quic::Quic),
         Probe::File(probe) => return Ok(Way::Task(Arc::new(Job::File(File::new(probe))))),
         Probe::Exec(probe) => return Ok(Way::Task(Arc::new(Job::Exec(Exec::new(probe))))),
+        Probe::Http(probe) => return Ok(Way::Task(Arc::new(Job::Http(Box::new(Http::new(probe)?))))),
         Probe::Icmp => return Ok(Way::Ping),
         Probe::Tcp(probe) => return Ok(Way::Connect(Arc::new(Tcp::new(probe)?))),
     };
