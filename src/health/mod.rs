@@ -9,5 +9,6 @@ mod machine;
 mod prober;
 pub mod protocol;
 mod socket;
+mod stream;
 
 pub use engine::{Checker, start};

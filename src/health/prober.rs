@@ -16,6 +16,7 @@ use super::failure::Failure;
 use super::machine::{Change, Machine, Step};
 use super::protocol::{Ask, Judgement, Protocol, silence_succeeds};
 use super::socket::{Ports, Socket, Trouble, control_buffer};
+use super::stream::Stream;
 use crate::core::model::{Target, TargetId, Verdict};
 
 /// So many datagrams are read from a socket at a time; who sends more has it closed.
@@ -37,6 +38,7 @@ pub struct Prober {
     protocol: Arc<dyn Protocol>,
     one_socket: bool,
     sockets: Vec<Open>,
+    streams: Vec<Overflow>,
 }
 
 #[derive(Debug)]
@@ -46,6 +48,14 @@ struct Open {
     probe: Option<u64>,
     /// That of the last request.
     nonce: u128,
+}
+
+/// A probe whose answer did not fit into a datagram, and goes on over TCP.
+#[derive(Debug)]
+struct Overflow {
+    stream: Stream,
+    probe: u64,
+    ask: Ask,
 }
 
 impl Open {
@@ -107,6 +117,7 @@ impl Prober {
             protocol,
             one_socket: silence_succeeds(&target.check.probe),
             sockets: Vec::new(),
+            streams: Vec::new(),
         }
     }
 
@@ -147,6 +158,7 @@ impl Prober {
                 }
             }
         }
+        self.go_on_over_tcp(io);
         self.close_unneeded();
     }
 
@@ -216,10 +228,49 @@ impl Prober {
                 open.probe = self.protocol.answers_from_any_port().then_some(NEVER);
                 self.machine.answered(probe)
             }
+            (Some(probe), Judgement::Truncated) => {
+                open.probe = Some(NEVER);
+                let ask = open.ask(self.server);
+                self.ask_over_tcp(probe, ask, io)
+            }
             (Some(probe), Judgement::Wrong(what)) => self.machine.failed(probe, Failure::WrongAnswer(what)),
             (None, _) | (_, Judgement::NotOurs | Judgement::RightAnd(_)) => None,
         };
         self.report(change, io);
+    }
+
+    fn ask_over_tcp(&mut self, probe: u64, ask: Ask, io: &Io) -> Option<Change> {
+        let mut request = Vec::new();
+        self.protocol.request(&ask, &mut request);
+        match Stream::open(self.server, &request, &io.registry, Token(self.id.0 as usize)) {
+            Ok(stream) => {
+                self.streams.push(Overflow { stream, probe, ask });
+                None
+            }
+            Err(error) => self.machine.failed(probe, over_tcp(&error.to_string())),
+        }
+    }
+
+    fn go_on_over_tcp(&mut self, io: &mut Io) {
+        for index in (0..self.streams.len()).rev() {
+            let Overflow { stream, probe, ask } = &mut self.streams[index];
+            let outcome = match stream.advance(&mut io.datagram) {
+                Ok(None) => continue,
+                Ok(Some(answer)) => match self.protocol.judge(ask, answer) {
+                    Judgement::Right | Judgement::RightAnd(_) => Ok(()),
+                    Judgement::Wrong(what) => Err(over_tcp(&what)),
+                    Judgement::NotOurs => Err(over_tcp("the answer to another query")),
+                    Judgement::Truncated => Err(over_tcp("truncated again")),
+                },
+                Err(error) => Err(over_tcp(&error.to_string())),
+            };
+            let change = match outcome {
+                Ok(()) => self.machine.answered(*probe),
+                Err(why) => self.machine.failed(*probe, why),
+            };
+            self.streams.swap_remove(index);
+            self.report(change, io);
+        }
     }
 
     fn icmp(&mut self, index: usize, why: Failure, io: &Io) {
@@ -244,5 +295,11 @@ impl Prober {
             None => !std::mem::replace(&mut kept, true),
             Some(probe) => self.machine.waits_for(probe),
         });
+        self.streams.retain(|overflow| self.machine.waits_for(overflow.probe));
     }
+}
+
+/// What went wrong after a truncated answer.
+fn over_tcp(what: &str) -> Failure {
+    Failure::WrongAnswer(format!("truncated, and over TCP: {what}"))
 }

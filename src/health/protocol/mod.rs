@@ -52,6 +52,8 @@ pub enum Judgement {
     Right,
     /// The same, from a server that waits for this datagram.
     RightAnd(&'static [u8]),
+    /// As much of the answer as fits into a datagram, and not enough: the rest is to be had over TCP.
+    Truncated,
     /// Not an answer to this probe (stale or forged): as if it had not come.
     NotOurs,
     /// An answer, but not the right one; says what is wrong with it.
