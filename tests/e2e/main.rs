@@ -11,6 +11,7 @@ mod forwarding;
 mod health;
 mod lab_itself;
 mod policy;
+mod real;
 mod rewrite;
 mod setup;
 mod start;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         health::tests(),
         lab_itself::tests(),
         policy::tests(),
+        real::tests(),
         rewrite::tests(),
         start::tests(),
         takeover::tests(),

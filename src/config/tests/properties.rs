@@ -294,6 +294,8 @@ fn check() -> impl Strategy<Value = Check> {
             .prop_filter("a pattern", |p| regex::bytes::RegexBuilder::new(p).unicode(false).build().is_ok())
             .prop_map(Reply::Matches),
         prop::collection::vec(any::<u8>(), 0..6).prop_map(Reply::StartsWith),
+        "[a-zé\"\\\\]{0,6}".prop_map(|text| Reply::Contains(text.into())),
+        (0..100u16, 100..=65_507u16).prop_map(|(least, most)| Reply::Length { least, most }),
     ];
     let dns = (
         prop::sample::select(vec![".", "example.com", "_a.example."]),
@@ -303,6 +305,7 @@ fn check() -> impl Strategy<Value = Check> {
             ("TXT", Some("a \"b\"")),
         ]),
         any::<bool>(),
+        prop::option::of(512..=u16::MAX),
     );
     let probe = prop_oneof![
         (prop::collection::vec(any::<u8>(), 0..20), reply)
@@ -318,11 +321,15 @@ fn check() -> impl Strategy<Value = Check> {
         http().prop_map(Probe::Http),
         Just(Probe::Icmp),
         tcp().prop_map(Probe::Tcp),
-        dns.prop_map(|(query, (record, answer), fails)| Probe::Dns(DnsProbe {
+        dns.prop_map(|(query, (record, answer), fails, edns)| Probe::Dns(DnsProbe {
             query: query.to_owned(),
             record: record.to_owned(),
-            rcode: if fails { "REFUSED" } else { "NOERROR" }.to_owned(),
-            answer: answer.filter(|_| !fails).map(str::to_owned),
+            rcodes: if fails { &["NOTAUTH", "REFUSED"][..] } else { &["NOERROR"] }
+                .iter()
+                .map(|&c| c.into())
+                .collect(),
+            answers: answer.filter(|_| !fails).map(str::to_owned).into_iter().collect(),
+            edns,
         })),
         prop::collection::vec((200..=699u16, 0..100u16), 1..4).prop_map(|ranges| {
             let range = |(first, more): (u16, u16)| StatusRange { first, last: (first + more).min(699) };

@@ -86,6 +86,12 @@ fn written_check(check: &Check) -> String {
                 Reply::Any => String::new(),
                 Reply::Optional => ", reply = \"optional\"".to_owned(),
                 Reply::Matches(pattern) => format!(", expect = {}", quoted(pattern)),
+                Reply::Contains(bytes) => {
+                    format!(", expect_text = {}", quoted(&String::from_utf8(bytes.clone()).unwrap()))
+                }
+                Reply::Length { least, most } => {
+                    format!(", expect_length = {{ min = {least}, max = {most} }}")
+                }
                 Reply::StartsWith(bytes) => format!(", expect_hex = \"{}\"", hex(bytes)),
             };
             format!("type = \"udp\", send_hex = \"{}\"{reply}", hex(send))
@@ -117,13 +123,13 @@ fn written_check(check: &Check) -> String {
             format!("type = \"tcp\"{send}{expect}")
         }
         Probe::Dns(dns) => {
-            let answer = dns.answer.iter().map(|answer| format!(", answer = {}", quoted(answer)));
+            let edns = dns.edns.map(|size| format!(", edns = {size}")).unwrap_or_default();
             format!(
-                "type = \"dns\", query = {}, record = {}, rcode = {}{}",
+                "type = \"dns\", query = {}, record = {}, rcode = {}, answer = {}{edns}",
                 quoted(&dns.query),
                 quoted(&dns.record),
-                quoted(&dns.rcode),
-                answer.collect::<String>()
+                quoted(&dns.rcodes),
+                quoted(&dns.answers),
             )
         }
         Probe::Radius(_) => unreachable!("a secret stands in a file"),

@@ -94,21 +94,33 @@ pub enum Reply {
     Matches(String),
     /// One that begins with these bytes.
     StartsWith(Vec<u8>),
+    /// One that has these bytes in it.
+    Contains(Vec<u8>),
+    /// One of this length.
+    Length {
+        /// So many bytes at least.
+        least: u16,
+        /// So many bytes at most, not less than `least`.
+        most: u16,
+    },
     /// None is needed: only an ICMP error means failure. If one comes, it may be anything.
     Optional,
 }
 
-/// The query of a `dns` probe and what its answer must be.
+/// The query of a `dns` probe and what its answer must be. If the answer is truncated before all `answers` are in it, the query is
+/// made again over TCP.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct DnsProbe {
     /// The name asked for, as typed; a valid domain name by construction of [`Config`].
     pub query: String,
     /// The record type asked for, in upper case (`A`, `AAAA`, `SOA`, …).
     pub record: String,
-    /// The response code that the answer must have, in upper case (`NOERROR`, `NXDOMAIN`, …).
-    pub rcode: String,
-    /// Text that the data of one record of the answer section must be (`192.0.2.1`, …).
-    pub answer: Option<String>,
+    /// The response codes of a right answer, in upper case (`NOERROR`, `NXDOMAIN`, …); at least one, each once, sorted.
+    pub rcodes: Vec<String>,
+    /// Data that a right answer has, each in a record of its answer section (`192.0.2.1`, …).
+    pub answers: Vec<String>,
+    /// The query carries EDNS with this size of answers over UDP in bytes, and so does a right answer.
+    pub edns: Option<u16>,
 }
 
 /// A `tcp` probe.

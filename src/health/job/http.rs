@@ -18,10 +18,10 @@ use tokio::net::TcpStream;
 use super::factor;
 use super::tls::Tls;
 use crate::core::model::HttpProbe;
+use crate::health::connection;
 use crate::health::failure::Failure;
 use crate::health::machine::FULL;
 use crate::health::protocol::{printable, text};
-use crate::health::tcp;
 
 /// So much of a body is read.
 const MOST: usize = 64 * 1024;
@@ -64,7 +64,7 @@ impl Http {
 
     /// Asks the server.
     pub async fn run(&self, server: SocketAddr) -> Result<u32, Failure> {
-        let stream = TcpStream::connect(server).await.map_err(|error| tcp::failed(&error))?;
+        let stream = TcpStream::connect(server).await.map_err(|error| connection::broken(&error))?;
         match &self.tls {
             None => self.exchange(stream, server).await,
             Some(tls) => self.exchange(tls.handshake(stream, server.ip()).await?, server).await,
@@ -161,7 +161,7 @@ fn broken(error: &hyper::Error) -> Failure {
     while let Some(cause) = source {
         if let Some(error) = cause.downcast_ref::<io::Error>().filter(|error| error.raw_os_error().is_some())
         {
-            return tcp::failed(error);
+            return connection::broken(error);
         }
         source = cause.source();
     }

@@ -13,9 +13,9 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::core::model::{TlsProbe, Trust};
+use crate::health::connection;
 use crate::health::failure::Failure;
 use crate::health::protocol::printable;
-use crate::health::tcp;
 
 /// The client's side of TLS.
 #[derive(Debug)]
@@ -61,7 +61,7 @@ impl Tls {
         let name = self.name.clone().unwrap_or_else(|| ServerName::from(server));
         let connector = TlsConnector::from(Arc::clone(&self.config));
         connector.connect(name, stream).await.map_err(|error| match error.raw_os_error() {
-            Some(_) => tcp::failed(&error),
+            Some(_) => connection::broken(&error),
             None => Failure::WrongAnswer(format!("TLS: {}", printable(&error.to_string()))),
         })
     }
