@@ -184,6 +184,7 @@ fn settings() -> impl Strategy<Value = Settings> {
 /// A service that conflicts with no other `index`.
 fn service(index: u16, settings: Settings) -> Service {
     let (name, weights, (v4, v6), ops, scheduler, forward, checks, policy, drain) = settings;
+    let scheduler = if checks.iter().any(Check::weighs) { "wrr" } else { scheduler };
     let server_port = if forward == Forward::Masquerade { 5300 } else { 53 };
     let address = |is_v4: bool, net: u16, host: u16, port: u16| -> SocketAddr {
         if is_v4 {

@@ -39,6 +39,16 @@ impl Check {
         SocketAddr::new(self.address.unwrap_or(server.ip()), port)
     }
 
+    /// Whether its answers give weights.
+    pub fn weighs(&self) -> bool {
+        match &self.probe {
+            Probe::Http(http) => http.weight.is_some(),
+            Probe::File(file) => file.weight,
+            Probe::Exec(exec) => exec.weight,
+            _ => false,
+        }
+    }
+
     /// The longest time from a server's death to its verdict if it falls silent.
     pub fn worst_case(&self) -> Duration {
         self.interval + self.timeout + self.retry_interval * (self.fall - 1)

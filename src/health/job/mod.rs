@@ -46,10 +46,9 @@ impl Job {
     }
 }
 
-/// The factor of a weight in percent, written as a number from 1 to 1000. 0 is a failure: the server asks for no traffic.
+/// The factor of a weight in percent, written as a number from 0 to 1000.
 fn factor(what: &str, text: &str) -> Result<u32, Failure> {
     match text.parse() {
-        Ok(0) => Err(Failure::Said(format!("{what} is 0"))),
         Ok(factor) if factor <= MAX_FACTOR => Ok(factor),
         _ => {
             let text = super::protocol::printable(text);

@@ -2,6 +2,7 @@
 //! and neither has one whose answers come late or from another address, or whose process is gone.
 
 mod peers;
+mod web;
 
 use std::any::Any;
 
@@ -26,6 +27,8 @@ pub fn tests() -> Vec<Trial> {
         case("real::coturn_is_checked_by_stun", peers::coturn),
         case("real::tftpd_is_checked_by_tftp", peers::tftpd),
         case("real::ngtcp2_is_checked_by_quic", peers::ngtcp2),
+        case("real::nginx_is_checked_by_https_tcp_and_icmp", web::nginx),
+        case("real::files_and_commands_give_weights", web::weights),
         case("real::garbage_passes_no_check", garbage),
     ]
 }

@@ -15,7 +15,7 @@ use crate::setup::LIMIT;
 use crate::watch::Watch;
 
 /// Server `number` with these files (`DIR` is their folder, `IP` the server's address) and this command line.
-fn run(network: &Network, number: usize, files: &[(&str, &str)], command: &str) -> Server {
+pub fn run(network: &Network, number: usize, files: &[(&str, &str)], command: &str) -> Server {
     let dir = TempDir::new().expect("a temporary directory");
     let ip = network.server_address(number, Family::V4).to_string();
     // The folder last: its name is random, and may have an `IP` in it.
