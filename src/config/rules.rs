@@ -140,6 +140,13 @@ fn weights(service: &Resolved<'_>, problems: &mut Problems) {
     else {
         return;
     };
+    if service.checks.iter().flatten().any(|check| check.weighs()) {
+        let place = service.draft.check.given().map_or(service.draft.place, |at| at.place);
+        problems
+            .error(place, format!("a check gives weights, which `{}` ignores", scheduler.value))
+            .related(scheduler.place, "the scheduler")
+            .help("`scheduler = \"wrr\"` heeds them");
+    }
     let mut weights = service
         .servers()
         .iter()

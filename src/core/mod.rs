@@ -254,7 +254,8 @@ impl Core {
             let turn = pool.verdict(now, &server, verdict);
             let due = pool.due(&server).and_then(|due| due.weight);
             let has = self.found.as_ref().and_then(|found| found.get(&key)?.servers.get(&server));
-            if has.map(|config| config.weight) == due {
+            // A server that is not there yet comes without weight, which says nothing about a check that failed.
+            if has.map_or(Some(0), |config| Some(config.weight)) == due {
                 let (service, reason) = (service.clone(), verdict.reason.clone());
                 out.push(Output::Say(Event::Verdict { service, key, server, up: verdict.up, reason }));
             }

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use mio::Token;
 
+use super::connection::Connection;
 use super::job::Job;
 use super::machine::{Change, Machine, Step};
 use super::prober::Io;
 use super::socket::Trouble;
 use super::tasks::Call;
-use super::tcp::{Connection, Tcp};
+use super::tcp::Tcp;
 use crate::core::model::{Target, TargetId};
 
 /// One target at work.
@@ -77,7 +78,10 @@ impl Caller {
         let tcp = Arc::clone(tcp);
         let outcomes: Vec<_> = connections
             .iter_mut()
-            .filter_map(|(probe, connection)| Some((*probe, connection.advance(&tcp)?)))
+            .filter_map(|(probe, connection)| {
+                let outcome = connection.advance(|received, end| tcp.outcome(received, end));
+                Some((*probe, outcome.unwrap_or_else(|why| Some(Err(why)))?))
+            })
             .collect();
         for (probe, outcome) in outcomes {
             let change = match outcome {
@@ -116,9 +120,10 @@ impl Caller {
 
     fn call(&mut self, probe: u64, io: &mut Io) -> Result<(), Trouble> {
         match &mut self.calls {
-            Calls::Connect(_, connections) => {
+            Calls::Connect(tcp, connections) => {
                 let token = Token(self.id.0 as usize);
-                connections.push((probe, Connection::open(self.server, &io.registry, token)?));
+                let connection = Connection::open(self.server, tcp.request(), &io.registry, token)?;
+                connections.push((probe, connection));
             }
             Calls::Ping(requests) => {
                 requests.push((probe, io.pings.send((self.id, probe), self.server, &io.registry)?));

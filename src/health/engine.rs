@@ -18,7 +18,6 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::machine::{Change, FULL};
 use super::ping::{Family, Pinged};
 use super::prober::Io;
-use super::protocol;
 use super::socket::Trouble;
 use super::tasks::{Done, Tasks};
 use super::way::Way;
@@ -209,7 +208,7 @@ impl Engine {
         if let Some(way) = self.ways.get(probe) {
             return Ok(way.clone());
         }
-        let way = protocol::compile(probe)?;
+        let way = Way::new(probe)?;
         self.ways.insert(probe.clone(), way.clone());
         Ok(way)
     }

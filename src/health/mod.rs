@@ -6,6 +6,7 @@
 //! rise/fall `machine`. Only verdicts that change leave the room.
 
 mod caller;
+mod connection;
 mod engine;
 mod failure;
 mod job;
@@ -14,6 +15,7 @@ mod ping;
 mod prober;
 pub mod protocol;
 mod socket;
+mod stream;
 mod tasks;
 mod tcp;
 mod way;

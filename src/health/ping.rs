@@ -25,6 +25,9 @@ const HEADER: usize = 8;
 /// The mark, and what is drawn for each request.
 const PAYLOAD: usize = 4 + 12;
 
+/// So many packets are read at a time.
+const FLOOD: usize = 4096;
+
 /// Both sockets, and the requests that wait.
 #[derive(Debug)]
 pub struct Pings {
@@ -146,7 +149,8 @@ impl Pings {
             pinged.extend(self.failed(family, from, &quoted, error));
         }
         let mut packet = [0; 1024];
-        loop {
+        // A flood has its end here; the next packet of it is the next event.
+        for _ in 0..FLOOD {
             match recvfrom::<SockaddrStorage>(socket.as_raw_fd(), &mut packet) {
                 Ok((length, Some(from))) => {
                     let Some(from) = address_of(&from) else { continue };

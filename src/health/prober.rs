@@ -17,6 +17,7 @@ use super::machine::{Change, Machine, Step};
 use super::ping::Pings;
 use super::protocol::{Ask, Judgement, Protocol, silence_succeeds};
 use super::socket::{Ports, Socket, Trouble, control_buffer};
+use super::stream::Stream;
 use super::tasks::Tasks;
 use crate::core::model::{Target, TargetId, Verdict};
 
@@ -39,6 +40,7 @@ pub struct Prober {
     protocol: Arc<dyn Protocol>,
     one_socket: bool,
     sockets: Vec<Open>,
+    streams: Vec<Overflow>,
 }
 
 #[derive(Debug)]
@@ -48,6 +50,14 @@ struct Open {
     probe: Option<u64>,
     /// That of the last request.
     nonce: u128,
+}
+
+/// A probe whose answer did not fit into a datagram, and goes on over TCP.
+#[derive(Debug)]
+struct Overflow {
+    stream: Stream,
+    probe: u64,
+    ask: Ask,
 }
 
 impl Open {
@@ -126,6 +136,7 @@ impl Prober {
             protocol,
             one_socket: silence_succeeds(&target.check.probe),
             sockets: Vec::new(),
+            streams: Vec::new(),
         }
     }
 
@@ -166,6 +177,7 @@ impl Prober {
                 }
             }
         }
+        self.go_on_over_tcp(io);
         self.close_unneeded();
     }
 
@@ -235,10 +247,53 @@ impl Prober {
                 open.probe = self.protocol.answers_from_any_port().then_some(NEVER);
                 self.machine.answered(probe)
             }
+            (Some(probe), Judgement::Truncated) => {
+                open.probe = Some(NEVER);
+                let ask = open.ask(self.server);
+                self.ask_over_tcp(probe, ask, io)
+            }
             (Some(probe), Judgement::Wrong(what)) => self.machine.failed(probe, Failure::WrongAnswer(what)),
             (None, _) | (_, Judgement::NotOurs | Judgement::RightAnd(_)) => None,
         };
         self.report(change, io);
+    }
+
+    fn ask_over_tcp(&mut self, probe: u64, ask: Ask, io: &Io) -> Option<Change> {
+        let mut request = Vec::new();
+        self.protocol.request(&ask, &mut request);
+        match Stream::open(self.server, &request, &io.registry, Token(self.id.0 as usize)) {
+            Ok(stream) => {
+                self.streams.push(Overflow { stream, probe, ask });
+                None
+            }
+            Err(Trouble::Failed(why)) => self.machine.failed(probe, over_tcp(why)),
+            Err(Trouble::Ours(_)) => {
+                self.machine.unsent(probe);
+                None
+            }
+        }
+    }
+
+    fn go_on_over_tcp(&mut self, io: &Io) {
+        for index in (0..self.streams.len()).rev() {
+            let Overflow { stream, probe, ask } = &mut self.streams[index];
+            let outcome = match stream.advance() {
+                Ok(None) => continue,
+                Ok(Some(answer)) => match self.protocol.judge(ask, &answer) {
+                    Judgement::Right | Judgement::RightAnd(_) => Ok(()),
+                    Judgement::Wrong(what) => Err(over_tcp(Failure::WrongAnswer(what))),
+                    Judgement::NotOurs => Err(over_tcp(Failure::WrongAnswer("for another query".to_owned()))),
+                    Judgement::Truncated => Err(over_tcp(Failure::WrongAnswer("truncated again".to_owned()))),
+                },
+                Err(why) => Err(over_tcp(why)),
+            };
+            let change = match outcome {
+                Ok(()) => self.machine.answered(*probe),
+                Err(why) => self.machine.failed(*probe, why),
+            };
+            self.streams.swap_remove(index);
+            self.report(change, io);
+        }
     }
 
     fn icmp(&mut self, index: usize, why: Failure, io: &Io) {
@@ -263,5 +318,15 @@ impl Prober {
             None => !std::mem::replace(&mut kept, true),
             Some(probe) => self.machine.waits_for(probe),
         });
+        self.streams.retain(|overflow| self.machine.waits_for(overflow.probe));
     }
+}
+
+/// What went wrong after a truncated answer.
+fn over_tcp(why: Failure) -> Failure {
+    let what = match why {
+        Failure::WrongAnswer(what) => what,
+        other => other.to_string(),
+    };
+    Failure::WrongAnswer(format!("truncated, and over TCP: {what}"))
 }

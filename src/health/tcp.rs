@@ -1,27 +1,13 @@
 //! The `tcp` probe: a connection, and what is said over it.
-//!
-//! A connection is closed by a reset: it leaves nothing behind, neither on the director, where thousands of probes a second would
-//! pile up in TIME_WAIT, nor on the server.
 
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::SocketAddr;
-use std::time::Duration;
-
-use mio::net::TcpStream;
-use mio::{Interest, Registry, Token};
-use nix::errno::Errno;
 use regex::bytes::{Regex, RegexBuilder};
-use socket2::SockRef;
 
 use super::failure::Failure;
 use super::protocol::{hex, printable, text};
-use super::socket::Trouble;
 use crate::core::model::{Pattern, TcpProbe};
 
 /// A server that has said so much and not yet what is expected says something else.
 const MOST: usize = 64 * 1024;
-/// So much is read at a time.
-const CHUNK: usize = 4096;
 
 /// A `tcp` probe.
 #[derive(Debug)]
@@ -44,15 +30,6 @@ enum Judgement {
     Wrong(String),
 }
 
-/// One probe on its way.
-#[derive(Debug)]
-pub struct Connection {
-    stream: TcpStream,
-    established: bool,
-    sent: usize,
-    received: Vec<u8>,
-}
-
 impl Tcp {
     /// Compiles the regular expression as a `udp` probe does.
     ///
@@ -70,6 +47,25 @@ impl Tcp {
             )),
         };
         Ok(Tcp { send: probe.send.clone(), expected })
+    }
+
+    /// What is said once the connection stands.
+    pub fn request(&self) -> Vec<u8> {
+        self.send.clone()
+    }
+
+    /// The outcome, once it is clear from what was received; `end` if that is all.
+    pub fn outcome(&self, received: &[u8], end: bool) -> Option<Result<(), Failure>> {
+        let wrong = |what| Some(Err(Failure::WrongAnswer(what)));
+        match (self.judge(received), &self.expected) {
+            (Judgement::Right, _) => Some(Ok(())),
+            (Judgement::Wrong(what), _) => wrong(what),
+            (Judgement::TooShort, Some(expected)) if end && !received.is_empty() => {
+                wrong(format!("closed: {}", expected.not_in(received)))
+            }
+            (Judgement::TooShort, _) if end => wrong("closed without a word".to_owned()),
+            (Judgement::TooShort, _) => None,
+        }
     }
 
     fn judge(&self, received: &[u8]) -> Judgement {
@@ -95,77 +91,6 @@ impl Expected {
             Self::Prefix(prefix) => format!("{} does not begin with {}", hex(received), hex(prefix)),
         }
     }
-}
-
-impl Connection {
-    /// Begins to connect. Events come under `token`.
-    ///
-    /// # Errors
-    /// No descriptor, memory or port left ([`Trouble::Ours`]), or no way to the server.
-    pub fn open(server: SocketAddr, registry: &Registry, token: Token) -> Result<Connection, Trouble> {
-        let mut stream = TcpStream::connect(server).map_err(|error| match error.kind() {
-            ErrorKind::AddrNotAvailable => Trouble::ours(&error),
-            _ => Trouble::from(&error),
-        })?;
-        let prepare = |stream: &mut TcpStream| {
-            SockRef::from(&*stream).set_linger(Some(Duration::ZERO))?;
-            registry.register(stream, token, Interest::READABLE | Interest::WRITABLE)
-        };
-        prepare(&mut stream).map_err(|error| Trouble::from(&error))?;
-        Ok(Connection { stream, established: false, sent: 0, received: Vec::new() })
-    }
-
-    /// Goes as far as it can go now; the outcome, once there is one.
-    pub fn advance(&mut self, tcp: &Tcp) -> Option<Result<(), Failure>> {
-        match self.try_advance(tcp) {
-            Ok(outcome) => outcome,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => None,
-            Err(error) => Some(Err(failed(&error))),
-        }
-    }
-
-    fn try_advance(&mut self, tcp: &Tcp) -> io::Result<Option<Result<(), Failure>>> {
-        if !self.established {
-            if let Some(error) = self.stream.take_error()? {
-                return Err(error);
-            }
-            match self.stream.peer_addr() {
-                Ok(_) => self.established = true,
-                Err(error) if error.kind() == ErrorKind::NotConnected => return Ok(None),
-                Err(error) => return Err(error),
-            }
-        }
-        while self.sent < tcp.send.len() {
-            self.sent += self.stream.write(&tcp.send[self.sent..])?;
-        }
-        let mut chunk = [0; CHUNK];
-        loop {
-            match tcp.judge(&self.received) {
-                Judgement::Right => return Ok(Some(Ok(()))),
-                Judgement::Wrong(what) => return Ok(Some(Err(Failure::WrongAnswer(what)))),
-                Judgement::TooShort => {}
-            }
-            match self.stream.read(&mut chunk) {
-                Ok(0) => return Ok(Some(Err(self.closed(tcp)))),
-                Ok(length) => self.received.extend_from_slice(&chunk[..length]),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    fn closed(&self, tcp: &Tcp) -> Failure {
-        let what = match &tcp.expected {
-            Some(expected) if !self.received.is_empty() => format!(": {}", expected.not_in(&self.received)),
-            _ => " without a word".to_owned(),
-        };
-        Failure::WrongAnswer(format!("closed{what}"))
-    }
-}
-
-/// What an error on a connection says about the server.
-pub fn failed(error: &io::Error) -> Failure {
-    Failure::Connection(error.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw))
 }
 
 #[cfg(test)]

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::job::Job;
-use super::protocol::Protocol;
+use super::job::{Exec, File, Http, Job};
+use super::protocol::{self, Protocol};
 use super::tcp::Tcp;
+use crate::core::model::Probe;
 
 /// A probe ready to be asked as often as one likes, by any number of targets.
 #[derive(Clone, Debug)]
@@ -20,6 +21,22 @@ pub enum Way {
 }
 
 impl Way {
+    /// Compiles a probe.
+    ///
+    /// # Errors
+    /// What cannot be asked or expected, in words; a valid config holds no such probe.
+    pub fn new(probe: &Probe) -> Result<Way, String> {
+        let task = |job| Self::Task(Arc::new(job));
+        Ok(match probe {
+            Probe::Icmp => Self::Ping,
+            Probe::Tcp(probe) => Self::Connect(Arc::new(Tcp::new(probe)?)),
+            Probe::Http(probe) => task(Job::Http(Box::new(Http::new(probe)?))),
+            Probe::File(probe) => task(Job::File(File::new(probe))),
+            Probe::Exec(probe) => task(Job::Exec(Exec::new(probe))),
+            _ => Self::Datagrams(protocol::compile(probe)?),
+        })
+    }
+
     /// Whether a target still goes this way.
     pub fn in_use(&self) -> bool {
         match self {

@@ -35,10 +35,12 @@ impl Knot {
              who TXT \"s{number}\"\n{records}\n"
         );
         write("example.test.zone", zone);
+        // A zone that cannot be loaded is answered with SERVFAIL, one that is unknown with REFUSED.
+        let broken = if number < 2 { "  - domain: broken.test\n    file: missing.zone\n" } else { "" };
         let config = format!(
             "server:\n  rundir: \"{path}\"\n  listen: [{}]\n  udp-workers: 1\n  tcp-workers: 1\n  background-workers: 1\n\
              database:\n  storage: \"{path}\"\nzone:\n  - domain: example.test\n    storage: \"{path}\"\n    \
-             file: example.test.zone\n    zonefile-load: whole\n    journal-content: none\n",
+             file: example.test.zone\n    zonefile-load: whole\n    journal-content: none\n{broken}",
             listen.join(", ")
         );
         write("knot.conf", config);
@@ -53,10 +55,11 @@ fn knot() {
     let network = Network::new(3);
     // Server 2 does not know `missing`, server 1 has another address for `differs`.
     let known = "missing A 192.0.2.80";
+    let large: String = (0..9).map(|number| format!("\nlarge TXT \"{number}{}\"", "x".repeat(200))).collect();
     let records = [
-        format!("{known}\ndiffers A 192.0.2.80"),
-        format!("{known}\ndiffers A 192.0.2.81"),
-        "differs A 192.0.2.80".to_owned(),
+        format!("{known}\ndiffers A 192.0.2.80{large}\nlarge TXT last"),
+        format!("{known}\ndiffers A 192.0.2.81{large}"),
+        format!("differs A 192.0.2.80{large}\nlarge TXT last"),
     ];
     let start = |(number, records): (usize, &String)| {
         let listen = Family::BOTH.map(|family| format!("\"{}@53\"", network.server_address(number, family)));
@@ -93,6 +96,19 @@ fn knot() {
     watch.wait(&[0, 0, 1, 0, 0, 1]);
     reload("query = \"differs.example.test\", answer = \"192.0.2.80\"");
     watch.wait(&[1, 0, 1, 1, 0, 1]);
+    reload("query = \"broken.test\", rcode = [\"NOERROR\", \"SERVFAIL\"], edns = 1232");
+    watch.wait(&[1, 1, 0, 1, 1, 0]);
+    wait_until(LIMIT, "a line for each family", || {
+        said(&daemon, "1 → 0", "wrong answer: REFUSED, expected NOERROR or SERVFAIL")
+            == ["10.0.1.13:53", "[fd00:1::13]:53"]
+    });
+    // More than fits into a datagram.
+    reload("query = \"large.example.test\", record = \"TXT\", answer = \"last\"");
+    watch.wait(&[1, 0, 1, 1, 0, 1]);
+    wait_until(LIMIT, "a line for each family", || {
+        said(&daemon, "1 → 0", "wrong answer: truncated, and over TCP: ")
+            == ["10.0.1.12:53", "[fd00:1::12]:53"]
+    });
     assert_eq!(watch.connections(), Vec::<String>::new());
 }
 

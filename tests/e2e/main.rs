@@ -14,6 +14,7 @@ mod forwarding;
 mod health;
 mod lab_itself;
 mod policy;
+mod real;
 mod rewrite;
 mod setup;
 mod start;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         health::tests(),
         lab_itself::tests(),
         policy::tests(),
+        real::tests(),
         rewrite::tests(),
         start::tests(),
         takeover::tests(),

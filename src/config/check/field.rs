@@ -3,9 +3,10 @@
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 
-use super::super::draft::Field;
+use super::super::draft::{At, Field, List};
 use super::super::report::Problems;
-use super::super::toml_table::Table;
+use super::super::toml_table::{Table, Value, list, place};
+use super::super::toml_value::string;
 use super::super::words::suggest;
 
 /// The number, `default` where there is none; it lies in `range`. `what` is its name in errors.
@@ -27,25 +28,24 @@ where
 }
 
 /// One of the words known, in upper case.
-pub fn word(
-    what: &str,
-    field: &Field<String>,
-    default: &str,
-    known: &[&str],
-    problems: &mut Problems,
-) -> Option<String> {
-    match field {
-        Field::Missing => Some(default.to_owned()),
-        Field::Broken => None,
-        Field::Given(at) => {
-            let upper = at.value.to_ascii_uppercase();
-            if known.contains(&upper.as_str()) {
-                return Some(upper);
-            }
-            problems.error(at.place, format!("unknown {what} `{}`", at.value)).help(suggest(&upper, known));
-            None
-        }
+pub fn word(what: &str, at: &At<String>, known: &[&str], problems: &mut Problems) -> Option<String> {
+    let upper = at.value.to_ascii_uppercase();
+    if known.contains(&upper.as_str()) {
+        return Some(upper);
     }
+    problems.error(at.place, format!("unknown {what} `{}`", at.value)).help(suggest(&upper, known));
+    None
+}
+
+/// A text or a list of texts.
+pub fn texts(value: Value<'_>, problems: &mut Problems) -> Option<List<At<String>>> {
+    let text = |value: Value<'_>, problems: &mut Problems| {
+        Some(At { value: string(value, problems)?, place: place(value) })
+    };
+    if value.get_ref().is_array() {
+        return list(value, "a list", problems, text);
+    }
+    text(value, problems).map(|text| List { items: vec![text], whole: true })
 }
 
 /// The one of several keys for the same thing that the file has.

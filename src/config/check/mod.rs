@@ -5,6 +5,7 @@ mod dns;
 mod exec;
 mod field;
 mod file;
+mod http;
 mod icmp;
 mod ntp;
 mod pattern;
@@ -19,6 +20,7 @@ mod stun;
 mod syslog;
 mod tcp;
 mod tftp;
+mod trust;
 mod udp;
 
 use std::fmt::Debug;
@@ -40,7 +42,7 @@ pub(super) use dns::{RCODES, RECORDS};
 const MAX_COUNT: u32 = 1_000;
 
 /// All types of checks, in the order of the documentation.
-const TYPES: [&Type; 14] = [
+const TYPES: [&Type; 16] = [
     &udp::TYPE,
     &dns::TYPE,
     &radius::TYPE,
@@ -53,6 +55,8 @@ const TYPES: [&Type; 14] = [
     &quic::TYPE,
     &icmp::TYPE,
     &tcp::TYPE,
+    &http::HTTP,
+    &http::HTTPS,
     &file::TYPE,
     &exec::TYPE,
 ];

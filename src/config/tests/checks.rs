@@ -27,28 +27,37 @@ fn udp_probes() {
         udp(b"x", Reply::Matches(r"^\x02\xff".to_owned()))
     );
     assert_eq!(probe("{ type = 'udp', send = 'x', reply = 'optional' }"), udp(b"x", Reply::Optional));
+    let expect = |keys: &str| probe(&format!("{{ type = 'udp', send = 'x', {keys} }}"));
+    let length = |least, most| udp(b"x", Reply::Length { least, most });
+    assert_eq!(expect("expect_text = '^a'"), udp(b"x", Reply::Contains(b"^a".to_vec())));
+    assert_eq!(expect("expect_length = 12"), length(12, 12));
+    assert_eq!(expect("expect_length = { min = 12 }"), length(12, 65_507));
+    assert_eq!(expect("expect_length = { min = 2, max = 3 }"), length(2, 3));
 }
 
 #[test]
 fn dns_probes() {
-    let dns = |query: &str, record: &str, rcode: &str, answer: Option<&str>| {
-        Probe::Dns(DnsProbe {
-            query: query.to_owned(),
-            record: record.to_owned(),
-            rcode: rcode.to_owned(),
-            answer: answer.map(str::to_owned),
-        })
+    let dns = |query: &str, record: &str, rcodes: &[&str], answers: &[&str]| {
+        let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        let (query, record) = (query.to_owned(), record.to_owned());
+        Probe::Dns(DnsProbe { query, record, rcodes: owned(rcodes), answers: owned(answers), edns: None })
     };
-    assert_eq!(probe("'dns'"), dns(".", "SOA", "NOERROR", None));
-    assert_eq!(probe("{ type = 'dns', query = 'a.example' }"), dns("a.example", "A", "NOERROR", None));
+    assert_eq!(probe("'dns'"), dns(".", "SOA", &["NOERROR"], &[]));
+    assert_eq!(probe("{ type = 'dns', query = 'a.example' }"), dns("a.example", "A", &["NOERROR"], &[]));
     assert_eq!(
         probe("{ type = 'dns', query = 'a.example', record = 'aaaa', answer = '2001:DB8:0::1' }"),
-        dns("a.example", "AAAA", "NOERROR", Some("2001:db8::1"))
+        dns("a.example", "AAAA", &["NOERROR"], &["2001:db8::1"])
     );
     assert_eq!(
-        probe("{ type = 'dns', query = 'no.example', rcode = 'nxdomain' }"),
-        dns("no.example", "A", "NXDOMAIN", None)
+        probe("{ type = 'dns', query = 'a.example', answer = ['192.0.2.2', '192.0.2.1'] }"),
+        dns("a.example", "A", &["NOERROR"], &["192.0.2.2", "192.0.2.1"])
     );
+    assert_eq!(
+        probe("{ type = 'dns', query = 'no.example', rcode = ['nxdomain', 'NOERROR', 'NXDOMAIN'] }"),
+        dns("no.example", "A", &["NOERROR", "NXDOMAIN"], &[])
+    );
+    let Probe::Dns(edns) = probe("{ type = 'dns', edns = 1232 }") else { panic!("a dns probe") };
+    assert_eq!(edns.edns, Some(1232));
 }
 
 #[test]

@@ -11,9 +11,10 @@ use proptest::sample::Index;
 use super::super::parse;
 use super::written::write;
 use crate::core::model::{
-    Amount, Check, Command, Config, DnsProbe, Drift, ExecProbe, FileProbe, Forwarding, KernelSettings,
-    NtpProbe, OnStop, Pattern, Policy, Probe, Quorum, Reply, Secret, Server, Service, SipProbe, SnmpProbe,
-    StatusRange, StunProbe, Sysctls, SyslogProbe, TcpProbe, TftpProbe, WhenAllDown,
+    Amount, Check, Command, Config, DnsProbe, Drift, ExecProbe, FileProbe, Forwarding, HttpProbe,
+    KernelSettings, NtpProbe, OnStop, Pattern, Policy, Probe, Quorum, Reply, Secret, Server, Service,
+    SipProbe, SnmpProbe, StatusRange, StunProbe, Sysctls, SyslogProbe, TcpProbe, TftpProbe, TlsProbe, Trust,
+    WhenAllDown,
 };
 
 const VALID: [&str; 3] = [
@@ -183,6 +184,7 @@ fn settings() -> impl Strategy<Value = Settings> {
 /// A service that conflicts with no other `index`.
 fn service(index: u16, settings: Settings) -> Service {
     let (name, weights, (v4, v6), ops, scheduler, forward, checks, policy, drain) = settings;
+    let scheduler = if checks.iter().any(Check::weighs) { "wrr" } else { scheduler };
     let server_port = if forward == Forward::Masquerade { 5300 } else { 53 };
     let address = |is_v4: bool, net: u16, host: u16, port: u16| -> SocketAddr {
         if is_v4 {
@@ -218,6 +220,39 @@ fn service(index: u16, settings: Settings) -> Service {
 
 fn duration(least: u64) -> impl Strategy<Value = Duration> {
     (least..=86_400_000u64).prop_map(Duration::from_millis)
+}
+
+fn http() -> impl Strategy<Value = HttpProbe> {
+    let host = prop::sample::select(vec![
+        None,
+        Some("www.example.com"),
+        Some("[2001:db8::1]:8080"),
+        Some("a.example:81"),
+    ]);
+    let header = ("[A-Z][a-z-]{0,5}x", "[ -~]{0,9}");
+    let tls = prop::option::of(any::<bool>());
+    let texts = ("/[a-z?=%]{0,9}", prop::option::of("[a-z^.]{0,5}"), prop::option::of("[a-z-]{1,5}"));
+    let (status, headers) = (200..=699u16, prop::collection::btree_map(header.0, header.1, 0..3));
+    (host, tls, texts, status, 0..9u16, headers).prop_map(|(host, tls, texts, first, more, headers)| {
+        let tls = tls.map(|verify| TlsProbe {
+            name: host.map(|host| match host {
+                "www.example.com" => host.to_owned(),
+                "a.example:81" => "a.example".to_owned(),
+                _ => "2001:db8::1".to_owned(),
+            }),
+            trust: if verify { Trust::System } else { Trust::Anybody },
+        });
+        HttpProbe {
+            path: texts.0,
+            host: host.map(str::to_owned),
+            method: "GET".to_owned(),
+            headers: headers.into_iter().collect(),
+            status: vec![StatusRange { first, last: (first + more).min(699) }],
+            body: texts.1,
+            weight: texts.2,
+            tls,
+        }
+    })
 }
 
 fn tcp() -> impl Strategy<Value = TcpProbe> {
@@ -260,6 +295,8 @@ fn check() -> impl Strategy<Value = Check> {
             .prop_filter("a pattern", |p| regex::bytes::RegexBuilder::new(p).unicode(false).build().is_ok())
             .prop_map(Reply::Matches),
         prop::collection::vec(any::<u8>(), 0..6).prop_map(Reply::StartsWith),
+        "[a-zé\"\\\\]{0,6}".prop_map(|text| Reply::Contains(text.into())),
+        (0..100u16, 100..=65_507u16).prop_map(|(least, most)| Reply::Length { least, most }),
     ];
     let dns = (
         prop::sample::select(vec![".", "example.com", "_a.example."]),
@@ -269,6 +306,7 @@ fn check() -> impl Strategy<Value = Check> {
             ("TXT", Some("a \"b\"")),
         ]),
         any::<bool>(),
+        prop::option::of(512..=u16::MAX),
     );
     let probe = prop_oneof![
         (prop::collection::vec(any::<u8>(), 0..20), reply)
@@ -281,13 +319,18 @@ fn check() -> impl Strategy<Value = Check> {
                 Probe::Exec(ExecProbe { argv, network, weight })
             }
         ),
+        http().prop_map(Probe::Http),
         Just(Probe::Icmp),
         tcp().prop_map(Probe::Tcp),
-        dns.prop_map(|(query, (record, answer), fails)| Probe::Dns(DnsProbe {
+        dns.prop_map(|(query, (record, answer), fails, edns)| Probe::Dns(DnsProbe {
             query: query.to_owned(),
             record: record.to_owned(),
-            rcode: if fails { "REFUSED" } else { "NOERROR" }.to_owned(),
-            answer: answer.filter(|_| !fails).map(str::to_owned),
+            rcodes: if fails { &["NOTAUTH", "REFUSED"][..] } else { &["NOERROR"] }
+                .iter()
+                .map(|&c| c.into())
+                .collect(),
+            answers: answer.filter(|_| !fails).map(str::to_owned).into_iter().collect(),
+            edns,
         })),
         prop::collection::vec((200..=699u16, 0..100u16), 1..4).prop_map(|ranges| {
             let range = |(first, more): (u16, u16)| StatusRange { first, last: (first + more).min(699) };

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ipvs_netlink::{Forward, Tunnel, TunnelKind};
 
-use crate::core::model::{Amount, Check, Config, Pattern, Policy, Probe, Reply};
+use crate::core::model::{Amount, Check, Config, HttpProbe, Pattern, Policy, Probe, Reply, Trust};
 
 /// The config as a file that leaves nothing to the defaults.
 pub fn write(config: &Config) -> String {
@@ -86,6 +86,12 @@ fn written_check(check: &Check) -> String {
                 Reply::Any => String::new(),
                 Reply::Optional => ", reply = \"optional\"".to_owned(),
                 Reply::Matches(pattern) => format!(", expect = {}", quoted(pattern)),
+                Reply::Contains(bytes) => {
+                    format!(", expect_text = {}", quoted(&String::from_utf8(bytes.clone()).unwrap()))
+                }
+                Reply::Length { least, most } => {
+                    format!(", expect_length = {{ min = {least}, max = {most} }}")
+                }
                 Reply::StartsWith(bytes) => format!(", expect_hex = \"{}\"", hex(bytes)),
             };
             format!("type = \"udp\", send_hex = \"{}\"{reply}", hex(send))
@@ -101,6 +107,7 @@ fn written_check(check: &Check) -> String {
                 exec.weight
             )
         }
+        Probe::Http(http) => written_http(http),
         Probe::Icmp => "type = \"icmp\"".to_owned(),
         Probe::Tcp(tcp) => {
             let send = if tcp.send.is_empty() {
@@ -116,13 +123,13 @@ fn written_check(check: &Check) -> String {
             format!("type = \"tcp\"{send}{expect}")
         }
         Probe::Dns(dns) => {
-            let answer = dns.answer.iter().map(|answer| format!(", answer = {}", quoted(answer)));
+            let edns = dns.edns.map(|size| format!(", edns = {size}")).unwrap_or_default();
             format!(
-                "type = \"dns\", query = {}, record = {}, rcode = {}{}",
+                "type = \"dns\", query = {}, record = {}, rcode = {}, answer = {}{edns}",
                 quoted(&dns.query),
                 quoted(&dns.record),
-                quoted(&dns.rcode),
-                answer.collect::<String>()
+                quoted(&dns.rcodes),
+                quoted(&dns.answers),
             )
         }
         Probe::Radius(_) => unreachable!("a secret stands in a file"),
@@ -165,6 +172,30 @@ fn written_check(check: &Check) -> String {
         write!(keys, ", port = {port}").unwrap();
     }
     format!("{{ {keys} }}")
+}
+
+fn written_http(http: &HttpProbe) -> String {
+    let mut keys = format!(
+        "type = \"{}\", path = {}, method = {}",
+        if http.tls.is_some() { "https" } else { "http" },
+        quoted(&http.path),
+        quoted(&http.method)
+    );
+    let status: Vec<_> =
+        http.status.iter().map(|range| format!("\"{}-{}\"", range.first, range.last)).collect();
+    write!(keys, ", status = [{}]", status.join(", ")).unwrap();
+    let headers: Vec<_> =
+        http.headers.iter().map(|(name, value)| format!("{name} = {}", quoted(value))).collect();
+    write!(keys, ", headers = {{ {} }}", headers.join(", ")).unwrap();
+    for (key, value) in [("host", &http.host), ("body", &http.body), ("weight", &http.weight)] {
+        if let Some(value) = value {
+            write!(keys, ", {key} = {}", quoted(value)).unwrap();
+        }
+    }
+    if let Some(tls) = &http.tls {
+        write!(keys, ", verify = {}", tls.trust != Trust::Anybody).unwrap();
+    }
+    keys
 }
 
 fn written_duration(duration: Duration) -> String {

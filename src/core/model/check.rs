@@ -39,6 +39,16 @@ impl Check {
         SocketAddr::new(self.address.unwrap_or(server.ip()), port)
     }
 
+    /// Whether its answers give weights.
+    pub fn weighs(&self) -> bool {
+        match &self.probe {
+            Probe::Http(http) => http.weight.is_some(),
+            Probe::File(file) => file.weight,
+            Probe::Exec(exec) => exec.weight,
+            _ => false,
+        }
+    }
+
     /// The longest time from a server's death to its verdict if it falls silent.
     pub fn worst_case(&self) -> Duration {
         self.interval + self.timeout + self.retry_interval * (self.fall - 1)
@@ -77,6 +87,8 @@ pub enum Probe {
     Icmp,
     /// A TCP connection.
     Tcp(TcpProbe),
+    /// A request of HTTP, over TLS or not.
+    Http(HttpProbe),
     /// A number in a file.
     File(FileProbe),
     /// A command.
@@ -92,21 +104,33 @@ pub enum Reply {
     Matches(String),
     /// One that begins with these bytes.
     StartsWith(Vec<u8>),
+    /// One that has these bytes in it.
+    Contains(Vec<u8>),
+    /// One of this length.
+    Length {
+        /// So many bytes at least.
+        least: u16,
+        /// So many bytes at most, not less than `least`.
+        most: u16,
+    },
     /// None is needed: only an ICMP error means failure. If one comes, it may be anything.
     Optional,
 }
 
-/// The query of a `dns` probe and what its answer must be.
+/// The query of a `dns` probe and what its answer must be. If the answer is truncated before all `answers` are in it, the query is
+/// made again over TCP.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct DnsProbe {
     /// The name asked for, as typed; a valid domain name by construction of [`Config`].
     pub query: String,
     /// The record type asked for, in upper case (`A`, `AAAA`, `SOA`, …).
     pub record: String,
-    /// The response code that the answer must have, in upper case (`NOERROR`, `NXDOMAIN`, …).
-    pub rcode: String,
-    /// Text that the data of one record of the answer section must be (`192.0.2.1`, …).
-    pub answer: Option<String>,
+    /// The response codes of a right answer, in upper case (`NOERROR`, `NXDOMAIN`, …); at least one, each once, sorted.
+    pub rcodes: Vec<String>,
+    /// Data that a right answer has, each in a record of its answer section (`192.0.2.1`, …).
+    pub answers: Vec<String>,
+    /// The query carries EDNS with this size of answers over UDP in bytes, and so does a right answer.
+    pub edns: Option<u16>,
 }
 
 /// A `tcp` probe.
@@ -215,4 +239,45 @@ pub struct ExecProbe {
     pub network: bool,
     /// The first line that it prints is a percentage of the weight.
     pub weight: bool,
+}
+
+/// An `http` or `https` probe. All texts are valid for HTTP by construction of [`Config`](super::Config).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct HttpProbe {
+    /// The path and the query asked for.
+    pub path: String,
+    /// The host asked for; none is the address and port of the server.
+    pub host: Option<String>,
+    /// The method.
+    pub method: String,
+    /// More headers, and others instead of ours.
+    pub headers: Vec<(String, String)>,
+    /// The status codes of a right answer; at least one range.
+    pub status: Vec<StatusRange>,
+    /// A regular expression (bytes, not only UTF-8) that the first 64 KiB of the body must match.
+    pub body: Option<String>,
+    /// The header of the answer that holds a percentage of the weight.
+    pub weight: Option<String>,
+    /// TLS; none for plain HTTP.
+    pub tls: Option<TlsProbe>,
+}
+
+/// Whom a server must prove to be.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct TlsProbe {
+    /// The name or address for which its certificate must be valid, and which it is told (SNI); none is the server's address.
+    pub name: Option<String>,
+    /// Who must have signed the certificate.
+    pub trust: Trust,
+}
+
+/// Whose signature counts.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Trust {
+    /// That of those whom this machine trusts.
+    System,
+    /// That of these certificates (DER); at least one.
+    Only(Vec<Vec<u8>>),
+    /// Nobody's: whoever answers is the server.
+    Anybody,
 }

@@ -6,6 +6,8 @@ mod files;
 mod network;
 mod pings;
 mod ports;
+mod tcp;
+mod web;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::{SocketAddr, UdpSocket};
@@ -255,7 +257,8 @@ fn a_target_set_after_a_long_idle_time_has_its_whole_timeout() {
 fn a_dns_server_is_asked_and_judged() {
     let probe = |rcode: &str, answer: Option<&str>| {
         let (query, record) = ("example.com".to_owned(), "A".to_owned());
-        Probe::Dns(DnsProbe { query, record, rcode: rcode.to_owned(), answer: answer.map(str::to_owned) })
+        let (rcodes, answers) = (vec![rcode.to_owned()], answer.map(str::to_owned).into_iter().collect());
+        Probe::Dns(DnsProbe { query, record, rcodes, answers, edns: None })
     };
     let socket = bind("127.0.0.1:0");
     let place = address(&socket);

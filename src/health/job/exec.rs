@@ -109,7 +109,7 @@ mod tests {
     #[test]
     fn the_first_line_is_the_weight_where_it_is_asked_for() {
         assert_eq!(judge(true, End::Exit(0), b"30\nload is high\n"), Ok(30));
-        assert_eq!(judge(true, End::Exit(0), b"0\n"), Err("what the command says is 0".to_owned()));
+        assert_eq!(judge(true, End::Exit(0), b"0\n"), Ok(0));
         let why = "what the command says is \"\", not a number from 0 to 1000".to_owned();
         assert_eq!(judge(true, End::Exit(0), b""), Err(why));
         assert_eq!(judge(true, End::Exit(1), b"30\n"), Err("command: exit status 1: 30".to_owned()));
@@ -119,7 +119,7 @@ mod tests {
         #[test]
         fn garbage_gives_a_short_printable_reason(said: Vec<u8>, status: u8, weight: bool) {
             match judge(weight, End::Exit(status), &said) {
-                Ok(factor) => prop_assert!((1..=1000).contains(&factor) && status == 0),
+                Ok(factor) => prop_assert!(factor <= 1000 && status == 0),
                 Err(why) => prop_assert!(why.chars().all(|c| !c.is_control()) && why.len() < 1000, "{why:?}"),
             }
         }

@@ -89,7 +89,7 @@ mod tests {
     fn a_weight_is_a_percentage() {
         assert_eq!(judge(true, b"1\n"), Ok(1));
         assert_eq!(judge(true, b"1000"), Ok(1000));
-        assert_eq!(judge(true, b"0"), Err("f is 0".to_owned()));
+        assert_eq!(judge(true, b"0"), Ok(0));
         assert_eq!(judge(true, b"1001"), Err("f is \"1001\", not a number from 0 to 1000".to_owned()));
     }
 
@@ -97,7 +97,7 @@ mod tests {
         #[test]
         fn garbage_gives_a_short_printable_reason(bytes in prop::collection::vec(any::<u8>(), 0..64), weight: bool) {
             match judge(weight, &bytes) {
-                Ok(factor) => prop_assert!((1..=1000).contains(&factor)),
+                Ok(factor) => prop_assert!(factor <= 1000),
                 Err(why) => prop_assert!(why.chars().all(|c| !c.is_control()) && why.len() < 1000, "{why:?}"),
             }
         }

@@ -2,13 +2,16 @@
 
 mod exec;
 mod file;
+mod http;
 mod template;
+mod tls;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 pub use exec::{Commands, Exec};
 pub use file::File;
+pub use http::Http;
 
 use super::failure::Failure;
 use super::socket::Trouble;
@@ -23,6 +26,8 @@ pub enum Job {
     File(File),
     /// A command.
     Exec(Exec),
+    /// A request of HTTP.
+    Http(Box<Http>),
 }
 
 impl Job {
@@ -35,15 +40,15 @@ impl Job {
     ) -> Result<u32, Trouble> {
         match self {
             Self::File(file) => file.run(server).await.map_err(Trouble::Failed),
+            Self::Http(http) => http.run(server).await.map_err(Trouble::Failed),
             Self::Exec(exec) => exec.run(server, timeout, commands).await,
         }
     }
 }
 
-/// The factor of a weight in percent, written as a number from 1 to 1000. 0 is a failure: the server asks for no traffic.
+/// The factor of a weight in percent, written as a number from 0 to 1000.
 fn factor(what: &str, text: &str) -> Result<u32, Failure> {
     match text.parse() {
-        Ok(0) => Err(Failure::Said(format!("{what} is 0"))),
         Ok(factor) if factor <= MAX_FACTOR => Ok(factor),
         _ => {
             let text = super::protocol::printable(text);

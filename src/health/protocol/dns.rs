@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
+use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{DNSClass, Name, RData, RecordType};
 
 use super::{Ask, Judgement, Protocol, printable};
@@ -19,14 +19,15 @@ const RCODES: [&str; 11] = [
 #[derive(Debug)]
 pub struct Dns {
     question: Query,
-    rcode: ResponseCode,
-    answer: Option<String>,
+    rcodes: Vec<ResponseCode>,
+    answers: Vec<String>,
+    edns: bool,
     /// The query without its first two bytes, the id.
     after_id: Vec<u8>,
 }
 
 impl Dns {
-    /// Builds the query: recursion desired, class IN, no EDNS.
+    /// Builds the query: recursion desired, class IN.
     ///
     /// # Errors
     /// The name, record type or response code that DNS does not have.
@@ -36,16 +37,24 @@ impl Dns {
         name.set_fqdn(true);
         let record = RecordType::from_str(&probe.record)
             .map_err(|_| format!("record \"{}\": not a DNS record type", probe.record))?;
-        let number = (0u16..).zip(RCODES).find(|(_, rcode)| *rcode == probe.rcode);
-        let (number, _) =
-            number.ok_or_else(|| format!("rcode \"{}\": not a DNS response code", probe.rcode))?;
+        let rcodes = probe.rcodes.iter().map(|rcode| {
+            let number = (0u16..).zip(RCODES).find(|(_, known)| known == rcode);
+            let (number, _) = number.ok_or_else(|| format!("rcode \"{rcode}\": not a DNS response code"))?;
+            Ok(number.into())
+        });
+        let rcodes = rcodes.collect::<Result<_, String>>()?;
         let question = Query::query(name, record);
         let mut message = Message::new(0, MessageType::Query, OpCode::Query);
         message.metadata.recursion_desired = true;
         message.add_query(question.clone());
+        if let Some(size) = probe.edns {
+            let mut edns = Edns::new();
+            edns.set_max_payload(size);
+            message.set_edns(edns);
+        }
         let request = message.to_vec().map_err(|error| format!("query \"{}\": {error}", probe.query))?;
         let after_id = request.get(2..).unwrap_or_default().to_vec();
-        Ok(Dns { question, rcode: number.into(), answer: probe.answer.clone(), after_id })
+        Ok(Dns { question, rcodes, answers: probe.answers.clone(), edns: probe.edns.is_some(), after_id })
     }
 
     /// Names are compared as DNS compares them: case does not count.
@@ -81,24 +90,29 @@ impl Protocol for Dns {
             return Judgement::Wrong("a DNS query, not a response".to_owned());
         }
         let rcode = message.metadata.response_code;
+        let expected = self.rcodes.contains(&rcode);
         match message.queries.as_slice() {
             [question] if self.asked(question) => {}
             // A server that refuses or fails may leave the question out.
-            [] if rcode != self.rcode => {}
+            [] if !expected => {}
             [] => return Judgement::Wrong("a DNS response without the question".to_owned()),
             _ => return Judgement::NotOurs,
         }
-        if rcode != self.rcode {
-            return Judgement::Wrong(format!("{}, expected {}", rcode_name(rcode), rcode_name(self.rcode)));
+        if !expected {
+            let expected: Vec<_> = self.rcodes.iter().map(|rcode| rcode_name(*rcode)).collect();
+            return Judgement::Wrong(format!("{}, expected {}", rcode_name(rcode), expected.join(" or ")));
         }
-        match &self.answer {
-            Some(expected) if !message.answers.iter().any(|record| data_is(&record.data, expected)) => {
-                Judgement::Wrong(match message.answers.first() {
-                    Some(record) => format!("{}, expected {expected}", printable(&record.data.to_string())),
-                    None => format!("no answer record, expected {expected}"),
-                })
-            }
-            _ => Judgement::Right,
+        if self.edns && message.edns.is_none() {
+            return Judgement::Wrong("no EDNS in the answer".to_owned());
+        }
+        let is_there = |answer: &&String| message.answers.iter().any(|record| data_is(&record.data, answer));
+        match self.answers.iter().find(|answer| !is_there(answer)) {
+            None => Judgement::Right,
+            Some(_) if message.metadata.truncation => Judgement::Truncated,
+            Some(missing) => Judgement::Wrong(match message.answers.first() {
+                Some(record) => format!("{}, expected {missing}", printable(&record.data.to_string())),
+                None => format!("no answer record, expected {missing}"),
+            }),
         }
     }
 }

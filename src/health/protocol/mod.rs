@@ -17,9 +17,6 @@ use std::fmt::Debug;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::job::{Exec, File, Job};
-use super::tcp::Tcp;
-use super::way::Way;
 use crate::core::model::{Probe, Reply};
 
 /// A probe ready to be asked as often as one likes, by any number of targets.
@@ -55,6 +52,8 @@ pub enum Judgement {
     Right,
     /// The same, from a server that waits for this datagram.
     RightAnd(&'static [u8]),
+    /// As much of the answer as fits into a datagram, and not enough: the rest is to be had over TCP.
+    Truncated,
     /// Not an answer to this probe (stale or forged): as if it had not come.
     NotOurs,
     /// An answer, but not the right one; says what is wrong with it.
@@ -65,8 +64,8 @@ pub enum Judgement {
 ///
 /// # Errors
 /// What cannot be asked or expected, in words; a valid config holds no such probe.
-pub fn compile(probe: &Probe) -> Result<Way, String> {
-    let protocol: Arc<dyn Protocol> = match probe {
+pub fn compile(probe: &Probe) -> Result<Arc<dyn Protocol>, String> {
+    Ok(match probe {
         Probe::Udp { send, reply } => Arc::new(udp::Udp::new(send, reply)?),
         Probe::Dns(probe) => Arc::new(dns::Dns::new(probe)?),
         Probe::Radius(probe) => Arc::new(radius::Radius::new(probe)),
@@ -77,12 +76,10 @@ pub fn compile(probe: &Probe) -> Result<Way, String> {
         Probe::Stun(probe) => Arc::new(stun::Stun::new(probe)),
         Probe::Tftp(probe) => Arc::new(tftp::Tftp::new(probe)),
         Probe::Quic => Arc::new(quic::Quic),
-        Probe::File(probe) => return Ok(Way::Task(Arc::new(Job::File(File::new(probe))))),
-        Probe::Exec(probe) => return Ok(Way::Task(Arc::new(Job::Exec(Exec::new(probe))))),
-        Probe::Icmp => return Ok(Way::Ping),
-        Probe::Tcp(probe) => return Ok(Way::Connect(Arc::new(Tcp::new(probe)?))),
-    };
-    Ok(Way::Datagrams(protocol))
+        Probe::Icmp | Probe::Tcp(_) | Probe::Http(_) | Probe::File(_) | Probe::Exec(_) => {
+            return Err("the check is not made by datagrams".to_owned());
+        }
+    })
 }
 
 /// Whether no answer at all is a success.

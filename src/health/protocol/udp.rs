@@ -1,5 +1,7 @@
 //! The `udp` probe: the operator's own datagram, and what its answer must look like.
 
+use std::ops::RangeInclusive;
+
 use regex::bytes::{Regex, RegexBuilder};
 
 use super::{Ask, Judgement, Protocol, hex, printable, text};
@@ -17,6 +19,8 @@ enum Expected {
     Anything,
     Match(Regex),
     Prefix(Vec<u8>),
+    Infix(Vec<u8>),
+    Length(RangeInclusive<u16>),
 }
 
 impl Udp {
@@ -28,6 +32,8 @@ impl Udp {
         let expected = match reply {
             Reply::Any | Reply::Optional => Expected::Anything,
             Reply::StartsWith(prefix) => Expected::Prefix(prefix.clone()),
+            Reply::Contains(infix) => Expected::Infix(infix.clone()),
+            Reply::Length { least, most } => Expected::Length(*least..=*most),
             Reply::Matches(pattern) => Expected::Match(
                 RegexBuilder::new(pattern)
                     .unicode(false)
@@ -50,14 +56,33 @@ impl Protocol for Udp {
             Expected::Anything => Judgement::Right,
             Expected::Match(regex) if regex.is_match(answer) => Judgement::Right,
             Expected::Prefix(prefix) if answer.starts_with(prefix) => Judgement::Right,
+            Expected::Infix(infix) if contains(answer, infix) => Judgement::Right,
+            Expected::Length(range) if u16::try_from(answer.len()).is_ok_and(|n| range.contains(&n)) => {
+                Judgement::Right
+            }
             Expected::Match(regex) => {
                 Judgement::Wrong(format!("{} does not match \"{}\"", text(answer), printable(regex.as_str())))
             }
+            Expected::Infix(infix) => {
+                Judgement::Wrong(format!("{} does not contain {}", text(answer), text(infix)))
+            }
+            Expected::Length(range) => Judgement::Wrong(format!(
+                "{} bytes, expected {}",
+                answer.len(),
+                match (range.start(), range.end()) {
+                    (least, most) if least == most => least.to_string(),
+                    (least, most) => format!("{least} to {most}"),
+                }
+            )),
             Expected::Prefix(prefix) => {
                 Judgement::Wrong(format!("{} does not begin with {}", hex(answer), hex(prefix)))
             }
         }
     }
+}
+
+fn contains(bytes: &[u8], infix: &[u8]) -> bool {
+    infix.is_empty() || bytes.windows(infix.len()).any(|window| window == infix)
 }
 
 #[cfg(test)]
@@ -91,6 +116,25 @@ mod tests {
         let prefix = || Reply::StartsWith(vec![0x80, 1]);
         assert_eq!(judge(prefix(), &[0x80, 1, 2]), Judgement::Right);
         assert_eq!(judge(prefix(), &[0x80]), Judgement::Wrong("0x80 does not begin with 0x8001".to_owned()));
+    }
+
+    #[test]
+    fn a_text_stands_anywhere_and_literally() {
+        let text = |text: &str| Reply::Contains(text.into());
+        assert_eq!(judge(text("o.k"), b"it is o.k."), Judgement::Right);
+        assert_eq!(judge(text(""), b""), Judgement::Right);
+        let wrong = Judgement::Wrong("\"oak\" does not contain \"o.k\"".to_owned());
+        assert_eq!(judge(text("o.k"), b"oak"), wrong);
+    }
+
+    #[test]
+    fn a_length_has_two_ends() {
+        let length = |least, most| Reply::Length { least, most };
+        for answer in [&b"ab"[..], b"abc"] {
+            assert_eq!(judge(length(2, 3), answer), Judgement::Right);
+        }
+        assert_eq!(judge(length(2, 3), b"a"), Judgement::Wrong("1 bytes, expected 2 to 3".to_owned()));
+        assert_eq!(judge(length(2, 2), b"abc"), Judgement::Wrong("3 bytes, expected 2".to_owned()));
     }
 
     #[test]

@@ -37,12 +37,23 @@ fn a_file_says_whether_a_server_is_up_and_its_share() {
     write(&path, "120");
     assert_eq!(said(&mut verdicts), (true, 120, "answered with a weight of 120 %".to_owned()));
     write(&path, "0");
-    assert_eq!(said(&mut verdicts), (false, 120, format!("{shown} is 0, 3 in a row")));
+    assert_eq!(said(&mut verdicts), (true, 0, "answered with a weight of 0 %".to_owned()));
     write(&path, "100");
-    assert_eq!(said(&mut verdicts), (true, 100, "answered, 2 in a row".to_owned()));
+    assert_eq!(said(&mut verdicts), (true, 100, "answered".to_owned()));
     write(&path, "full");
     let garbage = format!("{shown} is \"full\", not a number from 0 to 1000, 3 in a row");
     assert_eq!(said(&mut verdicts), (false, 100, garbage));
+}
+
+#[test]
+fn without_a_weight_0_is_down() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("192.0.2.1-53");
+    write(&path, "7");
+    let (_checker, mut verdicts) = engine(vec![file(1, folder.path(), false)]);
+    assert_eq!(said(&mut verdicts), (true, 100, "first answer".to_owned()));
+    write(&path, "0");
+    assert_eq!(said(&mut verdicts), (false, 100, format!("{} is 0, 3 in a row", path.display())));
 }
 
 #[test]

@@ -71,7 +71,7 @@ fn hosts_are_told_apart_by_their_replies() {
     run("nft add rule inet t i ip6 daddr ::1 icmpv6 type echo-request reject");
     assert_eq!(next(&mut verdicts), verdict(1, false, "refused (ICMP port unreachable), 3 in a row"));
     run("nft flush chain inet t i");
-    let mut back = vec![next(&mut verdicts), next(&mut verdicts), next(&mut verdicts)];
+    let mut back = [next(&mut verdicts), next(&mut verdicts), next(&mut verdicts)];
     back.sort_by_key(|verdict| verdict.target);
     assert_eq!(back[0], verdict(1, true, "answered, 2 in a row"));
     assert_eq!(back[1], verdict(2, true, "first answer"));

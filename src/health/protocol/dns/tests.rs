@@ -12,8 +12,9 @@ fn probe() -> DnsProbe {
     DnsProbe {
         query: "www.example.com".to_owned(),
         record: "A".to_owned(),
-        rcode: "NOERROR".to_owned(),
-        answer: Some("192.0.2.1".to_owned()),
+        rcodes: vec!["NOERROR".to_owned()],
+        answers: vec!["192.0.2.1".to_owned()],
+        edns: None,
     }
 }
 
@@ -53,7 +54,7 @@ fn the_query_asks_one_question_with_recursion() {
 #[test]
 fn a_right_answer_passes() {
     assert_eq!(judge(&probe(), &right()), Judgement::Right);
-    let unasked = DnsProbe { answer: None, ..probe() };
+    let unasked = DnsProbe { answers: vec![], ..probe() };
     let mut message = right();
     message.answers.clear();
     assert_eq!(judge(&unasked, &message), Judgement::Right);
@@ -91,10 +92,61 @@ fn a_refusal_may_leave_the_question_out() {
 
 #[test]
 fn an_expected_code_is_right() {
-    let probe = DnsProbe { rcode: "NXDOMAIN".to_owned(), answer: None, ..probe() };
+    let probe = DnsProbe { rcodes: vec!["NXDOMAIN".to_owned()], answers: vec![], ..probe() };
     let mut message = right();
     assert_eq!(judge(&probe, &message), wrong("NOERROR, expected NXDOMAIN"));
     message.metadata.response_code = ResponseCode::NXDomain;
+    assert_eq!(judge(&probe, &message), Judgement::Right);
+}
+
+#[test]
+fn each_of_several_codes_is_right_and_no_other() {
+    let rcodes = vec!["NOERROR".to_owned(), "NXDOMAIN".to_owned()];
+    let probe = DnsProbe { rcodes, answers: vec![], ..probe() };
+    let mut message = right();
+    for (code, judgement) in [
+        (ResponseCode::NoError, Judgement::Right),
+        (ResponseCode::NXDomain, Judgement::Right),
+        (ResponseCode::ServFail, wrong("SERVFAIL, expected NOERROR or NXDOMAIN")),
+    ] {
+        message.metadata.response_code = code;
+        assert_eq!(judge(&probe, &message), judgement);
+    }
+}
+
+#[test]
+fn every_expected_answer_must_be_there() {
+    let answers = vec!["192.0.2.2".to_owned(), "192.0.2.1".to_owned()];
+    let probe = DnsProbe { answers, ..probe() };
+    let mut message = right();
+    assert_eq!(judge(&probe, &message), wrong("192.0.2.1, expected 192.0.2.2"));
+    let mut second = message.answers[0].clone();
+    second.data = RData::A(rdata::A::new(192, 0, 2, 2));
+    message.add_answer(second);
+    assert_eq!(judge(&probe, &message), Judgement::Right);
+}
+
+#[test]
+fn a_truncated_answer_is_asked_for_again_where_it_lacks_something() {
+    let mut message = right();
+    message.metadata.truncation = true;
+    assert_eq!(judge(&probe(), &message), Judgement::Right, "it is there all the same");
+    message.answers.clear();
+    assert_eq!(judge(&probe(), &message), Judgement::Truncated);
+    message.metadata.response_code = ResponseCode::Refused;
+    assert_eq!(judge(&probe(), &message), wrong("REFUSED, expected NOERROR"));
+}
+
+#[test]
+fn edns_is_asked_for_and_answered() {
+    let probe = DnsProbe { edns: Some(1232), ..probe() };
+    let mut request = Vec::new();
+    Dns::new(&probe).expect("a valid probe").request(&ask(ID.into()), &mut request);
+    // OPT: root, type 41, size 1232, flags 0, no options.
+    assert_eq!(request[request.len() - 11..], [0, 0, 41, 0x04, 0xd0, 0, 0, 0, 0, 0, 0]);
+    let mut message = right();
+    assert_eq!(judge(&probe, &message), wrong("no EDNS in the answer"));
+    message.set_edns(Edns::new());
     assert_eq!(judge(&probe, &message), Judgement::Right);
 }
 
@@ -118,7 +170,7 @@ fn what_dns_does_not_have_is_an_error() {
     assert!(error(DnsProbe { query: "a..b".to_owned(), ..probe() }).starts_with("query \"a..b\": "));
     let record = DnsProbe { record: "BOGUS".to_owned(), ..probe() };
     assert_eq!(error(record), "record \"BOGUS\": not a DNS record type");
-    let rcode = DnsProbe { rcode: "FINE".to_owned(), ..probe() };
+    let rcode = DnsProbe { rcodes: vec!["FINE".to_owned()], ..probe() };
     assert_eq!(error(rcode), "rcode \"FINE\": not a DNS response code");
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::{cache, tool};
 
 /// What is in the tree besides the essential packages.
-const PACKAGES: [&str; 26] = [
+const PACKAGES: [&str; 27] = [
     "bind9-dnsutils",
     "busybox-static",
     "chrony",
@@ -25,6 +25,7 @@ const PACKAGES: [&str; 26] = [
     "kmod",
     "knot",
     "nftables",
+    "nginx-light",
     "ngtcp2-server",
     "procps",
     "rsyslog",

@@ -1,0 +1,172 @@
+//! The `http` and `https` probes: one request over a connection of its own (HTTP/1.1), and what its response must be.
+
+use std::error::Error;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+
+use http_body_util::{BodyExt, Empty};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{HeaderName, HeaderValue};
+use hyper::{HeaderMap, Method, Request, Response};
+use hyper_util::rt::TokioIo;
+use regex::bytes::{Regex, RegexBuilder};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+
+use super::factor;
+use super::tls::Tls;
+use crate::core::model::HttpProbe;
+use crate::health::connection;
+use crate::health::failure::Failure;
+use crate::health::machine::FULL;
+use crate::health::protocol::{printable, text};
+
+/// So much of a body is read.
+const MOST: usize = 64 * 1024;
+
+/// An `http` or `https` probe.
+#[derive(Debug)]
+pub struct Http {
+    probe: HttpProbe,
+    method: Method,
+    headers: HeaderMap,
+    body: Option<Regex>,
+    weight: Option<HeaderName>,
+    tls: Option<Tls>,
+}
+
+impl Http {
+    /// Compiles the request, the regular expression (over bytes) and the TLS settings.
+    ///
+    /// # Errors
+    /// What HTTP or TLS does not have, in words; a valid config holds no such probe.
+    pub fn new(probe: &HttpProbe) -> Result<Http, String> {
+        let name = |name: &str| HeaderName::try_from(name).map_err(|error| format!("\"{name}\": {error}"));
+        let mut headers = HeaderMap::new();
+        for (key, value) in &probe.headers {
+            let value =
+                HeaderValue::try_from(value).map_err(|error| format!("the value of \"{key}\": {error}"))?;
+            headers.append(name(key)?, value);
+        }
+        let method = probe.method.parse().map_err(|error| format!("method \"{}\": {error}", probe.method))?;
+        let body = probe.body.as_ref().map(|pattern| RegexBuilder::new(pattern).unicode(false).build());
+        Ok(Http {
+            method,
+            headers,
+            body: body.transpose().map_err(|error| format!("body: {error}"))?,
+            weight: probe.weight.as_deref().map(name).transpose()?,
+            tls: probe.tls.as_ref().map(Tls::new).transpose()?,
+            probe: probe.clone(),
+        })
+    }
+
+    /// Asks the server.
+    pub async fn run(&self, server: SocketAddr) -> Result<u32, Failure> {
+        let stream = TcpStream::connect(server).await.map_err(|error| connection::broken(&error))?;
+        match &self.tls {
+            None => self.exchange(stream, server).await,
+            Some(tls) => self.exchange(tls.handshake(stream, server.ip()).await?, server).await,
+        }
+    }
+
+    async fn exchange<S>(&self, stream: S, server: SocketAddr) -> Result<u32, Failure>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream));
+        let (mut sender, connection) = handshake.await.map_err(|error| broken(&error))?;
+        let request = self.request(server)?;
+        let asked = async {
+            let response = sender.send_request(request).await.map_err(|error| broken(&error))?;
+            self.judge(response).await
+        };
+        drive(asked, connection).await
+    }
+
+    fn request(&self, server: SocketAddr) -> Result<Request<Empty<Bytes>>, Failure> {
+        let host = match &self.probe.host {
+            Some(host) => host.clone(),
+            None => server.to_string(),
+        };
+        let mut request = Request::builder()
+            .method(self.method.clone())
+            .uri(&self.probe.path)
+            .header("host", host)
+            .header("user-agent", concat!("ipvsd/", env!("CARGO_PKG_VERSION")))
+            .header("accept", "*/*")
+            .header("connection", "close")
+            .body(Empty::new())
+            .map_err(|error| Failure::Said(format!("the request: {error}")))?;
+        for name in self.headers.keys() {
+            // They stand instead of ours.
+            request.headers_mut().remove(name);
+        }
+        request.headers_mut().extend(self.headers.clone());
+        Ok(request)
+    }
+
+    async fn judge(&self, response: Response<Incoming>) -> Result<u32, Failure> {
+        let status = response.status();
+        if !self.probe.status.iter().any(|range| range.contains(status.as_u16())) {
+            return Err(Failure::WrongAnswer(format!("status {status}")));
+        }
+        let factor = match &self.weight {
+            None => FULL,
+            Some(name) => {
+                let value = response.headers().get(name);
+                let value = value.ok_or_else(|| Failure::WrongAnswer(format!("no header `{name}`")))?;
+                let text = String::from_utf8_lossy(value.as_bytes());
+                factor(&format!("the header `{name}`"), text.trim())?
+            }
+        };
+        let Some(regex) = &self.body else { return Ok(factor) };
+        let body = read(response.into_body(), regex).await?;
+        if regex.is_match(&body) {
+            return Ok(factor);
+        }
+        let what = format!("the body {} does not match \"{}\"", text(&body), printable(regex.as_str()));
+        Err(Failure::WrongAnswer(what))
+    }
+}
+
+/// The beginning of a body, as far as it takes to match, 64 KiB at most.
+async fn read(mut body: Incoming, regex: &Regex) -> Result<Vec<u8>, Failure> {
+    let mut read = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| broken(&error))?;
+        let Some(data) = frame.data_ref() else { continue };
+        read.extend_from_slice(&data[..data.len().min(MOST - read.len())]);
+        if read.len() == MOST || regex.is_match(&read) {
+            break;
+        }
+    }
+    Ok(read)
+}
+
+/// Drives the connection while `asked` needs it.
+async fn drive<T>(asked: impl Future<Output = T>, connection: impl Future) -> T {
+    let (mut asked, mut connection) = (pin!(asked), pin!(connection));
+    tokio::select! {
+        biased;
+        answer = &mut asked => answer,
+        // What has come of the response is still to be had.
+        _ = &mut connection => asked.await,
+    }
+}
+
+fn broken(error: &hyper::Error) -> Failure {
+    let mut source = error.source();
+    while let Some(cause) = source {
+        if let Some(error) = cause.downcast_ref::<io::Error>().filter(|error| error.raw_os_error().is_some())
+        {
+            return connection::broken(error);
+        }
+        source = cause.source();
+    }
+    match error.source() {
+        Some(cause) => Failure::WrongAnswer(printable(&format!("{error}: {cause}"))),
+        None => Failure::WrongAnswer(printable(&error.to_string())),
+    }
+}
