@@ -281,3 +281,30 @@ pub enum Trust {
     /// Nobody's: whoever answers is the server.
     Anybody,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pings_to_all_ports_of_a_server_are_one() {
+        let check = |probe| Check {
+            probe,
+            interval: Duration::from_secs(1),
+            timeout: Duration::from_secs(1),
+            retry_interval: Duration::from_secs(1),
+            rise: 1,
+            fall: 1,
+            address: None,
+            port: None,
+        };
+        let targets = |probe| {
+            let check = check(probe);
+            ["10.0.1.11:53", "10.0.1.11:5353"].map(|server| check.target(server.parse().expect("an address")))
+        };
+        let [one, other] = targets(Probe::Icmp);
+        assert_eq!(one, other);
+        let [one, other] = targets(Probe::Tcp(TcpProbe { send: Vec::new(), expect: None }));
+        assert_ne!(one, other);
+    }
+}
