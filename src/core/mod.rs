@@ -189,9 +189,8 @@ impl Core {
         };
         match input {
             Input::Config(config) => self.configure(now, config, &mut out),
-            Input::FoundServices(_) | Input::Unchanged if self.looked_in_vain(now, &mut out) => {}
-            Input::FoundServices(Ok(services)) => self.found_services(now, services, &mut out),
-            Input::Unchanged => self.can_read(&mut out),
+            Input::FoundServices(found) => self.look_ended(now, Some(found), &mut out),
+            Input::Unchanged => self.look_ended(now, None, &mut out),
             Input::FoundRules(Ok(found)) => self.found_rules(now, found, &mut out),
             Input::RulesTouched if self.rules_asked.is_some() || !self.started => self.rules_touched = true,
             Input::RulesTouched => out.push(Output::LookAtRules),
@@ -202,7 +201,6 @@ impl Core {
                     out.push(Output::Say(Event::Failed { error }));
                 }
             }
-            Input::FoundServices(Err(error)) => self.failed(now, Subject::Look, error, &mut out),
             Input::FoundRules(Err(error)) => self.no_rules(now, error, &mut out),
             Input::Verdict(verdict) => self.verdict(now, &verdict, &mut out),
             Input::Done(key, results) => self.done(now, key, results, &mut out),

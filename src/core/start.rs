@@ -151,13 +151,29 @@ impl Core {
         }
     }
 
-    pub(super) fn found_services(
+    /// A look has ended; none: as a glance shows, nothing has changed.
+    pub(super) fn look_ended(
         &mut self,
         now: Time,
-        services: Vec<(ServiceKey, FoundService)>,
+        found: Option<Result<Vec<(ServiceKey, FoundService)>, String>>,
         out: &mut Vec<Output>,
     ) {
-        let mut services: FoundServices = services.into_iter().collect();
+        let in_vain = self.looked_in_vain(now, out);
+        match found {
+            // Of what was asked for with another config it is still seen who has weight.
+            Some(Ok(services)) if in_vain => {
+                let services = services.into_iter().collect();
+                self.keep_what_is_lost(now, &services);
+                self.found = Some(services);
+            }
+            _ if in_vain => {}
+            Some(Ok(services)) => self.found_services(now, services.into_iter().collect(), out),
+            Some(Err(error)) => self.failed(now, Subject::Look, error, out),
+            None => self.can_read(out),
+        }
+    }
+
+    fn found_services(&mut self, now: Time, mut services: FoundServices, out: &mut Vec<Output>) {
         self.retries.looked();
         if self.started {
             self.judge_drift(now, &mut services, out);

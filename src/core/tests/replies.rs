@@ -59,7 +59,13 @@ impl Replies {
             before.is_none_or(|config| config.weight == 0)
         };
         let weighted = now.into_iter().flat_map(|now| &now.servers).filter(|(_, config)| config.weight > 0);
-        self.unseen.extend(weighted.filter(|(server, _)| idle(server)).map(|(server, _)| (key, *server)));
+        let given: Vec<_> = weighted.filter(|(server, _)| idle(server)).map(|(server, _)| *server).collect();
+        let weight = |server: &DestinationKey| Some(now?.servers.get(server)?.weight);
+        let taken = self.unseen.iter().filter(|(of, server)| *of == key && weight(server).unwrap_or(0) == 0);
+        for (key, server) in taken.copied().collect::<Vec<_>>() {
+            self.forget_unseen(key, server);
+        }
+        self.unseen.extend(given.into_iter().map(|server| (key, server)));
     }
 
     /// The core has seen these services.
@@ -67,8 +73,8 @@ impl Replies {
         self.unseen.retain(|(key, _)| !seen(key));
     }
 
-    /// The core has taken the weight of a server without knowing how it was: of replies under a weight that it never saw
-    /// it cannot know.
+    /// The weight of a server was taken before the core can have seen that it had any: of replies under a weight that it
+    /// never saw it cannot know.
     pub fn forget_unseen(&mut self, key: ServiceKey, server: DestinationKey) {
         if self.unseen.remove(&(key, server)) {
             self.in_flight.retain(|(service, from, _), _| (*service, *from) != (key, server));
