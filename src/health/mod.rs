@@ -10,6 +10,6 @@ mod prober;
 mod protocol;
 mod socket;
 
-pub use engine::{Checker, start};
+pub use engine::{Checker, Hints, start};
 #[cfg(test)]
 pub(crate) use protocol::Protocol;
