@@ -7,7 +7,7 @@ use std::time::Duration;
 use ipvs_netlink::Forward;
 
 use super::report::{Place, Problems};
-use crate::core::model::{Drift, KernelSettings, OnStop, Reply, WhenAllDown};
+use crate::core::model::{Drift, KernelSettings, OnStop, Refusals, Reply, WhenAllDown};
 
 /// A value and where it stands.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +35,7 @@ pub struct Draft {
     pub defaults: Defaults,
     pub kernel: KernelSettings,
     pub on_stop: OnStop,
+    pub refusals: Refusals,
 }
 
 /// What holds for services that do not say otherwise.

@@ -11,7 +11,9 @@ use ipvs_netlink::{Forward, Tunnel, TunnelChecksum, TunnelKind};
 
 use super::check::{RCODES, RECORDS};
 use super::{LoadError, Loaded, load, parse};
-use crate::core::model::{DnsProbe, Forwarding, OnStop, Probe, Reply, Service, Sysctls, WhenAllDown};
+use crate::core::model::{
+    DnsProbe, Forwarding, OnStop, Probe, Refusals, Reply, Service, Sysctls, WhenAllDown,
+};
 use crate::health::Protocol;
 
 /// A valid text, which must be without warnings.
@@ -47,6 +49,7 @@ fn a_small_file_gets_every_default() {
     .config;
     assert_eq!(config.on_stop, OnStop::Keep);
     assert_eq!((config.kernel.sysctls, config.kernel.forwarding), (Sysctls::Set, Forwarding::Require));
+    assert_eq!(config.refusals, Refusals { group: Some(26_998), hidden: true });
     let [service] = config.services.as_slice() else { panic!("one service") };
     assert_eq!(service.name, "dns");
     assert_eq!(service.listen, ["192.0.2.53:53".parse().unwrap(), "[2001:db8::53]:53".parse().unwrap()]);
@@ -72,6 +75,9 @@ fn every_setting_arrives() {
         [kernel]
         sysctls = "report"
         forwarding = "set"
+        [passive]
+        nflog_group = 7
+        hide_servers = false
         [[service]]
         name = "a"
         listen = "192.0.2.1:53"
@@ -88,6 +94,7 @@ fn every_setting_arrives() {
     .config;
     assert_eq!(config.on_stop, OnStop::Remove);
     assert_eq!((config.kernel.sysctls, config.kernel.forwarding), (Sysctls::Report, Forwarding::Set));
+    assert_eq!(config.refusals, Refusals { group: Some(7), hidden: false });
     let service = &config.services[0];
     assert!(!service.ops);
     assert_eq!(service.scheduler.as_str(), "wlc");

@@ -45,6 +45,7 @@ pub fn rules_of(config: &Config) -> Rules {
                 .for_each(|need| rules.add(need));
         }
     }
+    rules.refuse(config.refusals);
     rules
 }
 
@@ -64,7 +65,7 @@ pub fn wanted(service: &Service, vip: SocketAddr, pool: &Pool) -> Wanted {
     Wanted { config, need: service.ops.then_some(Need::Request(vip)), servers: servers.collect() }
 }
 
-/// What the rules are to hold: for all that is wanted, and for what still drains in the kernel.
+/// What the rules are to hold, but for refusals: for all that is wanted, and for what still drains in the kernel.
 ///
 /// A reply keeps the VIP that it has as long as its server is behind that VIP in the kernel, whoever wants it.
 pub fn rules(wanted: &BTreeMap<ServiceKey, Wanted>, found: &FoundServices, held: &Rules) -> Rules {

@@ -34,6 +34,7 @@ impl Core {
             let under_way = |key: &&ServiceKey| self.busy.contains(*key) || self.out_of(key).is_some();
             self.own.iter().filter(under_way).for_each(|key| rules.keep(held, key));
             self.rules_kept = rules != due;
+            rules.refuse(self.config.refusals);
             if rules != *held || self.rules_damaged {
                 self.rules_asked = Some(rules.clone());
                 out.push(Output::DoRules(rules));

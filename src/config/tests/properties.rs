@@ -10,8 +10,8 @@ use proptest::sample::Index;
 use super::super::parse;
 use super::written::write;
 use crate::core::model::{
-    Check, Config, DnsProbe, Drift, Forwarding, KernelSettings, OnStop, Probe, Reply, Server, Service,
-    Sysctls, WhenAllDown,
+    Check, Config, DnsProbe, Drift, Forwarding, KernelSettings, OnStop, Probe, Refusals, Reply, Server,
+    Service, Sysctls, WhenAllDown,
 };
 
 const VALID: [&str; 3] = [
@@ -139,9 +139,12 @@ fn config() -> impl Strategy<Value = Config> {
     let services = prop::collection::vec(settings(), 1..5).prop_map(|all| {
         all.into_iter().enumerate().map(|(index, settings)| service(index as u16, settings)).collect()
     });
-    (services, kernel, any::<bool>()).prop_map(|(services, kernel, remove)| Config {
+    let refusals = (prop::option::of(any::<u16>()), any::<bool>())
+        .prop_map(|(group, hidden)| Refusals { group, hidden });
+    (services, kernel, any::<bool>(), refusals).prop_map(|(services, kernel, remove, refusals)| Config {
         services,
         kernel,
+        refusals,
         on_stop: if remove { OnStop::Remove } else { OnStop::Keep },
     })
 }
