@@ -7,6 +7,7 @@ use ipvs_netlink::ServiceKey;
 use ipvs_netlink::tokio::Client;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use super::hints::Listener;
 use super::log;
 use super::prepare::Refusal;
 use crate::admin;
@@ -28,6 +29,7 @@ pub struct Tasks {
     ipvs: UnboundedSender<ipvs::Work>,
     rules: UnboundedSender<rules::Work>,
     checker: Checker,
+    hints: Listener,
     verdicts: UnboundedReceiver<Verdict>,
     wake: Option<Time>,
     /// The core is done.
@@ -64,6 +66,7 @@ impl Tasks {
             ipvs,
             rules,
             checker,
+            hints: Listener::default(),
             verdicts,
             wake: None,
             finished: None,
@@ -76,7 +79,10 @@ impl Tasks {
     }
 
     /// Hands one input to the core and carries out what it asks for.
-    pub fn input(&mut self, input: Input) {
+    pub fn input(&mut self, mut input: Input) {
+        if let Input::Config(config) = &mut input {
+            self.hints.follow(&mut config.refusals, &self.checker.hints());
+        }
         for output in self.core.handle(self.epoch.elapsed(), input) {
             match output {
                 // The tasks live as long as this struct: a send cannot fail.
