@@ -10,6 +10,7 @@ mod firewall;
 mod forwarding;
 mod health;
 mod lab_itself;
+mod passive;
 mod rewrite;
 mod setup;
 mod start;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         forwarding::tests(),
         health::tests(),
         lab_itself::tests(),
+        passive::tests(),
         rewrite::tests(),
         start::tests(),
         takeover::tests(),
