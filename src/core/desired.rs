@@ -45,6 +45,7 @@ pub fn rules_of(config: &Config) -> Rules {
                 .for_each(|need| rules.add(need));
         }
     }
+    rules.refuse(config.refusals);
     rules
 }
 
@@ -65,7 +66,8 @@ pub fn wanted(service: &Service, vip: SocketAddr, pool: &Pool) -> Wanted {
     Wanted { config, need: service.ops.then_some(Need::Request(vip)), servers: servers.collect() }
 }
 
-/// What the rules are to hold: for all that is wanted, for what still drains in the kernel, and for replies on the way.
+/// What the rules are to hold, but for refusals: for all that is wanted, for what still drains in the kernel, and for replies
+/// on the way.
 ///
 /// A reply keeps the VIP that it has as long as its server has weight there or replies from there may be on the way,
 /// whoever wants it. Its rule outlives the server.

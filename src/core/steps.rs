@@ -45,6 +45,7 @@ impl Core {
             let due = rules.clone();
             self.busy.iter().for_each(|key| rules.keep(held, key));
             self.rules_kept = rules != due;
+            rules.refuse(self.config.refusals);
             if rules != *held || self.rules_damaged {
                 self.rules_asked = Some(rules.clone());
                 out.push(Output::DoRules(rules));

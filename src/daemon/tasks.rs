@@ -7,6 +7,7 @@ use ipvs_netlink::ServiceKey;
 use ipvs_netlink::tokio::Client;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use super::hints::Listener;
 use super::hooks::Hooks;
 use super::log;
 use super::prepare::Refusal;
@@ -27,6 +28,7 @@ pub struct Tasks {
     ipvs: UnboundedSender<ipvs::Work>,
     rules: UnboundedSender<rules::Work>,
     checker: Checker,
+    hints: Listener,
     hooks: Hooks,
     verdicts: UnboundedReceiver<Verdict>,
     wake: Option<Time>,
@@ -64,6 +66,7 @@ impl Tasks {
             ipvs,
             rules,
             checker,
+            hints: Listener::default(),
             hooks: Hooks::default(),
             verdicts,
             wake: None,
@@ -77,8 +80,11 @@ impl Tasks {
     }
 
     /// Hands one input to the core and carries out what it asks for.
-    pub fn input(&mut self, input: Input) {
+    pub fn input(&mut self, mut input: Input) {
         self.remembered.retry(Instant::now());
+        if let Input::Config(config) = &mut input {
+            self.hints.follow(&mut config.refusals, &self.checker.hints());
+        }
         for output in self.core.handle(self.epoch.elapsed(), input) {
             match output {
                 // The tasks live as long as this struct: a send cannot fail.

@@ -3,6 +3,7 @@
 pub mod connections;
 pub mod facts;
 mod glance;
+pub mod hints;
 pub mod ipvs;
 pub mod look;
 pub mod preflight;

@@ -13,6 +13,7 @@ mod firewall;
 mod forwarding;
 mod health;
 mod lab_itself;
+mod passive;
 mod policy;
 mod real;
 mod rewrite;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         forwarding::tests(),
         health::tests(),
         lab_itself::tests(),
+        passive::tests(),
         policy::tests(),
         real::tests(),
         rewrite::tests(),

@@ -11,12 +11,12 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use super::*;
 use crate::core::model::{HttpProbe, StatusRange, TlsProbe, Trust};
 
-/// Serves each connection in a thread of its own, until the process ends.
 /// Reads what is asked first: to close before that is a reset.
 fn hang_up(mut stream: TcpStream) {
     let _ = stream.read(&mut [0; 4096]);
 }
 
+/// Serves each connection in a thread of its own, until the process ends.
 fn listen(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a socket on the loopback");
     let place = listener.local_addr().expect("a bound socket");
