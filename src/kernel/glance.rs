@@ -25,7 +25,10 @@ impl Glance {
     /// Whether a full look is due: something has changed, the table is small, or the last one is long ago.
     pub fn changed(&mut self) -> bool {
         // A table that cannot be read is one for the full look, which says why.
-        let Ok(text) = fs::read(TABLE) else { return true };
+        fs::read(TABLE).map_or(true, |text| self.is_due(&text))
+    }
+
+    fn is_due(&mut self, text: &[u8]) -> bool {
         let mut lines = 0;
         let mut hasher = DefaultHasher::new();
         for line in text.split(|byte| *byte == b'\n') {
@@ -59,6 +62,21 @@ fn without_counters(line: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_small_table_is_always_due_and_a_large_one_when_it_changes_and_every_15_times() {
+        let server =
+            |weight: u32, connections: u32| format!("  -> 0A00010B:14B4 Masq {weight} 0 {connections}\n");
+        let mut glance = Glance::default();
+        assert!((0..3).all(|_| glance.is_due(server(1, 0).repeat(SMALL - 1).as_bytes())));
+        let mut due = |table: &str| glance.is_due(table.as_bytes());
+        let large = server(1, 0).repeat(SMALL);
+        assert!(due(&large), "it was another table before");
+        assert!((1..15).all(|_| !due(&large)));
+        assert!(due(&large), "the fifteenth");
+        assert!(!due(&server(1, 7).repeat(SMALL)), "connections come and go");
+        assert!(due(&server(2, 7).repeat(SMALL)));
+    }
 
     #[test]
     fn only_the_counters_of_servers_are_left_out() {

@@ -1,14 +1,14 @@
 //! What somebody else changes in the kernel is seen, said and repaired within two seconds; what is somebody else's is
 //! left as it is.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
 
 use lab::{Daemon, Echo, Family, Flow, Network, Packet, case, reading, vip, wait_until};
 use libtest_mimic::Trial;
 
 use crate::setup::{LIMIT, PATIENT, config, echoes, ipvsd, key, server, service, wait_for_weights};
-use crate::traffic::{Traffic, lost_between};
+use crate::traffic::{Traffic, longest_way, lost_between};
 
 /// A repair takes at most 2 s; the rest is for a slow guest, which has to run ipvsadm or nft to see it. Of the repairs of
 /// one case half may take longer: the machine may be busy besides.
@@ -137,7 +137,7 @@ fn foreigners(network: &Network) -> (String, String) {
 
 fn assert_nothing_lost_outside(flow: &Flow, repairs: &[(Instant, Instant)]) {
     // What was on its way when the change was made, or when the repair was seen, is of that change.
-    let about = Duration::from_millis(100);
+    let about = longest_way(flow);
     let within: usize =
         repairs.iter().map(|(since, until)| lost_between(flow, *since - about, *until + about)).sum();
     assert!(flow.answered.lost.len() <= within, "{} lost, {within} about changes", flow.answered.lost.len());
@@ -150,8 +150,13 @@ fn services() {
     let cleared = scene.repaired(&|| scene.ipvsadm("-C"), &["the service is gone"]);
     traffic.replies(500);
     let before = foreign(&scene.network);
-    let scheduler =
-        scene.repaired(&|| scene.ipvsadm("-E -u VIP -s sh -o"), &["the service itself", "scheduler rr → sh"]);
+    let change = Cell::new(Duration::ZERO);
+    let change_scheduler = || {
+        let start = Instant::now();
+        scene.ipvsadm("-E -u VIP -s sh -o");
+        change.set(start.elapsed());
+    };
+    let scheduler = scene.repaired(&change_scheduler, &["the service itself", "scheduler rr → sh"]);
     traffic.replies(500);
     assert_eq!(foreigners(&scene.network), before);
     let flow = traffic.stop("ipvsadm -C, ipvsadm -E to another scheduler");
@@ -159,7 +164,9 @@ fn services() {
         println!("measured: {} lost by ipvsadm {what}", lost_between(&flow, since, until));
     }
     assert_nothing_lost_outside(&flow, &[cleared, scheduler]);
-    assert!(lost_between(&flow, scheduler.0, scheduler.1) <= 300, "two changes of a scheduler");
+    // One change by ipvsadm, and one by ipvsd, which the kernel makes as slowly (20 ms, more on a busy machine).
+    let lost = lost_between(&flow, scheduler.0, scheduler.1) as u128;
+    assert!(lost <= 200 + 3 * change.get().as_millis(), "{lost} lost, and ipvsadm took {:?}", change.get());
 
     // Without OPS every client is pinned to a server by an entry, which outlives the return of OPS.
     let expire = scene.network.director.sysctl("net.ipv4.vs.expire_nodest_conn");

@@ -2,14 +2,14 @@
 //! process gets a SIGHUP (E4), a file is edited in many ways and read again (E7), all servers die (E9).
 
 use std::fs;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use lab::{Echo, Family, Network, case, reading, wait_until};
 use libtest_mimic::Trial;
 use nix::sys::signal::Signal;
 
 use crate::setup::{LIMIT, PATIENT, echoes, ipvsd, server, service, wait_for_weights};
-use crate::traffic::{Traffic, lost_between};
+use crate::traffic::{Traffic, longest_way, lost_between};
 
 pub fn tests() -> Vec<Trial> {
     vec![case("experiments::a_cleared_table_and_sighup_edits_and_the_death_of_all_servers", all)]
@@ -102,7 +102,7 @@ fn all() {
         lost
     };
     // What was on its way when they died is of their death.
-    let died = died - Duration::from_millis(200);
+    let died = died - longest_way(&flow);
     assert!(lost("E4, ipvsadm -C and SIGHUP", cleared, back) > 0);
     assert_eq!(lost("E4, three SIGHUP", again, edited), 0);
     // One RCU grace period; on an emulated machine it takes longer than the 20 ms announced.

@@ -2,9 +2,9 @@
 
 use std::cell::Cell;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use lab::{Capture, Family, Flow, Network, Packet, Running, Stream, wait_until};
+use lab::{Capture, Family, Flow, Network, Packet, Reply, Running, Stream, wait_until};
 
 use crate::setup::{LIMIT, service};
 use crate::watch::Watch;
@@ -112,4 +112,10 @@ pub fn measured(what: &str, flow: &Flow) {
 pub fn lost_between(flow: &Flow, since: Instant, until: Instant) -> usize {
     let sent = |number: &&u64| (since..until).contains(&flow.sent[**number as usize]);
     flow.answered.lost.iter().filter(sent).count()
+}
+
+/// The longest time from a request to its reply: on a busy machine they wait in the servers' sockets.
+pub fn longest_way(flow: &Flow) -> Duration {
+    let way = |reply: &Reply| reply.at - flow.sent[reply.number as usize];
+    flow.answered.replies.iter().map(way).max().unwrap_or_default()
 }
