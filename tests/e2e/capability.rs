@@ -4,9 +4,12 @@
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 
+use lab::wait_until;
 use nix::sys::ptrace;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
+
+use crate::setup::LIMIT;
 
 /// `CAP_NET_ADMIN` of linux/capability.h.
 const CAP_NET_ADMIN: u64 = 1 << 12;
@@ -36,15 +39,24 @@ fn set(process: u32, thread: Pid, on: bool) {
     let (permitted, inheritable) = (read("CapPrm:"), read("CapInh:"));
     let effective = if on { permitted } else { permitted & !CAP_NET_ADMIN };
 
-    ptrace::attach(thread).expect("stopping it");
-    wait(thread);
     let memory =
         File::options().read(true).write(true).open(format!("/proc/{process}/mem")).expect("its memory");
-    let before = ptrace::getregs(thread).expect("its registers");
-    // It waits in a system call, behind the instruction that got it there.
-    let mut code = [0; 2];
-    memory.read_exact_at(&mut code, before.rip - 2).expect("its code");
-    assert_eq!(code, SYSCALL, "thread {thread} is not in a system call");
+    // It is to wait in a system call, behind the instruction that got it there.
+    let mut before = None;
+    wait_until(LIMIT, "a thread in a system call", || {
+        ptrace::attach(thread).expect("stopping it");
+        wait(thread);
+        let registers = ptrace::getregs(thread).expect("its registers");
+        let mut code = [0; 2];
+        memory.read_exact_at(&mut code, registers.rip - 2).expect("its code");
+        if code == SYSCALL {
+            before = Some(registers);
+        } else {
+            ptrace::detach(thread, None).expect("letting it go");
+        }
+        before.is_some()
+    });
+    let before = before.expect("it was waited for");
 
     // The header and the sets, their lower halves first: below the stack, and what the compiler may use there.
     let half = |set: u64, shift: u32| (set >> shift) as u32;

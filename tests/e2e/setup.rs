@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::process::Output;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lab::{Burst, Capture, Checksum, Daemon, Echo, Family, Netns, Network, Side, reading, vip, wait_until};
 
@@ -132,4 +132,17 @@ pub fn assert_no_trace(network: &Network) {
         entries.iter().filter(|entry| !probe(entry) || vips.iter().any(|vip| entry.contains(vip))).collect();
     assert!(foreign.is_empty(), "{foreign:#?}");
     assert!(!entries.is_empty(), "nothing is tracked here, so this proves nothing");
+}
+
+/// How many datagrams may be lost by this many changes of a scheduler: each takes the kernel one grace period of RCU, about
+/// 20 ms, and much more on a busy emulated machine. Measured with a service that nobody uses.
+pub fn lost_by_schedulers(network: &Network, changes: u64) -> usize {
+    let vip = "192.0.2.53:98";
+    network.director.check("ipvsadm", &["-A", "-u", vip, "-s", "rr"]);
+    let start = Instant::now();
+    network.director.check("ipvsadm", &["-E", "-u", vip, "-s", "wrr"]);
+    let took = start.elapsed();
+    network.director.check("ipvsadm", &["-D", "-u", vip]);
+    println!("measured: {took:?} for a change of the scheduler of an idle service");
+    usize::try_from((100 + 3 * took.as_millis() as u64) * changes).expect("a number of datagrams")
 }
