@@ -11,7 +11,7 @@ use libtest_mimic::Trial;
 use nix::sys::signal::Signal;
 
 use crate::setup::{LIMIT, PATIENT, command, echoes, ipvsd, key, service, wait_for_weights};
-use crate::traffic::{Traffic, lost_between};
+use crate::traffic::{Traffic, longest_way, lost_between};
 use crate::watch::Messages;
 
 pub fn tests() -> Vec<Trial> {
@@ -82,7 +82,7 @@ fn again() {
     let found = reading::services(&network.director);
     assert_eq!((found[0].scheduler.as_str(), found[0].ops), ("wrr", true));
     let before = traffic.watch.states();
-    let drained = before.iter().position(|state| state == &[7, 3, 0]);
+    let drained = before.iter().position(|state| state.len() == 3 && state[2] == 0);
     assert!(drained.is_some_and(|at| before[..at].iter().all(|state| state[..2] != [0, 0])), "{before:?}");
     traffic.replies(500);
     let flow = traffic.stop("killed, ended, killed with a changed file");
@@ -120,10 +120,10 @@ fn verdicts() {
     let corrected = Instant::now();
     traffic.replies(1000);
     println!("measured: weights corrected {} ms after the start", (corrected - started).as_millis());
-    // Three probes, 2 s of patience each where the answer is slow, but a dead server refuses at once.
-    assert!(corrected - started < Duration::from_secs(8));
+    // Three probes: a dead server refuses at once, the rest is for a slow guest.
+    assert!(corrected - started < Duration::from_secs(20));
     let flow = traffic.stop("a server died while ipvsd was off");
-    assert_eq!(flow.answered.lost.len(), lost_between(&flow, died - Duration::from_millis(100), corrected));
+    assert_eq!(flow.answered.lost.len(), lost_between(&flow, died - longest_way(&flow), corrected));
     let late = flow.answered.replies.iter().filter(|reply| reply.at > corrected);
     let by = |name: &str| late.clone().filter(|reply| reply.server == name).count();
     assert!(by("s0") > 300 && by("s1") > 300 && by("s2") == 0);

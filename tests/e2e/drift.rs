@@ -12,9 +12,10 @@ use crate::setup::{
 };
 use crate::traffic::{Traffic, longest_way, lost_between};
 
-/// A repair takes at most 2 s; the rest is for a slow guest, which has to run ipvsadm or nft to see it. Of the repairs of
-/// one case half may take longer: the machine may be busy besides.
-const REPAIRED: Duration = Duration::from_millis(3500);
+/// A repair takes at most this long, on a machine where to run nft takes no time.
+const REPAIRED: Duration = Duration::from_secs(2);
+/// For a repair and to see it nft or ipvsadm is run so often, which on a busy emulated machine takes seconds.
+const RUNS: u32 = 8;
 
 pub fn tests() -> Vec<Trial> {
     vec![
@@ -107,11 +108,14 @@ impl Scene {
         self.took.borrow_mut().push(time);
     }
 
-    /// The repairs were prompt.
+    /// The repairs were prompt: half of them at least, for the machine may be busy besides.
     fn assert_prompt(&self) {
+        let start = Instant::now();
+        self.network.director.check("nft", &["list", "ruleset"]);
+        let limit = REPAIRED + RUNS * start.elapsed();
         let mut took = self.took.take();
         took.sort();
-        assert!(took[took.len() / 2] < REPAIRED, "{took:?}");
+        assert!(took[took.len() / 2] < limit, "{took:?}, and nft takes {:?}", start.elapsed());
     }
 }
 
