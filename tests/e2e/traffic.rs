@@ -1,6 +1,8 @@
 //! Clients of the service under test, at a thousand datagrams a second, and everything that watches them.
 
 use std::cell::Cell;
+use std::fs::File;
+use std::io::Read;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -16,6 +18,8 @@ pub struct Traffic {
     one_port: Running,
     service: SocketAddr,
     calm: Cell<Option<(Instant, Instant)>>,
+    /// The counters of UDP of the client and the servers.
+    counters: Vec<File>,
     /// What the kernel holds meanwhile.
     pub watch: Watch,
     capture: Capture,
@@ -30,11 +34,14 @@ impl Traffic {
     /// Starts sending to the VIP of a family, and watching.
     pub fn start_in(network: &Network, family: Family) -> Traffic {
         let service = service(family);
+        let open = |name: &str| File::open(format!("/proc/thread-self/net/{name}")).expect(name);
+        let hosts = network.servers.iter().chain([network.client()]);
+        let counters = hosts.flat_map(|host| host.run(|| ["snmp", "snmp6"].map(open))).collect();
         let watch = Watch::start(&network.director);
         let capture = Capture::start(network.client());
         let stream = Stream::new(service).start(network.client());
         let one_port = Stream { rate: 100, ports: 1, ..Stream::new(service) }.start(network.client());
-        Traffic { stream, one_port, service, calm: Cell::new(None), capture, watch }
+        Traffic { stream, one_port, service, calm: Cell::new(None), counters, capture, watch }
     }
 
     /// Waits for so many more replies.
@@ -75,6 +82,12 @@ impl Traffic {
     pub fn stop_astray(self, what: &str) -> (Flow, Vec<Packet>, Vec<String>) {
         let flow = both(self.stream.stop(), self.one_port.stop());
         measured(what, &flow);
+        let dropped: u64 = self.counters.into_iter().map(dropped).sum();
+        if dropped > 0 {
+            println!(
+                "measured: {dropped} of them dropped by sockets of the servers and the client, which were too slow"
+            );
+        }
         if let Some((since, until)) = self.calm.get() {
             assert_eq!(lost_between(&flow, since, until), 0, "lost before anything happened");
         }
@@ -112,6 +125,17 @@ pub fn measured(what: &str, flow: &Flow) {
 pub fn lost_between(flow: &Flow, since: Instant, until: Instant) -> usize {
     let sent = |number: &&u64| (since..until).contains(&flow.sent[**number as usize]);
     flow.answered.lost.iter().filter(sent).count()
+}
+
+/// Datagrams that found no room in their socket: `RcvbufErrors` is the fifth number after `Udp:`, or has a line of its own.
+fn dropped(mut counters: File) -> u64 {
+    let mut text = String::new();
+    counters.read_to_string(&mut text).expect("the counters of UDP");
+    let fifth =
+        |line: &str| line.strip_prefix("Udp: ").and_then(|rest| rest.split(' ').nth(4)?.parse::<u64>().ok());
+    let named =
+        |line: &str| line.strip_prefix("Udp6RcvbufErrors").and_then(|rest| rest.trim().parse::<u64>().ok());
+    text.lines().filter_map(|line| fifth(line).or_else(|| named(line))).sum()
 }
 
 /// The longest time from a request to its reply: on a busy machine they wait in the servers' sockets.
