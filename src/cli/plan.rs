@@ -14,6 +14,7 @@ pub fn main(path: &Path, json: bool) -> ExitCode {
         Ok(ready) => ready,
         Err(status) => return status,
     };
+    super::start_logging();
     let changes = match runtime.block_on(daemon::plan(&loaded.config)) {
         Ok(changes) => changes,
         Err(refusal) => {

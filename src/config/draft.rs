@@ -9,7 +9,7 @@ use ipvs_netlink::Forward;
 use super::check::CheckDraft;
 use super::policy::PolicyDraft;
 use super::report::{Place, Problems};
-use crate::core::model::{Drift, KernelSettings, OnStop};
+use crate::core::model::{Drift, KernelSettings, OnStop, Refusals};
 
 /// A value and where it stands.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +37,7 @@ pub struct Draft {
     pub defaults: Defaults,
     pub kernel: KernelSettings,
     pub on_stop: OnStop,
+    pub refusals: Refusals,
 }
 
 /// What holds for services that do not say otherwise.

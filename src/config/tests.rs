@@ -11,7 +11,7 @@ use std::time::Duration;
 use ipvs_netlink::{Forward, Tunnel, TunnelChecksum, TunnelKind};
 
 use super::{LoadError, Loaded, load, parse};
-use crate::core::model::{Forwarding, OnStop, Probe, Reply, Service, Sysctls, WhenAllDown};
+use crate::core::model::{Forwarding, OnStop, Probe, Refusals, Reply, Service, Sysctls, WhenAllDown};
 
 /// A valid text, which must be without warnings.
 fn good(text: &str) -> Loaded {
@@ -41,6 +41,7 @@ fn a_small_file_gets_every_default() {
     .config;
     assert_eq!(config.on_stop, OnStop::Keep);
     assert_eq!((config.kernel.sysctls, config.kernel.forwarding), (Sysctls::Set, Forwarding::Require));
+    assert_eq!(config.refusals, Refusals { group: Some(26_998), hidden: true });
     let [service] = config.services.as_slice() else { panic!("one service") };
     assert_eq!(service.name, "dns");
     assert_eq!(service.listen, ["192.0.2.53:53".parse().unwrap(), "[2001:db8::53]:53".parse().unwrap()]);
@@ -66,6 +67,9 @@ fn every_setting_arrives() {
         [kernel]
         sysctls = "report"
         forwarding = "set"
+        [passive]
+        nflog_group = 7
+        hide_servers = false
         [[service]]
         name = "a"
         listen = "192.0.2.1:53"
@@ -82,6 +86,7 @@ fn every_setting_arrives() {
     .config;
     assert_eq!(config.on_stop, OnStop::Remove);
     assert_eq!((config.kernel.sysctls, config.kernel.forwarding), (Sysctls::Report, Forwarding::Set));
+    assert_eq!(config.refusals, Refusals { group: Some(7), hidden: false });
     let service = &config.services[0];
     assert!(!service.ops);
     assert_eq!(service.scheduler.as_str(), "wlc");

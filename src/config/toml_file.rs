@@ -13,7 +13,10 @@ use super::report::{Lines, Place, Problems};
 use super::toml_forward::forward;
 use super::toml_table::{Table, Value, list, place, wrong_kind};
 use super::toml_value::{boolean, choice, duration, number, socket_address, string};
-use crate::core::model::{Drift, Forwarding, KernelSettings, OnStop, Sysctls};
+use crate::core::model::{Drift, Forwarding, KernelSettings, OnStop, Refusals, Sysctls};
+
+/// What `[passive]` says unless the file says otherwise. Those who count their nflog groups begin with 0.
+const PASSIVE: Refusals = Refusals { group: Some(26_998), hidden: true };
 
 /// What the file says.
 ///
@@ -84,7 +87,7 @@ fn doubt(draft: &mut Draft, lines: &Lines<'_>, torn: &BTreeSet<usize>) {
 }
 
 fn file(entries: &DeTable<'_>, problems: &mut Problems) -> Draft {
-    let keys = ["service", "defaults", "kernel", "on_stop"];
+    let keys = ["service", "defaults", "kernel", "passive", "on_stop"];
     let root = Table::new(entries, Place { start: 0, end: 0 }, "the file", &keys, problems);
     let services = root.get("service", problems, |value, problems| {
         if value.get_ref().is_table() {
@@ -102,6 +105,7 @@ fn file(entries: &DeTable<'_>, problems: &mut Problems) -> Draft {
     Draft {
         defaults,
         kernel: root.get("kernel", problems, kernel).into_value(),
+        refusals: root.get("passive", problems, passive).value_or(PASSIVE),
         on_stop: root.get("on_stop", problems, |v, p| choice(v, &words, p)).into_value(),
         services,
     }
@@ -123,6 +127,17 @@ fn kernel(value: Value<'_>, problems: &mut Problems) -> Option<KernelSettings> {
     Some(KernelSettings {
         sysctls: table.get("sysctls", problems, |v, p| choice(v, &sysctls, p)).into_value(),
         forwarding: table.get("forwarding", problems, |v, p| choice(v, &forwarding, p)).into_value(),
+    })
+}
+
+fn passive(value: Value<'_>, problems: &mut Problems) -> Option<Refusals> {
+    let table = table(value, "`[passive]`", &["hints", "nflog_group", "hide_servers"], problems)?;
+    let group = table.get("nflog_group", problems, number);
+    let group = group.judged(|at| at.within("`nflog_group`", 0..=u16::MAX, problems).map(Some));
+    let hints = table.get("hints", problems, boolean).value_or(true);
+    Some(Refusals {
+        group: group.value_or(PASSIVE.group).filter(|_| hints),
+        hidden: table.get("hide_servers", problems, boolean).value_or(PASSIVE.hidden),
     })
 }
 

@@ -64,7 +64,7 @@ pub fn validate(draft: &Draft, problems: &mut Problems) -> Option<Config> {
         return None;
     }
     let services = services.iter().map(build).collect::<Option<_>>()?;
-    Some(Config { services, kernel: draft.kernel, on_stop: draft.on_stop })
+    Some(Config { services, kernel: draft.kernel, on_stop: draft.on_stop, refusals: draft.refusals })
 }
 
 impl Resolved<'_> {

@@ -76,6 +76,8 @@ pub enum Object {
         /// Where the tunnel ends, with a port where it is UDP.
         to: String,
     },
+    /// The rules for the ICMP errors by which servers refuse client traffic.
+    RefusalRules,
     /// The tables of the rules, where somebody else has changed them.
     Tables,
     /// A sysctl.
@@ -214,6 +216,13 @@ fn rules(held: &Rules, wanted: &Rules, changes: &mut Vec<Change>) {
     for outer in wanted.tunnels.difference(&held.tunnels) {
         say(Kind::Add, tunnel(outer), Vec::new());
     }
+    // With the first reply rule they come, and with the last one they go.
+    if held.refusals != wanted.refusals && !held.replies.is_empty() && !wanted.replies.is_empty() {
+        let (old, new) = (held.refusals.words(), wanted.refusals.words());
+        let differ = old.into_iter().zip(new).filter(|(old, new)| old != new);
+        let differences = differ.map(|((field, old), (_, new))| Difference { field, old: Some(old), new });
+        say(Kind::Change, Object::RefusalRules, differences.collect());
+    }
     for server in held.replies.keys().filter(|server| !wanted.replies.contains_key(server)) {
         say(Kind::Remove, Object::ReplyRule { server: *server }, Vec::new());
     }
@@ -269,6 +278,7 @@ impl fmt::Display for Object {
             Self::RequestRule { vip } => write!(f, "request rule of {vip}"),
             Self::ReplyRule { server } => write!(f, "reply rule of {server}"),
             Self::TunnelRule { to } => write!(f, "tunnel rule of {to}"),
+            Self::RefusalRules => f.write_str("rules for refusals"),
             Self::Tables => f.write_str("tables of the rules"),
             Self::Sysctl { key } => write!(f, "sysctl {key}"),
         }

@@ -45,6 +45,7 @@ pub fn rules_of(config: &Config) -> Rules {
                 .for_each(|need| rules.add(need));
         }
     }
+    rules.refuse(config.refusals);
     rules
 }
 
@@ -65,7 +66,8 @@ pub fn wanted(service: &Service, vip: SocketAddr, pool: &Pool) -> Wanted {
     Wanted { config, need: service.ops.then_some(Need::Request(vip)), servers: servers.collect() }
 }
 
-/// What the rules are to hold: for all that is wanted, for what still drains in the kernel, and for replies on the way.
+/// What the rules are to hold, but for refusals: for all that is wanted, for what still drains in the kernel, and for replies
+/// on the way.
 ///
 /// A reply keeps the VIP that it has as long as its server has weight there or replies from there may be on the way,
 /// whoever wants it. Its rule outlives the server.
@@ -80,17 +82,17 @@ pub fn rules(
     for (key, service) in found {
         let ServiceKey::Address { protocol: Protocol::UDP, address: vip } = *key else { continue };
         let asked = wanted.get(key).is_some_and(|wanted| wanted.need.is_some());
-        let works = held.requests.contains(&vip) && service.config.flags.contains(Flags::ONE_PACKET);
-        if !asked && !works {
-            continue;
+        let ops = service.config.flags.contains(Flags::ONE_PACKET);
+        let rewrites = asked || (ops && held.requests.contains(&vip));
+        if rewrites {
+            rules.add(Need::Request(vip));
         }
-        rules.add(Need::Request(vip));
         for (server, config) in &service.servers {
             let Some(need) = Need::of_server(vip, server.0, config.forward) else { continue };
             match (config.weight > 0, held.hold(&need)) {
-                (true, true) => rules.add(need),
-                (false, false) => {}
-                _ => last.push(need),
+                (true, true) if ops || asked => rules.add(need),
+                (true, _) | (_, true) if rewrites => last.push(need),
+                _ => {}
             }
         }
     }

@@ -1,6 +1,7 @@
 //! What the core has to say: one event for each change. The daemon words them for the log.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 
 use ipvs_netlink::{DestinationConfig, DestinationKey, ServiceConfig, ServiceKey};
 use serde::Serialize;
@@ -109,6 +110,24 @@ pub enum Event {
         key: ServiceKey,
         /// The server.
         server: DestinationKey,
+    },
+    /// Servers that are up get weight later: their replies still leave from another VIP.
+    Waits {
+        /// The service's name.
+        service: String,
+        /// The IPVS service.
+        key: ServiceKey,
+        /// Each server, and the VIP and port that it still answers for.
+        servers: BTreeMap<DestinationKey, SocketAddr>,
+    },
+    /// This service gives its last servers up: in a circle, each of these waits for a server of the next.
+    GivesUp {
+        /// The service's name.
+        service: String,
+        /// The IPVS service.
+        key: ServiceKey,
+        /// All of the circle, this one first.
+        circle: Vec<ServiceKey>,
     },
     /// The reply rules were changed.
     Rules {

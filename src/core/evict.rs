@@ -54,6 +54,7 @@ impl Core {
         entries: &BTreeSet<(ServiceKey, DestinationKey)>,
         out: &mut Vec<Output>,
     ) {
+        self.connections_unread = false;
         for (key, server) in entries {
             if self.service(key).is_some_and(|(service, _)| service.ops) {
                 self.evictions.entry(*key).or_default().pinned.entry(*server).or_default();
@@ -99,7 +100,7 @@ impl Core {
         else {
             return;
         };
-        if eviction.out.is_some() || !expires {
+        if eviction.out.is_some() || !expires || self.sysctls_set {
             return;
         }
         let weighted = |except: &DestinationKey| {

@@ -27,8 +27,8 @@ pub enum Input {
     RulesTouched,
     /// The sysctls of [`super::sysctls::watched`] that this kernel has.
     FoundSysctls(BTreeMap<String, String>),
-    /// The connection entries of our services: VIP and server of each, once.
-    FoundConnections(BTreeSet<(ServiceKey, DestinationKey)>),
+    /// The connection entries of our services: VIP and server of each, once. Or why they could not be read.
+    FoundConnections(Result<BTreeSet<(ServiceKey, DestinationKey)>, String>),
     /// A verdict changed.
     Verdict(Verdict),
     /// A batch of steps was done, each with its own result.

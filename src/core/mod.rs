@@ -14,12 +14,14 @@ pub mod difference;
 pub mod drift;
 pub mod event;
 mod evict;
+mod exchange;
 mod kept;
 pub mod memory;
 mod message;
 pub mod model;
 pub mod plan;
 pub mod pool;
+mod reported;
 pub mod retry;
 pub mod rules;
 mod start;
@@ -43,6 +45,7 @@ use memory::Memory;
 use model::{Check, Config, OnStop, Rules, Service, TargetId, Verdict};
 use plan::FoundServices;
 use pool::{Pool, Quorum, Turn};
+use reported::Reported;
 use retry::Retries;
 
 pub use message::{FoundRules, Hook, Input, Output};
@@ -82,12 +85,17 @@ pub struct Core {
     sysctls: BTreeMap<String, String>,
     /// So many looks at the sysctls are under way, and so many of these were made before one was set.
     sysctl_looks: (u32, u32),
+    /// One was set, and no look has seen yet what became of it.
+    sysctls_set: bool,
+    /// The last thing before the end: all of them get their old values.
+    putting_back: bool,
     memory: Memory,
     evictions: BTreeMap<ServiceKey, Eviction>,
+    /// The connection entries could not be read when they were last asked for.
+    connections_unread: bool,
     brake: Brake<(ServiceKey, Thing)>,
     sysctl_brake: Brake<&'static str>,
-    /// Drift that is reported and not repaired, as it was last said.
-    reported: BTreeSet<(ServiceKey, Thing, String)>,
+    reported: Reported,
     /// A look at rules and services is under way.
     looking: bool,
     /// Its second half: there is one look at the services at a time, so that each answer is known for what it is.
@@ -97,6 +105,10 @@ pub struct Core {
     /// The rules could not be read since they were read last.
     rules_unread: bool,
     next_look: Time,
+    /// When everything was planned last.
+    planned: Time,
+    /// A wake had nothing to plan, and nothing was heard since.
+    settled: bool,
     /// Whether the first look for this config is over.
     started: bool,
     busy: BTreeSet<ServiceKey>,
@@ -105,6 +117,8 @@ pub struct Core {
     /// Rules were kept for steps that are under way.
     rules_kept: bool,
     retries: Retries<Subject>,
+    /// Servers of which was said that they still answer for another VIP.
+    waiting: BTreeMap<ServiceKey, BTreeSet<DestinationKey>>,
     /// What the rules hold for replies that may be on the way.
     kept: Kept,
     /// When a server that nobody wants may be deleted.
@@ -117,9 +131,6 @@ pub struct Core {
 
 /// How long a server that the config never named may still answer.
 const DRAIN_OF_STRANGERS: Duration = Duration::from_secs(5);
-
-/// From one look at the kernel to the next: drift is repaired within 2 seconds.
-const LOOK: Duration = Duration::from_secs(1);
 
 impl Core {
     /// A core that knows no more than this; its first input is [`Input::Config`].
@@ -138,22 +149,28 @@ impl Core {
             rules_touched: false,
             sysctls: BTreeMap::new(),
             sysctl_looks: (0, 0),
+            sysctls_set: false,
+            putting_back: false,
             own: memory.created.clone(),
             memory,
             evictions: BTreeMap::new(),
+            connections_unread: false,
             brake: Brake::default(),
             sysctl_brake: Brake::default(),
-            reported: BTreeSet::new(),
+            reported: Reported::default(),
             looking: false,
             services_asked: false,
             look_anew: false,
             rules_unread: false,
             next_look: Time::ZERO,
+            planned: Time::ZERO,
+            settled: false,
             started: false,
             busy: BTreeSet::new(),
             rules_asked: None,
             rules_kept: false,
             retries: Retries::default(),
+            waiting: BTreeMap::new(),
             kept: Kept::default(),
             drains: BTreeMap::new(),
             former: BTreeMap::new(),
@@ -165,48 +182,39 @@ impl Core {
     /// One input at the time `now`; what is to be done about it, in this order.
     pub fn handle(&mut self, now: Time, input: Input) -> Vec<Output> {
         let mut out = Vec::new();
+        self.settled &= match &input {
+            Input::Wake | Input::Unchanged => true,
+            Input::FoundSysctls(sysctls) => *sysctls == self.sysctls,
+            _ => false,
+        };
         match input {
             Input::Config(config) => self.configure(now, config, &mut out),
-            Input::FoundServices(_) | Input::Unchanged if self.looked_in_vain(now, &mut out) => {}
-            Input::FoundServices(Ok(services)) => self.found_services(now, services, &mut out),
-            Input::Unchanged => self.can_read(&mut out),
+            Input::FoundServices(found) => self.look_ended(now, Some(found), &mut out),
+            Input::Unchanged => self.look_ended(now, None, &mut out),
             Input::FoundRules(Ok(found)) => self.found_rules(now, found, &mut out),
             Input::RulesTouched if self.rules_asked.is_some() || !self.started => self.rules_touched = true,
             Input::RulesTouched => out.push(Output::LookAtRules),
             Input::FoundSysctls(sysctls) => self.found_sysctls(now, sysctls, &mut out),
-            Input::FoundConnections(entries) => self.connections(now, &entries, &mut out),
-            Input::FoundServices(Err(error)) => self.failed(now, Subject::Look, error, &mut out),
-            Input::FoundRules(Err(error)) => {
-                self.rules_unread = true;
-                self.failed(now, Subject::Look, error, &mut out);
-                if self.looking && !self.services_asked {
-                    self.looked_in_vain(now, &mut out);
+            Input::FoundConnections(Ok(entries)) => self.connections(now, &entries, &mut out),
+            Input::FoundConnections(Err(error)) => {
+                if !std::mem::replace(&mut self.connections_unread, true) {
+                    out.push(Output::Say(Event::Failed { error }));
                 }
             }
+            Input::FoundRules(Err(error)) => self.no_rules(now, error, &mut out),
             Input::Verdict(verdict) => self.verdict(now, &verdict, &mut out),
             Input::Done(key, results) => self.done(now, key, results, &mut out),
-            Input::RulesDone(result) => {
-                self.rules_asked = None;
-                match result {
-                    Ok(rules) => {
-                        self.works(&Subject::Rules, "the reply rules", &mut out);
-                        let (requests, replies) = (rules.requests.len(), rules.replies.len());
-                        out.push(Output::Say(Event::Rules { requests, replies }));
-                        self.rules = Some(rules);
-                        self.rules_damaged = false;
-                        if std::mem::take(&mut self.rules_touched) {
-                            out.push(Output::LookAtRules);
-                        }
-                    }
-                    Err(error) => self.failed(now, Subject::Rules, error, &mut out),
-                }
-                self.plan_all(now, &mut out);
-            }
+            Input::RulesDone(result) => self.rules_done(now, result, &mut out),
             Input::Wake => {
+                let due = !self.settled || self.waits_for_entries() || self.plans_are_due(now);
                 self.pools.values_mut().for_each(|pool| pool.tick(now));
                 self.look_again(now, &mut out);
                 self.out_of_patience(now);
-                self.plan_all(now, &mut out);
+                if due {
+                    let before = out.len();
+                    self.plan_all(now, &mut out);
+                    self.settled = out.len() == before;
+                }
                 if self.waits_for_entries() {
                     self.look_at_connections(&mut out);
                 }
@@ -300,20 +308,33 @@ impl Core {
         }
     }
 
-    fn next_wake(&self, now: Time) -> Option<Time> {
-        let ramps = self.pools.values().filter_map(Pool::next);
+    /// When plans may change although nothing is heard of.
+    fn plan_times(&self) -> impl Iterator<Item = Time> {
         let times = self.drains.values().copied().chain(self.kept.times());
-        let times = times.chain(self.retries.times()).chain(self.brake.times()).chain(ramps);
+        let times = times.chain(self.retries.times()).chain(self.brake.times());
+        times.chain(self.pools.values().filter_map(Pool::next))
+    }
+
+    /// Whether such a time has come since everything was planned. Most wakes are for a look alone: to plan a thousand
+    /// services then would cost more than the look.
+    fn plans_are_due(&self, now: Time) -> bool {
+        self.plan_times().any(|time| self.planned <= time && time <= now)
+    }
+
+    fn next_wake(&self, now: Time) -> Option<Time> {
+        let times = self.plan_times();
         let look = (self.started && !self.finished).then_some(self.next_look);
         times.chain(look).chain(self.next_entries(now)).filter(|time| *time > now).min()
     }
 
     fn finish(&mut self, out: &mut Vec<Output>) {
-        if !self.finished {
-            self.finished = true;
-            if self.leaving {
-                self.put_all_back(out);
-            }
+        if !self.leaving || self.put_all_back(out) {
+            self.finished(out);
+        }
+    }
+
+    fn finished(&mut self, out: &mut Vec<Output>) {
+        if !std::mem::replace(&mut self.finished, true) {
             out.push(Output::Finished { removed: self.leaving });
         }
     }

@@ -23,6 +23,18 @@ pub struct Config {
     pub kernel: KernelSettings,
     /// What stays in the kernel when the daemon ends in order.
     pub on_stop: OnStop,
+    /// What is done with the ICMP errors by which servers refuse client traffic.
+    pub refusals: Refusals,
+}
+
+/// `[passive]`: what is done with refusals, the ICMP errors (port unreachable) of servers about client traffic that the
+/// reply rewrite stands behind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Refusals {
+    /// The nflog group by which the daemon hears of them; none if it does not.
+    pub group: Option<u16>,
+    /// They are dropped: to the client they would name the server's own address.
+    pub hidden: bool,
 }
 
 /// `[kernel]`.
@@ -195,6 +207,8 @@ pub struct Rules {
     pub replies: BTreeMap<SocketAddr, SocketAddr>,
     /// The servers that are reached through a tunnel: the outer packets are not tracked.
     pub tunnels: BTreeSet<Outer>,
+    /// What is done with refusals of the servers in `replies`; nothing where there are none.
+    pub refusals: Refusals,
 }
 
 /// The outer packets of a tunnel as a rule can tell them.

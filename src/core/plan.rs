@@ -101,6 +101,8 @@ pub struct Circumstances<'a, F: Fn(&DestinationKey) -> bool> {
     pub to_be: &'a Rules,
     /// Whether a server that nobody wants has had weight 0 for long enough.
     pub drained: F,
+    /// Its last servers go even if nobody wanted takes over: others wait for them, and it for theirs.
+    pub gives_up: bool,
     /// Why nobody wants what is not wanted, in words for the log.
     pub unwanted: &'static str,
 }
@@ -136,8 +138,9 @@ pub fn plan<F: Fn(&DestinationKey) -> bool>(
             let weighted = |(server, config): (_, &DestinationConfig)| {
                 config.weight > 0 && wanted.servers.get(server).is_some_and(stays)
             };
-            let spared =
-                found.servers.iter().any(weighted) || wanted.servers.values().all(|server| server.full == 0);
+            let spared = found.servers.iter().any(weighted)
+                || wanted.servers.values().all(|server| server.full == 0)
+                || circumstances.gives_up;
             unwanted(Some(wanted), found, spared, circumstances, &mut steps);
         }
         (None, Some(found)) => {

@@ -124,6 +124,11 @@ impl Pool {
         })
     }
 
+    /// Whether `server` counts as up, and has weight when it is.
+    pub fn is_up(&self, server: &DestinationKey) -> bool {
+        self.members.get(server).is_some_and(Member::alive)
+    }
+
     /// The weight that `server` is to have; none if it is not one of the pool's.
     pub fn due(&self, server: &DestinationKey) -> Option<Due> {
         let member = self.members.get(server)?;

@@ -4,7 +4,15 @@ use std::net::SocketAddr;
 
 use ipvs_netlink::{Forward, ServiceKey, TunnelKind};
 
-use super::model::{Outer, Rules};
+use super::model::{Outer, Refusals, Rules};
+
+impl Refusals {
+    /// Each setting and its value in words.
+    pub fn words(&self) -> [(&'static str, String); 2] {
+        let group = self.group.map_or("none".to_owned(), |group| group.to_string());
+        [("nflog group", group), ("hidden", if self.hidden { "yes" } else { "no" }.to_owned())]
+    }
+}
 
 /// One line of [`Rules`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,6 +58,11 @@ impl Rules {
                 self.tunnels.insert(outer);
             }
         }
+    }
+
+    /// Says what is done with refusals; to be called when all replies are there.
+    pub fn refuse(&mut self, refusals: Refusals) {
+        self.refusals = if self.replies.is_empty() { Refusals::default() } else { refusals };
     }
 
     /// Takes over from `held` what it has for one service, and all tunnels, of which it is not said whose they are: steps

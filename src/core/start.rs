@@ -1,16 +1,22 @@
 //! A config to go by: its pools and probes, a look at the kernel, and what is adopted from there.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use ipvs_netlink::{DestinationKey, Flags, ServiceKey};
+use ipvs_netlink::{DestinationKey, ServiceKey};
 
-use super::drift::{self, Ruling};
 use super::event::Event;
-use super::model::{Config, Drift, Target, TargetId};
+use super::model::{Config, Target, TargetId};
 use super::plan::{FoundService, FoundServices};
 use super::pool::{Known, Member, Pool};
+use super::reported::Reported;
 use super::rules::Need;
-use super::{Core, FoundRules, LOOK, Output, Subject, Time, desired};
+use super::{Core, FoundRules, Output, Subject, Time, desired};
+
+const LOOK: Duration = Duration::from_secs(1);
+/// So many servers are looked at less often.
+const MANY: usize = 2000;
+const LOOK_AT_MANY: Duration = Duration::from_millis(1850);
 
 impl Core {
     pub(super) fn configure(&mut self, now: Time, config: Config, out: &mut Vec<Output>) {
@@ -54,6 +60,8 @@ impl Core {
         }
         self.targets = targets;
         self.quorums.retain(|key, _| self.index.contains_key(key));
+        // Of a new config everything is put right.
+        self.reported = Reported::default();
         self.started = false;
         self.look(out);
     }
@@ -68,10 +76,17 @@ impl Core {
         out.push(Output::LookAtRules);
     }
 
+    /// From one look to the next: drift is repaired within 2 seconds, of which a large table takes all.
+    fn pause(&self) -> Duration {
+        let servers: usize = self.pools.values().map(|pool| pool.members.len()).sum();
+        if servers > MANY { LOOK_AT_MANY } else { LOOK }
+    }
+
     /// The look is over. True if what it found is of no use, since it was asked for with another config.
     pub(super) fn looked_in_vain(&mut self, now: Time, out: &mut Vec<Output>) -> bool {
         self.looking = false;
-        self.next_look = now + LOOK;
+        // A look that took long is not followed by another at once.
+        self.next_look = self.next_look.max(now + self.pause() / 2);
         self.services_asked = false;
         let anew = std::mem::take(&mut self.look_anew);
         if anew {
@@ -107,6 +122,15 @@ impl Core {
         }
     }
 
+    /// The rules could not be read.
+    pub(super) fn no_rules(&mut self, now: Time, error: String, out: &mut Vec<Output>) {
+        self.rules_unread = true;
+        self.failed(now, Subject::Look, error, out);
+        if self.looking && !self.services_asked {
+            self.looked_in_vain(now, out);
+        }
+    }
+
     /// The services whose servers are read.
     pub(super) fn watched(&self) -> BTreeSet<ServiceKey> {
         let rewritten = self.rules.iter().flat_map(|rules| &rules.requests).map(|vip| ServiceKey::udp(*vip));
@@ -118,24 +142,41 @@ impl Core {
         if self.started && !self.looking && self.next_look <= now {
             self.looking = true;
             self.services_asked = true;
+            self.next_look = now + self.pause();
             self.look_at_sysctls(out);
             out.push(Output::GlanceAtServices(self.watched()));
-            if !self.evictions.is_empty() {
+            if !self.evictions.is_empty() || self.connections_unread {
                 self.look_at_connections(out);
             }
         }
     }
 
-    pub(super) fn found_services(
+    /// A look has ended; none: as a glance shows, nothing has changed.
+    pub(super) fn look_ended(
         &mut self,
         now: Time,
-        services: Vec<(ServiceKey, FoundService)>,
+        found: Option<Result<Vec<(ServiceKey, FoundService)>, String>>,
         out: &mut Vec<Output>,
     ) {
-        let mut services: FoundServices = services.into_iter().collect();
+        let in_vain = self.looked_in_vain(now, out);
+        match found {
+            // Of what was asked for with another config it is still seen who has weight.
+            Some(Ok(services)) if in_vain => {
+                let services = services.into_iter().collect();
+                self.keep_what_is_lost(now, &services);
+                self.found = Some(services);
+            }
+            _ if in_vain => {}
+            Some(Ok(services)) => self.found_services(now, services.into_iter().collect(), out),
+            Some(Err(error)) => self.failed(now, Subject::Look, error, out),
+            None => self.can_read(out),
+        }
+    }
+
+    fn found_services(&mut self, now: Time, mut services: FoundServices, out: &mut Vec<Output>) {
         self.retries.looked();
         if self.started {
-            self.drift(now, &mut services, out);
+            self.judge_drift(now, &mut services, out);
         }
         self.keep_what_is_lost(now, &services);
         self.found = Some(services);
@@ -154,52 +195,6 @@ impl Core {
         }
         self.plan_sysctls(now, out);
         self.plan_all(now, out);
-    }
-
-    /// Compares what is found with what was last made. Where drift is only reported, the picture stays as it was.
-    fn drift(&mut self, now: Time, services: &mut FoundServices, out: &mut Vec<Output>) {
-        let Some(made) = &self.found else { return };
-        let mut reported = BTreeSet::new();
-        let mut lost_ops = false;
-        for key in &self.own {
-            let place = self.index.get(key).map(|(_, place)| &self.config.services[*place]);
-            let lost = |service: &FoundService| !service.config.flags.contains(Flags::ONE_PACKET);
-            lost_ops |= place.is_some_and(|service| service.ops) && services.get(key).is_some_and(lost);
-            // What failed may have been done in part: that is no drift.
-            if self.retries.fails(&Subject::Service(*key)) || self.out_of(key).is_some() {
-                continue;
-            }
-            let drifts = drift::drifts(made.get(key), services.get(key));
-            let report_only = place.is_some_and(|service| service.drift == Drift::Report);
-            for drift::Drift { thing, what } in drifts {
-                let ruling = if report_only {
-                    let entry = (*key, thing, what.clone());
-                    let news = !self.reported.contains(&entry);
-                    reported.insert(entry);
-                    if !news {
-                        continue;
-                    }
-                    None
-                } else {
-                    match self.brake.drifted((*key, thing), now) {
-                        Ruling::Held => continue,
-                        ruling => Some(ruling),
-                    }
-                };
-                let service = place.map(|service| service.name.clone());
-                out.push(Output::Say(Event::Drift { service, key: *key, thing, what, ruling }));
-            }
-            if report_only {
-                match made.get(key) {
-                    Some(picture) => drop(services.insert(*key, picture.clone())),
-                    None => drop(services.remove(key)),
-                }
-            }
-        }
-        self.reported = reported;
-        if lost_ops {
-            self.look_at_connections(out);
-        }
     }
 
     /// Somebody else, or a step of which nothing was heard, has taken servers whose replies may be on the way.

@@ -7,6 +7,8 @@ use ipvs_netlink::{DestinationKey, ServiceKey};
 
 use super::drift::Thing;
 use super::event::{Before, Event};
+use super::exchange::cannot_spare;
+use super::model::Rules;
 use super::plan::{self, Action, Circumstances, FoundService, FoundServices, Step, Wanted};
 use super::rules::Need;
 use super::{Core, DRAIN_OF_STRANGERS, Output, Subject, Time, desired};
@@ -24,6 +26,7 @@ impl Core {
     }
 
     pub(super) fn plan_all(&mut self, now: Time, out: &mut Vec<Output>) {
+        self.planned = now;
         self.plan_rules(now, out);
         for key in self.own.clone() {
             self.plan(now, key, out);
@@ -42,6 +45,7 @@ impl Core {
             let due = rules.clone();
             self.busy.iter().for_each(|key| rules.keep(held, key));
             self.rules_kept = rules != due;
+            rules.refuse(self.config.refusals);
             if rules != *held || self.rules_damaged {
                 self.rules_asked = Some(rules.clone());
                 out.push(Output::DoRules(rules));
@@ -62,6 +66,8 @@ impl Core {
         let wanted = self.wanted(&key);
         let drain = self.drain(&key);
         let found = found.get(&key);
+        let stuck = wanted.as_ref().zip(found).is_some_and(|(wanted, found)| cannot_spare(wanted, found));
+        let circle = stuck.then(|| self.gives_up_for(&key)).flatten();
 
         let stranger = |server: &DestinationKey| {
             wanted.as_ref().is_none_or(|wanted| !wanted.servers.contains_key(server))
@@ -80,18 +86,21 @@ impl Core {
             |server: &DestinationKey| self.drains.get(&(key, *server)).is_some_and(|time| *time <= now);
         let to_be = self.rules_asked.as_ref().unwrap_or(rules);
         let unwanted = if self.leaving { "all of ipvsd's own is removed" } else { "not in the config" };
-        let mut steps =
-            plan::plan(wanted.as_ref(), found, &Circumstances { rules, to_be, drained, unwanted });
+        let gives_up = circle.is_some();
+        let circumstances = Circumstances { rules, to_be, drained, gives_up, unwanted };
+        let mut steps = plan::plan(wanted.as_ref(), found, &circumstances);
         let out_of = self.out_of(&key);
         steps.retain(|step| {
             let thing = step.action.thing();
             out_of.is_none_or(|server| thing != Thing::Server(server))
                 && !self.brake.holds(&(key, thing), now)
+                && !self.reported.out_of_reach(&key, thing)
         });
         // A missing service that is left alone has no servers either.
         if found.is_none() && !steps.iter().any(|step| step.action.thing() == Thing::Service) {
             steps.clear();
         }
+        self.say_what_waits(key, wanted.as_ref(), out);
         if steps.is_empty() {
             self.works(&Subject::Service(key), &key.to_string(), out);
             return self.evict(key, out);
@@ -101,8 +110,29 @@ impl Core {
         {
             out.push(Output::Remember(self.memory.clone()));
         }
+        if let (Some(circle), Some(service)) = (circle, self.name(&key)) {
+            out.push(Output::Say(Event::GivesUp { service, key, circle }));
+        }
         self.busy.insert(key);
         out.push(Output::Do(key, steps));
+    }
+
+    pub(super) fn rules_done(&mut self, now: Time, result: Result<Rules, String>, out: &mut Vec<Output>) {
+        self.rules_asked = None;
+        match result {
+            Ok(rules) => {
+                self.works(&Subject::Rules, "the reply rules", out);
+                let (requests, replies) = (rules.requests.len(), rules.replies.len());
+                out.push(Output::Say(Event::Rules { requests, replies }));
+                self.rules = Some(rules);
+                self.rules_damaged = false;
+                if std::mem::take(&mut self.rules_touched) {
+                    out.push(Output::LookAtRules);
+                }
+            }
+            Err(error) => self.failed(now, Subject::Rules, error, out),
+        }
+        self.plan_all(now, out);
     }
 
     pub(super) fn done(

@@ -60,6 +60,8 @@ pub const IP_FORWARD: &str = "net.ipv4.ip_forward";
 /// IPv6 forwarding.
 pub const IP6_FORWARD: &str = "net.ipv6.conf.all.forwarding";
 
+const PUT_BACK: &str = "put back as it was before ipvsd";
+
 impl Vital {
     /// Whether this value breaks it.
     pub fn breaks(&self, value: &str) -> bool {
@@ -109,66 +111,108 @@ impl Core {
     ) {
         let (all, old) = self.sysctl_looks;
         self.sysctl_looks = (all.saturating_sub(1), old.saturating_sub(1));
-        if old == 0 {
-            self.sysctls = sysctls;
-            self.plan_sysctls(now, out);
+        if old > 0 {
+            return;
+        }
+        self.sysctls = sysctls;
+        self.sysctls_set = false;
+        if self.putting_back {
+            return self.put_back_or_not(out);
+        }
+        self.plan_sysctls(now, out);
+        for key in self.evictions.keys().copied().collect::<Vec<_>>() {
+            self.plan(now, key, out);
         }
     }
 
-    /// Asks for every sysctl that must change now; its old value is remembered first.
+    /// Asks for every sysctl that must change now, and looks whether it did; its old value is remembered first.
     pub(super) fn plan_sysctls(&mut self, now: Time, out: &mut Vec<Output>) {
-        if self.leaving || !self.started {
+        if self.leaving || !self.started || self.sysctls_set {
             return;
         }
         let foreign = self.found.iter().flatten().any(|(key, _)| !self.own.contains(key));
         let mut due = due(&self.config, &self.sysctls, foreign);
-        if !self.evictions.is_empty() && self.sysctls.get(EXPIRE).is_some_and(|value| value == "0") {
-            due.push((EXPIRE, "1", "lets connection entries of an earlier run go"));
+        if !self.evictions.is_empty() {
+            if self.sysctls.get(EXPIRE).is_some_and(|value| value == "0") {
+                due.push((EXPIRE, "1", "lets connection entries of an earlier run go"));
+            }
+        } else if self.is_back(EXPIRE) {
+            self.memory.sysctls.remove(EXPIRE);
+            self.sysctl_brake.release(&EXPIRE);
+            out.push(Output::Remember(self.memory.clone()));
         }
         for (key, value, why) in due {
-            match self.sysctl_brake.drifted(key, now) {
-                Ruling::Repair => self.set_sysctl(key, value, why, out),
-                Ruling::BackOff(wait) => out.push(Output::Say(Event::Failed {
+            self.set_sysctl(now, key, value, why, out);
+        }
+        if let Some(value) = self.memory.sysctls.get(EXPIRE).filter(|_| self.evictions.is_empty()).cloned() {
+            self.set_sysctl(now, EXPIRE, &value, PUT_BACK, out);
+        }
+        if self.sysctls_set {
+            self.look_at_sysctls(out);
+        }
+    }
+
+    fn set_sysctl(&mut self, now: Time, key: &'static str, value: &str, why: &str, out: &mut Vec<Output>) {
+        let Some(old) = self.sysctls.get(key).filter(|old| *old != value).cloned() else { return };
+        match self.sysctl_brake.drifted(key, now) {
+            Ruling::Repair => {}
+            Ruling::BackOff(wait) => {
+                return out.push(Output::Say(Event::Failed {
                     error: format!(
                         "{key} does not stay at {value}: it cannot be set, or another program sets it; \
                          it is left alone for {wait:?}"
                     ),
-                })),
-                Ruling::Held => {}
+                }));
             }
+            Ruling::Held => return,
         }
-        if self.evictions.is_empty() {
-            self.put_back(EXPIRE, out);
-        }
-    }
-
-    /// Puts back every sysctl that ipvsd has changed.
-    pub(super) fn put_all_back(&mut self, out: &mut Vec<Output>) {
-        for key in self.memory.sysctls.keys().cloned().collect::<Vec<_>>() {
-            self.put_back(&key, out);
-        }
-    }
-
-    fn set_sysctl(&mut self, key: &str, value: &str, why: &str, out: &mut Vec<Output>) {
-        let Some(old) = self.sysctls.get(key).filter(|old| *old != value).cloned() else { return };
         if !self.memory.sysctls.contains_key(key) {
             self.memory.sysctls.insert(key.to_owned(), old.clone());
             out.push(Output::Remember(self.memory.clone()));
         }
-        self.sysctls.insert(key.to_owned(), value.to_owned());
-        let (key, value, why) = (key.to_owned(), value.to_owned(), why.to_owned());
-        self.sysctl_looks.1 = self.sysctl_looks.0;
-        out.push(Output::SetSysctl { key, old, value, why });
+        self.write_sysctl(key.to_owned(), old, value.to_owned(), why, out);
     }
 
-    fn put_back(&mut self, key: &str, out: &mut Vec<Output>) {
-        let Some(value) = self.memory.sysctls.get(key).cloned() else { return };
-        let why = "put back as it was before ipvsd".to_owned();
-        if let Some(old) = self.sysctls.insert(key.to_owned(), value.clone()).filter(|old| *old != value) {
-            self.sysctl_looks.1 = self.sysctl_looks.0;
-            out.push(Output::SetSysctl { key: key.to_owned(), old, value, why });
+    /// What it made of it is seen at the next look.
+    fn write_sysctl(&mut self, key: String, old: String, value: String, why: &str, out: &mut Vec<Output>) {
+        self.sysctls_set = true;
+        self.sysctl_looks.1 = self.sysctl_looks.0;
+        out.push(Output::SetSysctl { key, old, value, why: why.to_owned() });
+    }
+
+    /// Whether a sysctl that ipvsd has changed has been seen with its old value.
+    fn is_back(&self, key: &str) -> bool {
+        let old = self.memory.sysctls.get(key);
+        old.is_some() && old == self.sysctls.get(key)
+    }
+
+    /// Puts back every sysctl that ipvsd has changed, before it ends. True: there is none.
+    pub(super) fn put_all_back(&mut self, out: &mut Vec<Output>) -> bool {
+        if self.memory.sysctls.is_empty() {
+            return true;
         }
-        self.memory.sysctls.remove(key);
+        if !std::mem::replace(&mut self.putting_back, true) {
+            for (key, value) in self.memory.sysctls.clone() {
+                if let Some(old) = self.sysctls.get(&key).filter(|old| **old != value).cloned() {
+                    self.write_sysctl(key, old, value, PUT_BACK, out);
+                }
+            }
+            self.look_at_sysctls(out);
+        }
+        false
+    }
+
+    /// Only what has been seen put back is forgotten: the next ipvsd puts back the rest.
+    fn put_back_or_not(&mut self, out: &mut Vec<Output>) {
+        let mut left = std::mem::take(&mut self.memory.sysctls);
+        left.retain(|key, value| self.sysctls.get(key) != Some(value));
+        for (key, value) in &left {
+            let found = self.sysctls.get(key).map_or("not there", String::as_str);
+            let error = format!("{key} is {found} and was {value} before ipvsd: it could not be put back");
+            out.push(Output::Say(Event::Failed { error }));
+        }
+        self.memory.sysctls = left;
         out.push(Output::Remember(self.memory.clone()));
+        self.finished(out);
     }
 }

@@ -70,6 +70,22 @@ pub fn say(event: &Event) {
             vip = %key, %server,
             "connection entries pin clients to this server; they are evicted when another server has weight"
         ),
+        Event::Waits { service, key, servers } => {
+            let servers: Vec<_> =
+                servers.iter().map(|(server, vip)| format!("{server} (answers for {vip})")).collect();
+            tracing::info!(
+                service, vip = %key, servers = servers.join(", "),
+                "under NAT with OPS a server answers for one VIP: these get weight here when they have left the other"
+            );
+        }
+        Event::GivesUp { service, key, circle } => {
+            let circle = circle.iter().map(ToString::to_string).collect::<Vec<_>>().join(" → ");
+            tracing::warn!(
+                service, vip = %key, circle,
+                "the servers of these VIPs change places, and each waits for the next: this one goes first, \
+                 its clients are refused until the server that it gets is free"
+            );
+        }
         Event::Rules { requests, replies } => {
             tracing::info!(vips = requests, servers = replies, "reply rules changed");
         }

@@ -4,6 +4,10 @@
 //!                    ┌──────────────┐ Verdict
 //!              ┌────>│ health thread│──────────┐
 //!        Probe │     └──────────────┘          │
+//!              │            ^ hints            │
+//!              │     ┌──────────────┐          │
+//!              │     │ kernel::hints│          │
+//!              │     └──────────────┘          │
 //!              │     ┌──────────────┐ Found,   v         ┌──────┐
 //!   ┌──────┐ Do│────>│ kernel::ipvs │─Done──> inputs ───>│ Core │
 //!   │ loop │───┤     └──────────────┘          ^         └──┬───┘
@@ -16,12 +20,14 @@
 //!      └── SIGTERM, timer ──────────────────────────────────┘
 //! ```
 
+mod hints;
 mod hooks;
 mod lock;
 mod log;
 mod plan;
 mod prepare;
 mod reload;
+mod remember;
 mod tasks;
 
 use std::path::Path;

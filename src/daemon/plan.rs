@@ -1,15 +1,18 @@
 //! What a daemon with this config would change. Reads the kernel, and changes nothing in it.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 
-use ipvs_netlink::ServiceKey;
+use ipvs_netlink::{Flags, ServiceKey};
 
 use super::prepare::{self, Refusal};
+use super::remember;
 use crate::core::changes::{Change, changes};
 use crate::core::model::{Config, Rules};
+use crate::core::plan::FoundServices;
 use crate::core::{desired, sysctls};
 use crate::kernel::preflight::{self, Finding};
-use crate::kernel::{facts, ipvs};
+use crate::kernel::{facts, look};
 use crate::nft::{self, Nft};
 
 /// What differs between the kernel and `config`, sysctls first.
@@ -19,14 +22,17 @@ use crate::nft::{self, Nft};
 pub async fn plan(config: &Config) -> Result<Vec<Change>, Refusal> {
     let mut client = prepare::ipvs().await?;
     let needs_rules = !desired::rules_of(config).is_empty();
-    let (held, damage) = match Nft::new().observe().await {
+    let (mut held, damage) = match Nft::new().observe().await {
         Ok(listing) => (listing.rules(), listing.damage()),
         Err(nft::Error::NotInstalled { .. }) if !needs_rules => (Rules::default(), Vec::new()),
         Err(error) => return Err(Refusal::new(error.to_string())),
     };
     let named: BTreeSet<ServiceKey> = desired::listens(config).map(|(key, ..)| key).collect();
-    let own = named.iter().copied().chain(held.requests.iter().map(|vip| ServiceKey::udp(*vip))).collect();
-    let found = ipvs::find(&mut client, &own).await.map_err(|error| Refusal::new(error.to_string()))?;
+    let (_, memory) = remember::read()?;
+    let own: BTreeSet<ServiceKey> = named.union(&memory.unwrap_or_default().created).copied().collect();
+    let found = look::find(&mut client, &own).await.map_err(|error| Refusal::new(error.to_string()))?;
+    let found: FoundServices = found.into_iter().collect();
+    leave_to_others(&mut held, &found, &own);
     let foreign = found.iter().filter(|(key, _)| !named.contains(key)).count();
     let facts = facts::read(config, foreign).map_err(Refusal::io("read the network's settings"))?;
 
@@ -39,6 +45,17 @@ pub async fn plan(config: &Config) -> Result<Vec<Change>, Refusal> {
     if !refusals.is_empty() {
         return Err(Refusal::new(refusals.join("\n")));
     }
-    all.extend(changes(config, &found.into_iter().collect(), &own, &held, &damage));
+    all.extend(changes(config, &found, &own, &held, &damage));
     Ok(all)
+}
+
+/// A service that was adopted, and that no config names any more, goes on as it is, and with it the rules that it needs.
+fn leave_to_others(held: &mut Rules, found: &FoundServices, own: &BTreeSet<ServiceKey>) {
+    let works = |vip: &SocketAddr| {
+        let key = ServiceKey::udp(*vip);
+        let ops = |flags: Flags| flags.contains(Flags::ONE_PACKET);
+        !own.contains(&key) && found.get(&key).is_some_and(|service| ops(service.config.flags))
+    };
+    held.requests.retain(|vip| !works(vip));
+    held.replies.retain(|_, vip| !works(vip));
 }

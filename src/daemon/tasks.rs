@@ -7,28 +7,28 @@ use ipvs_netlink::ServiceKey;
 use ipvs_netlink::tokio::Client;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use super::hints::Listener;
 use super::hooks::Hooks;
 use super::log;
 use super::prepare::Refusal;
-use crate::admin;
-use crate::core::memory::Memory;
+use super::remember::Remembered;
 use crate::core::model::Verdict;
 use crate::core::{Core, Input, Output, Time, sysctls};
 use crate::health::{self, Checker};
-use crate::kernel::state::StateFile;
 use crate::kernel::{connections, ipvs, rules, sysctl, touched};
 use crate::nft::Nft;
 
 /// The core and the tasks around it.
 pub struct Tasks {
     core: Core,
-    state: StateFile,
+    remembered: Remembered,
     epoch: Instant,
     to_core: UnboundedSender<Input>,
     inputs: UnboundedReceiver<Input>,
     ipvs: UnboundedSender<ipvs::Work>,
     rules: UnboundedSender<rules::Work>,
     checker: Checker,
+    hints: Listener,
     hooks: Hooks,
     verdicts: UnboundedReceiver<Verdict>,
     wake: Option<Time>,
@@ -55,17 +55,18 @@ impl Tasks {
                 tracing::error!(%error, "cannot listen to nftables: drift of the reply rules is not seen");
             }
         }
-        let (state, memory) = remembered()?;
+        let (remembered, memory) = Remembered::read()?;
         let checker = health::start(to_verdicts).map_err(Refusal::io("start the checker"))?;
         Ok(Self {
             core: Core::new(memory),
-            state,
+            remembered,
             epoch: Instant::now(),
             to_core,
             inputs,
             ipvs,
             rules,
             checker,
+            hints: Listener::default(),
             hooks: Hooks::default(),
             verdicts,
             wake: None,
@@ -79,7 +80,11 @@ impl Tasks {
     }
 
     /// Hands one input to the core and carries out what it asks for.
-    pub fn input(&mut self, input: Input) {
+    pub fn input(&mut self, mut input: Input) {
+        self.remembered.retry(Instant::now());
+        if let Input::Config(config) = &mut input {
+            self.hints.follow(&mut config.refusals, &self.checker.hints());
+        }
         for output in self.core.handle(self.epoch.elapsed(), input) {
             match output {
                 // The tasks live as long as this struct: a send cannot fail.
@@ -88,7 +93,7 @@ impl Tasks {
                 Output::LookAtSysctls => self.look_at_sysctls(),
                 Output::LookAtConnections(own) => self.look_at_connections(&own),
                 Output::SetSysctl { key, old, value, why } => set_sysctl(&key, &old, &value, &why),
-                Output::Remember(memory) => self.remember(&memory),
+                Output::Remember(memory) => self.remembered.write(memory, Instant::now()),
                 Output::Do(key, steps) => drop(self.ipvs.send(ipvs::Work::Do(key, steps))),
                 Output::LookAtRules => drop(self.rules.send(rules::Work::Look)),
                 Output::DoRules(rules) => drop(self.rules.send(rules::Work::Do(rules))),
@@ -132,33 +137,12 @@ impl Tasks {
     /// On a thread of its own: the table may have millions of entries.
     fn look_at_connections(&self, own: &BTreeSet<ServiceKey>) {
         let (own, to_core) = (own.clone(), self.to_core.clone());
-        tokio::task::spawn_blocking(move || match connections::read(&own) {
-            Ok(entries) => drop(to_core.send(Input::FoundConnections(entries))),
-            Err(error) => tracing::error!(%error, "cannot read /proc/net/ip_vs_conn"),
+        tokio::task::spawn_blocking(move || {
+            let found = connections::read(&own);
+            let found = found.map_err(|error| format!("cannot read /proc/net/ip_vs_conn: {error}"));
+            let _ = to_core.send(Input::FoundConnections(found));
         });
     }
-
-    fn remember(&self, memory: &Memory) {
-        if let Err(error) = self.state.write(memory) {
-            let file = self.state.path().display();
-            tracing::error!(%file, %error, "cannot write the state file: after a crash ipvsd will know less");
-        }
-    }
-}
-
-/// What an earlier run wrote down. A file that is missing or not understood is no reason not to start.
-fn remembered() -> Result<(StateFile, Memory), Refusal> {
-    let directory = admin::runtime_directory();
-    let state = StateFile::of_this_namespace(&directory).map_err(Refusal::io("name the state file"))?;
-    let file = state.path().display();
-    let memory = state.read().unwrap_or_else(|error| {
-        tracing::warn!(%file, %error, "the state file is no use: only what the config names is ipvsd's own");
-        Some(Memory::default())
-    });
-    if memory.is_none() {
-        tracing::info!(%file, "no state file: only what the config names is ipvsd's own");
-    }
-    Ok((state, memory.unwrap_or_default()))
 }
 
 fn set_sysctl(key: &str, old: &str, value: &str, why: &str) {

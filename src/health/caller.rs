@@ -57,11 +57,17 @@ impl Caller {
         self.machine.deadline()
     }
 
+    /// Client traffic to the target's address was refused at `now`. A call that fails then counts as any other.
+    pub fn hint(&mut self, now: Duration, io: &mut Io) {
+        self.machine.hint(now);
+        self.due(now, io);
+    }
+
     /// Does what is due at `now`.
     pub fn due(&mut self, now: Duration, io: &mut Io) {
         while let Some(step) = self.machine.tick(now) {
             match step {
-                Step::Send(probe) => {
+                Step::Send(probe) | Step::SendAlone(probe) => {
                     if let Err(trouble) = self.call(probe, io) {
                         self.trouble(now, probe, trouble, io);
                     }

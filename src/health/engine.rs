@@ -1,11 +1,14 @@
 //! The engine: one thread that sends the probes of all targets and reads what comes back.
 //!
 //! ```text
-//! Checker::set ── targets ──> engine thread (one epoll, one ordered set of deadlines) ── verdicts ──> the daemon
+//! Checker::set ── targets ──┐
+//!                           ├──> engine thread (one epoll, one ordered set of deadlines) ── verdicts ──> the daemon
+//! Hints::refused ── hints ──┘
 //! ```
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread::JoinHandle;
@@ -34,9 +37,23 @@ const BATCH: usize = 256;
 /// The running engine. Dropping it ends the thread and closes all sockets.
 #[derive(Debug)]
 pub struct Checker {
-    targets: Option<Sender<Vec<Target>>>,
+    orders: Sender<Order>,
     waker: Arc<Waker>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// Tells the engine what was seen of the servers elsewhere.
+#[derive(Clone, Debug)]
+pub struct Hints {
+    orders: Sender<Order>,
+    waker: Arc<Waker>,
+}
+
+#[derive(Debug)]
+enum Order {
+    Set(Vec<Target>),
+    Hint(SocketAddr),
+    End,
 }
 
 /// Starts the engine, without targets, in the network namespace of the calling thread. Verdicts go to `verdicts`: the first one of
@@ -63,38 +80,50 @@ pub fn start(verdicts: UnboundedSender<Verdict>) -> io::Result<Checker> {
         io: Io::new(poll.registry().try_clone()?, tasks, verdicts),
         poll,
         started: Instant::now(),
-        targets: receiver,
+        orders: receiver,
         done,
         probers: HashMap::new(),
+        places: HashMap::new(),
         ways: HashMap::new(),
         deadlines: BTreeSet::new(),
     };
     let thread = std::thread::Builder::new().name("health".to_owned()).spawn(move || engine.run())?;
-    Ok(Checker { targets: Some(sender), waker, thread: Some(thread) })
+    Ok(Checker { orders: sender, waker, thread: Some(thread) })
 }
 
 impl Checker {
     /// Probes these targets and no others. A target whose id is known goes on untouched, whatever else it says; one that is
     /// missing is stopped without a verdict; a new one is probed at once, or, where they are many, within half a timeout.
     pub fn set(&self, targets: Vec<Target>) {
-        if let Some(sender) = &self.targets {
-            // An engine that has ended has closed the channel of verdicts: there it is seen.
-            let _ = sender.send(targets);
-            self.wake();
-        }
+        give(Order::Set(targets), &self.orders, &self.waker);
     }
 
-    fn wake(&self) {
-        if let Err(error) = self.waker.wake() {
-            tracing::error!(%error, "The health engine cannot be woken.");
-        }
+    /// For whoever sees more of the servers than the probes do.
+    pub fn hints(&self) -> Hints {
+        Hints { orders: self.orders.clone(), waker: Arc::clone(&self.waker) }
+    }
+}
+
+impl Hints {
+    /// A server refused client traffic to its address and port. A hint only, which may be forged: the targets that are probed
+    /// right there and are up are probed at once, each at most every 100 ms, and the refusal of that probe is a down verdict
+    /// whatever `fall` is. For other targets it means nothing.
+    pub fn refused(&self, server: SocketAddr) {
+        give(Order::Hint(server), &self.orders, &self.waker);
+    }
+}
+
+fn give(order: Order, orders: &Sender<Order>, waker: &Waker) {
+    // An engine that has ended has closed the channel of verdicts: there it is seen.
+    let _ = orders.send(order);
+    if let Err(error) = waker.wake() {
+        tracing::error!(%error, "The health engine cannot be woken.");
     }
 }
 
 impl Drop for Checker {
     fn drop(&mut self) {
-        self.targets = None;
-        self.wake();
+        give(Order::End, &self.orders, &self.waker);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
@@ -105,9 +134,11 @@ struct Engine {
     poll: Poll,
     io: Io,
     started: Instant,
-    targets: Receiver<Vec<Target>>,
+    orders: Receiver<Order>,
     done: Receiver<Done>,
     probers: HashMap<TargetId, Work>,
+    /// Who is probed at an address and port.
+    places: HashMap<SocketAddr, Vec<TargetId>>,
     /// Those in use: a compiled regular expression is far larger than all else that a target needs.
     ways: HashMap<Probe, Way>,
     /// The deadline of each prober.
@@ -131,7 +162,7 @@ impl Engine {
             }
             for event in &events {
                 if event.token() == WAKE {
-                    if !self.take_targets() {
+                    if !self.take_orders() {
                         return;
                     }
                     let now = self.started.elapsed();
@@ -165,14 +196,22 @@ impl Engine {
         }
     }
 
-    /// Takes all sets that wait; false when the checker has been dropped.
-    fn take_targets(&mut self) -> bool {
+    /// Takes all orders that wait; false when the checker has been dropped.
+    fn take_orders(&mut self) -> bool {
         loop {
-            match self.targets.try_recv() {
-                Ok(targets) => self.set(targets),
+            match self.orders.try_recv() {
+                Ok(Order::Set(targets)) => self.set(targets),
+                Ok(Order::Hint(server)) => self.hint(server),
                 Err(TryRecvError::Empty) => return true,
-                Err(TryRecvError::Disconnected) => return false,
+                Ok(Order::End) | Err(TryRecvError::Disconnected) => return false,
             }
+        }
+    }
+
+    fn hint(&mut self, server: SocketAddr) {
+        let now = self.started.elapsed();
+        for id in self.places.get(&server).cloned().unwrap_or_default() {
+            self.with(id, |prober, io| prober.hint(now, io));
         }
     }
 
@@ -186,6 +225,10 @@ impl Engine {
                 false
             }
         });
+        self.places.clear();
+        for target in &targets {
+            self.places.entry(target.address).or_default().push(target.id);
+        }
         let new: Vec<_> =
             targets.into_iter().filter(|target| !self.probers.contains_key(&target.id)).collect();
         let count = u32::try_from(new.len()).unwrap_or(u32::MAX);

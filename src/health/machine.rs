@@ -10,11 +10,13 @@
 //!      └── first failure ──> down    <──────────────────────────────────────
 //!                                      `rise` successes in a row (or the first ever)
 //! ```
+//! A hint (client traffic was refused) makes an up target be probed at once, and the refusal of that very probe is enough for
+//! down. Whoever forges hints gets no more than one probe in [`HINTED_INTERVAL`].
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::failure::Failure;
+use super::failure::{Failure, Unreachable};
 use super::protocol::silence_succeeds;
 use crate::core::model::Check;
 
@@ -23,6 +25,9 @@ pub const FULL: u32 = 100;
 
 /// An ICMP error about a dead neighbour takes the kernel about 3 s; less silence than this does not refute one.
 const PATIENCE: Duration = Duration::from_secs(4);
+
+/// From one hinted probe to the next.
+const HINTED_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The machine.
 #[derive(Debug)]
@@ -52,6 +57,10 @@ pub struct Machine {
     confirming_from: u64,
     /// The second probe is this much after the first.
     phase: Duration,
+    /// Hinted probes still to send, until one that is sent after the last hint succeeds: that is number `hinted_from` or later.
+    hinted: u32,
+    hinted_from: u64,
+    next_hinted: Duration,
 }
 
 #[derive(Debug)]
@@ -59,6 +68,7 @@ struct Sent {
     number: u64,
     at: Duration,
     opposes: bool,
+    hinted: bool,
 }
 
 /// What [`Machine::tick`] asks for.
@@ -66,6 +76,8 @@ struct Sent {
 pub enum Step {
     /// Send the probe with this number now.
     Send(u64),
+    /// Send the probe with this number now, by a socket of its own: a refusal must be told from those of other probes.
+    SendAlone(u64),
     /// A probe's time is over.
     Expired(Option<Change>),
 }
@@ -110,6 +122,18 @@ impl Machine {
             confirming: 0,
             confirming_from: 0,
             phase: phase.min(check.interval),
+            hinted: 0,
+            hinted_from: 0,
+            next_hinted: now,
+        }
+    }
+
+    /// Client traffic was refused at `now`. A target that is not up is probed as before.
+    pub fn hint(&mut self, now: Duration) {
+        if self.up {
+            self.hinted = self.fall;
+            self.hinted_from = self.next_number;
+            self.next_hinted = self.next_hinted.max(now);
         }
     }
 
@@ -118,6 +142,9 @@ impl Machine {
         let mut at = self.next_regular;
         if self.confirming > 0 {
             at = at.min(self.last_sent + self.retry_interval);
+        }
+        if self.hinted > 0 {
+            at = at.min(self.next_hinted);
         }
         if let Some(oldest) = self.oldest() {
             at = at.min(oldest.at + self.wait());
@@ -135,6 +162,11 @@ impl Machine {
             };
             return Some(Step::Expired(self.settle(number, outcome)));
         }
+        if self.hinted > 0 && self.next_hinted <= now {
+            self.hinted -= 1;
+            self.next_hinted = now + HINTED_INTERVAL;
+            return Some(Step::SendAlone(self.send(now, true)));
+        }
         if self.next_regular <= now {
             let step = if self.next_number == 0 { self.phase } else { self.interval };
             self.next_regular += step;
@@ -147,11 +179,11 @@ impl Machine {
             if self.up && !self.silence_succeeds {
                 self.confirm_from(self.next_number);
             }
-            return Some(self.send(now));
+            return Some(Step::Send(self.send(now, false)));
         }
         if self.confirming > 0 && self.last_sent + self.retry_interval <= now {
             self.confirming -= 1;
-            return Some(self.send(now));
+            return Some(Step::Send(self.send(now, false)));
         }
         None
     }
@@ -187,9 +219,10 @@ impl Machine {
         let number = match self.oldest() {
             Some(oldest) if self.up => oldest.number,
             _ => {
-                self.probes.push_back(Sent { number: self.next_number, at: self.last_sent, opposes: false });
+                let (number, at) = (self.next_number, self.last_sent);
+                self.probes.push_back(Sent { number, at, opposes: false, hinted: false });
                 self.next_number += 1;
-                self.next_number - 1
+                number
             }
         };
         self.failed(number, why)
@@ -200,12 +233,12 @@ impl Machine {
         self.probes.retain(|sent| sent.number != probe);
     }
 
-    fn send(&mut self, now: Duration) -> Step {
+    fn send(&mut self, now: Duration, hinted: bool) -> u64 {
         let number = self.next_number;
         self.next_number += 1;
         self.last_sent = now;
-        self.probes.push_back(Sent { number, at: now, opposes: false });
-        Step::Send(number)
+        self.probes.push_back(Sent { number, at: now, opposes: false, hinted });
+        number
     }
 
     fn oldest(&self) -> Option<&Sent> {
@@ -231,6 +264,9 @@ impl Machine {
         if success && number >= self.confirming_from {
             self.confirming = 0;
         }
+        if success && number >= self.hinted_from {
+            self.hinted = 0;
+        }
         if success == self.up {
             self.probes.drain(..=index);
             let reweighed = self.take_factor(&outcome);
@@ -246,7 +282,9 @@ impl Machine {
         }
         self.probes[index].opposes = true;
         let row = self.row(index);
+        let refused_twice = self.probes[index].hinted && is_refusal(&outcome);
         let needed = match (self.up, self.was_up) {
+            (true, _) if refused_twice => 1,
             (true, _) => self.fall,
             (false, true) => self.rise,
             (false, false) => 1,
@@ -254,7 +292,11 @@ impl Machine {
         if row < needed as usize {
             return None;
         }
-        let reason = if !success || self.was_up { reason(&outcome, row) } else { first_reason(&outcome) };
+        let reason = match refused_twice {
+            true => format!("{}, as client traffic was", first_reason(&outcome)),
+            false if !success || self.was_up => reason(&outcome, row),
+            false => first_reason(&outcome),
+        };
         // What opposed the old verdict agrees with the new one.
         if let Some(last) = self.probes.iter().rposition(|sent| sent.opposes) {
             self.probes.drain(..=last);
@@ -263,6 +305,7 @@ impl Machine {
         self.announced = true;
         self.was_up |= success;
         self.confirming = 0;
+        self.hinted = 0;
         self.take_factor(&outcome);
         Some(Change { up: success, factor: self.factor, reason })
     }
@@ -280,6 +323,10 @@ impl Machine {
         let before = self.probes.range(..index).rev().take_while(|sent| sent.opposes).count();
         before + self.probes.range(index..).take_while(|sent| sent.opposes).count()
     }
+}
+
+fn is_refusal(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Failed(Failure::Icmp(Unreachable::Port)))
 }
 
 fn first_reason(outcome: &Outcome) -> String {

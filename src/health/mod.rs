@@ -21,4 +21,4 @@ mod tcp;
 mod way;
 mod work;
 
-pub use engine::{Checker, start};
+pub use engine::{Checker, Hints, start};

@@ -2,7 +2,8 @@
 //!
 //! Every probe that waits for an answer has a socket of its own, and so a source port of its own; only the socket of an answered
 //! probe is used again. A late answer thus finds its socket closed and is never taken for a new one. A target whose silence is a
-//! success has one socket for good: an ICMP error may come seconds after the probe that it is about.
+//! success has one socket for good: an ICMP error may come seconds after the probe that it is about. Only a hinted probe has its
+//! own there, too.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -145,11 +146,18 @@ impl Prober {
         self.machine.deadline()
     }
 
+    /// Client traffic to the target's address was refused at `now`.
+    pub fn hint(&mut self, now: Duration, io: &mut Io) {
+        self.machine.hint(now);
+        self.due(now, io);
+    }
+
     /// Does what is due at `now`.
     pub fn due(&mut self, now: Duration, io: &mut Io) {
         while let Some(step) = self.machine.tick(now) {
             match step {
-                Step::Send(probe) => self.probe(now, probe, io),
+                Step::Send(probe) => self.probe(now, probe, false, io),
+                Step::SendAlone(probe) => self.probe(now, probe, true, io),
                 Step::Expired(change) => self.report(change, io),
             }
         }
@@ -181,8 +189,8 @@ impl Prober {
         self.close_unneeded();
     }
 
-    fn probe(&mut self, now: Duration, probe: u64, io: &mut Io) {
-        match self.send(probe, io) {
+    fn probe(&mut self, now: Duration, probe: u64, alone: bool, io: &mut Io) {
+        match self.send(probe, alone, io) {
             Ok(()) => {}
             Err(Trouble::Failed(why)) => {
                 let change = self.machine.failed(probe, why);
@@ -195,9 +203,10 @@ impl Prober {
         }
     }
 
-    fn send(&mut self, probe: u64, io: &mut Io) -> Result<(), Trouble> {
+    fn send(&mut self, probe: u64, alone: bool, io: &mut Io) -> Result<(), Trouble> {
         let nonce = rand::random();
-        let index = match self.sockets.iter().position(|open| open.probe.is_none()) {
+        let alone = alone && self.one_socket;
+        let index = match self.sockets.iter().position(|open| open.probe.is_none() && !alone) {
             Some(index) => index,
             None => {
                 let ports = if self.protocol.answers_from_any_port() { Ports::Any } else { Ports::One };
@@ -208,7 +217,7 @@ impl Prober {
         };
         let open = &mut self.sockets[index];
         open.nonce = nonce;
-        if !self.one_socket {
+        if !self.one_socket || alone {
             open.probe = Some(probe);
         }
         io.request.clear();

@@ -39,6 +39,14 @@ impl Work {
         }
     }
 
+    /// Client traffic to the target's address was refused at `now`.
+    pub fn hint(&mut self, now: Duration, io: &mut Io) {
+        match self {
+            Self::Datagrams(prober) => prober.hint(now, io),
+            Self::Calls(caller) => caller.hint(now, io),
+        }
+    }
+
     /// Does what is due at `now`.
     pub fn due(&mut self, now: Duration, io: &mut Io) {
         match self {

@@ -9,11 +9,16 @@ use ipvs_netlink::{DestinationKey, ServiceKey, connection};
 /// The entries of these services: service and server of each pair, once.
 ///
 /// # Errors
-/// The table could not be read.
+/// The table could not be read. Without IPVS in the kernel there are no entries.
 pub fn read(services: &BTreeSet<ServiceKey>) -> io::Result<BTreeSet<(ServiceKey, DestinationKey)>> {
     let mut found = BTreeSet::new();
+    let table = match File::open("/proc/net/ip_vs_conn") {
+        // The entries went with the module.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
+        table => table?,
+    };
     // A table of millions of entries is read line by line.
-    for line in BufReader::new(File::open("/proc/net/ip_vs_conn")?).lines() {
+    for line in BufReader::new(table).lines() {
         if let Some(entry) = connection::parse(&line?)
             && services.contains(&entry.service)
         {

@@ -1,46 +1,122 @@
-//! A cheap look at IPVS: `/proc/net/ip_vs` costs about half of a full dump, and shows nearly all of it.
-//!
-//! It does not show thresholds, tunnels and the persistence engine, so every so often the full look is made anyway;
-//! a small table is cheap enough to be looked at in full each time.
+//! A cheap look at IPVS: `/proc/net/ip_vs` costs half of what the kernel takes for a dump, nothing to decode, and shows
+//! nearly all of it: not thresholds, tunnels and the persistence engine.
 
-use std::fs;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{self, Read};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use ipvs_netlink::{Protocol, ServiceKey};
 
 const TABLE: &str = "/proc/net/ip_vs";
 
-/// Tables of at most so many lines are dumped in full each time.
-const SMALL: usize = 300;
+/// Tables of at most so many bytes, about 300 lines, are dumped in full each time.
+const SMALL: usize = 16 * 1024;
 
-/// So many glances that show nothing, then a full look.
-const ROUNDS: u32 = 15;
+/// The kernel writes whole services into a page. Asked for as much as a page holds, it writes one more than fits, throws
+/// it away and writes it again for the next read: a tenth of all its work. Asked for less, it stops in time.
+const PIECE: usize = 3072;
 
-/// What the last glance showed.
+/// What a glance shows.
+#[derive(Debug, PartialEq)]
+pub enum Seen {
+    /// These services have changed since the last glance, or came, or are gone.
+    Changed(BTreeSet<ServiceKey>),
+    /// Too little to go by: the first glance, a table that is small or cannot be read, a change that names no service.
+    Unclear,
+}
+
+/// The table as the last glance showed it.
 #[derive(Debug, Default)]
 pub struct Glance {
-    last: Option<u64>,
-    rounds: u32,
+    text: Vec<u8>,
+    /// Room for the next.
+    spare: Vec<u8>,
 }
 
 impl Glance {
-    /// Whether a full look is due: something has changed, the table is small, or the last one is long ago.
-    pub fn changed(&mut self) -> bool {
-        // A table that cannot be read is one for the full look, which says why.
-        let Ok(text) = fs::read(TABLE) else { return true };
-        let mut lines = 0;
-        let mut hasher = DefaultHasher::new();
-        for line in text.split(|byte| *byte == b'\n') {
-            lines += 1;
-            without_counters(line).hash(&mut hasher);
+    /// What has changed since the last glance.
+    pub fn look(&mut self) -> Seen {
+        std::mem::swap(&mut self.text, &mut self.spare);
+        // What cannot be read is for a dump to explain.
+        if self.read().is_err() || self.text.len() <= SMALL {
+            return Seen::Unclear;
         }
-        let now = Some(hasher.finish());
-        self.rounds += 1;
-        let due = lines <= SMALL || self.rounds >= ROUNDS || self.last != now;
-        if due {
-            self.rounds = 0;
-        }
-        self.last = now;
-        due
+        changed(&self.spare, &self.text).map_or(Seen::Unclear, Seen::Changed)
     }
+
+    fn read(&mut self) -> io::Result<()> {
+        self.text.clear();
+        let mut table = File::open(TABLE)?;
+        loop {
+            let end = self.text.len();
+            self.text.resize(end + PIECE, 0);
+            let length = table.read(&mut self.text[end..])?;
+            self.text.truncate(end + length);
+            if length == 0 {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// The services that differ, in anything but counters; none if one of them is not understood.
+fn changed(before: &[u8], now: &[u8]) -> Option<BTreeSet<ServiceKey>> {
+    if before == now {
+        return Some(BTreeSet::new());
+    }
+    let (before, now) = (services(before), services(now));
+    let gone = before.keys().filter(|name| !now.contains_key(*name));
+    let new = now.iter().filter(|(name, lines)| before.get(*name).is_none_or(|before| !same(before, lines)));
+    gone.chain(new.map(|(name, _)| name)).map(|name| key(name)).collect()
+}
+
+/// The lines of each service, its own and its servers', by its protocol and address. The heading is one, too.
+fn services(text: &[u8]) -> BTreeMap<&[u8], &[u8]> {
+    let mut services = BTreeMap::new();
+    let (mut start, mut end) = (0, 0);
+    for line in text.split_inclusive(|byte| *byte == b'\n') {
+        if !line.starts_with(b"  ->") {
+            services.insert(name(&text[start..end]), &text[start..end]);
+            start = end;
+        }
+        end += line.len();
+    }
+    services.insert(name(&text[start..end]), &text[start..end]);
+    services
+}
+
+/// The first two words.
+fn name(lines: &[u8]) -> &[u8] {
+    let second = lines.iter().position(u8::is_ascii_whitespace).unwrap_or(lines.len());
+    let second = second + lines[second..].iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+    let end = lines[second..].iter().position(u8::is_ascii_whitespace);
+    &lines[..end.map_or(lines.len(), |end| second + end)]
+}
+
+/// `ip_vs_ctl.c: ip_vs_info_seq_show`: `UDP  C0000235:0035`, hexadecimal, or `UDP  [2001:0db8:…:0053]:0035`. A firewall
+/// mark is written without its family.
+fn key(name: &[u8]) -> Option<ServiceKey> {
+    let mut words = std::str::from_utf8(name).ok()?.split_ascii_whitespace();
+    let protocol = match words.next()? {
+        "TCP" => Protocol::TCP,
+        "UDP" => Protocol::UDP,
+        "SCTP" => Protocol::SCTP,
+        _ => return None,
+    };
+    let (address, port) = words.next()?.rsplit_once(':')?;
+    let ip = match address.strip_prefix('[').and_then(|address| address.strip_suffix(']')) {
+        Some(v6) => IpAddr::V6(v6.parse::<Ipv6Addr>().ok()?),
+        None => IpAddr::V4(Ipv4Addr::from(u32::from_str_radix(address, 16).ok()?)),
+    };
+    let address = SocketAddr::new(ip, u16::from_str_radix(port, 16).ok()?);
+    Some(ServiceKey::Address { protocol, address })
+}
+
+/// Whether nothing but counters differs.
+fn same(before: &[u8], now: &[u8]) -> bool {
+    let lines = |text| <[u8]>::split(text, |byte| *byte == b'\n').map(without_counters);
+    before == now || lines(before).eq(lines(now))
 }
 
 /// A server's line ends in its connections, active and inactive; they change without anybody changing anything.
@@ -58,7 +134,52 @@ fn without_counters(line: &[u8]) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    const HEADING: &str = "IP Virtual Server version 1.2.1 (size=4096)\n\
+                           Prot LocalAddress:Port Scheduler Flags\n  \
+                           -> RemoteAddress:Port Forward Weight ActiveConn InActConn\n";
+    const DNS: &str =
+        "UDP  C0000235:0035 rr ops\n  -> 0A00010B:14B4      Masq    1      0          0         \n";
+    const DNS6: &str = "UDP  [2001:0db8:0000:0000:0000:0000:0000:0053]:0035 rr ops\n  \
+                        -> [fd00:0001:0000:0000:0000:0000:0000:0011]:14B4      Masq    1      0          0\n";
+
+    fn seen(before: &[&str], now: &[&str]) -> Option<Vec<String>> {
+        let changed = changed(before.concat().as_bytes(), now.concat().as_bytes());
+        changed.map(|keys| keys.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn only_the_services_that_differ_are_named() {
+        let both = [HEADING, DNS, DNS6];
+        assert_eq!(seen(&both, &both), Some(vec![]));
+        assert_eq!(seen(&both, &[HEADING, DNS6, DNS]), Some(vec![]), "the order means nothing");
+        let counted = DNS.replace("0          0", "7          42");
+        assert_eq!(seen(&both, &[HEADING, &counted, DNS6]), Some(vec![]), "counters mean nothing");
+        let v4 = ServiceKey::udp("192.0.2.53:53".parse().unwrap()).to_string();
+        let v6 = ServiceKey::udp("[2001:db8::53]:53".parse().unwrap()).to_string();
+        for edit in [("Masq    1", "Masq    0"), ("rr ops", "rr "), ("0A00010B", "0A00010C")] {
+            let edited = DNS.replace(edit.0, edit.1);
+            assert_eq!(seen(&both, &[HEADING, &edited, DNS6]), Some(vec![v4.clone()]), "{edit:?}");
+        }
+        let longer = format!("{DNS6}  -> 0A00010D:14B4      Masq    1      0          0\n");
+        assert_eq!(seen(&both, &[HEADING, DNS, &longer]), Some(vec![v6.clone()]), "a server more");
+        assert_eq!(seen(&both, &[HEADING, DNS]), Some(vec![v6.clone()]), "a service is gone");
+        assert_eq!(seen(&[HEADING], &[HEADING, DNS6]), Some(vec![v6.clone()]), "a service came");
+        let mut gone = vec![v4, v6];
+        gone.sort();
+        let mut found = seen(&both, &[HEADING]).unwrap();
+        found.sort();
+        assert_eq!(found, gone);
+    }
+
+    #[test]
+    fn what_names_no_service_is_unclear() {
+        assert_eq!(seen(&[HEADING], &[HEADING, "FWM  00000007 rr\n"]), None);
+        assert_eq!(seen(&[], &[HEADING, DNS]), None, "the first glance");
+    }
 
     #[test]
     fn only_the_counters_of_servers_are_left_out() {
@@ -66,5 +187,12 @@ mod tests {
         assert_eq!(without_counters(server), b"  -> 0A00010B:14B4      Masq    1");
         assert_eq!(without_counters(b"UDP  C0000235:0035 rr ops"), b"UDP  C0000235:0035 rr ops");
         assert_eq!(without_counters(b"  ->"), b"");
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_survived(before in "[ -UDP:0\n>\\[\\]]{0,60}", now in prop::collection::vec(any::<u8>(), 0..60)) {
+            changed(before.as_bytes(), &now);
+        }
     }
 }

@@ -6,8 +6,8 @@ use ipvs_netlink::{Error, Request, ServiceKey, request, tokio::Client};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 use crate::core::Input;
-use crate::core::plan::{Action, FoundService, Step};
-use crate::kernel::glance::Glance;
+use crate::core::plan::{Action, Step};
+use crate::kernel::look::Looks;
 
 /// What the task is asked to do.
 #[derive(Debug)]
@@ -33,17 +33,11 @@ struct Batch {
 pub async fn run(mut client: Client, mut work: UnboundedReceiver<Work>, inputs: UnboundedSender<Input>) {
     let mut batches: VecDeque<Batch> = VecDeque::new();
     let mut look = None;
-    let mut glance = Glance::default();
+    let mut looks = Looks::default();
     loop {
         if batches.is_empty() {
             if let Some((own, always)) = look.take() {
-                let seen = glance.changed();
-                let input = if always || seen {
-                    let found = find(&mut client, &own).await.map_err(|error| error.to_string());
-                    Input::FoundServices(found)
-                } else {
-                    Input::Unchanged
-                };
+                let input = looks.look(&mut client, own, always).await;
                 let _ = inputs.send(input);
             }
             let Some(work) = work.recv().await else { return };
@@ -58,6 +52,7 @@ pub async fn run(mut client: Client, mut work: UnboundedReceiver<Work>, inputs: 
         window(&mut client, &mut batches).await;
         while let Some(place) = batches.iter().position(|batch| batch.left.is_empty()) {
             let Some(batch) = batches.remove(place) else { break };
+            looks.stepped(batch.key);
             let _ = inputs.send(Input::Done(batch.key, batch.done));
         }
     }
@@ -105,30 +100,4 @@ fn message(key: &ServiceKey, action: &Action) -> Request<()> {
         Action::SetServer(server, config) => request::set_destination(key, server, config),
         Action::DeleteServer(server) => request::delete_destination(key, server),
     }
-}
-
-/// All services, and the servers of those among them that are ipvsd's own.
-///
-/// # Errors
-/// The kernel did not list them.
-pub async fn find(
-    client: &mut Client,
-    own: &BTreeSet<ServiceKey>,
-) -> Result<Vec<(ServiceKey, FoundService)>, Error> {
-    let mut found = Vec::new();
-    for service in client.list_services().await? {
-        let servers = if own.contains(&service.key) {
-            match client.list_destinations(&service.key).await {
-                Ok(servers) => servers,
-                // It went while we looked.
-                Err(Error::NoSuchService(_)) => continue,
-                Err(error) => return Err(error),
-            }
-        } else {
-            Vec::new()
-        };
-        let servers = servers.into_iter().map(|server| (server.key, server.config)).collect();
-        found.push((service.key, FoundService { config: service.config, servers }));
-    }
-    Ok(found)
 }

@@ -3,7 +3,9 @@
 pub mod connections;
 pub mod facts;
 mod glance;
+pub mod hints;
 pub mod ipvs;
+pub mod look;
 pub mod preflight;
 pub mod rules;
 pub mod state;

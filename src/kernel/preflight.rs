@@ -206,7 +206,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::core::model::{KernelSettings, OnStop, Server, Service};
+    use crate::core::model::{Server, Service};
 
     fn config(forward: Forward) -> Config {
         let service = Service {
@@ -221,7 +221,7 @@ mod tests {
             drain: Duration::from_secs(5),
             drift: Default::default(),
         };
-        Config { services: vec![service], kernel: KernelSettings::default(), on_stop: OnStop::Keep }
+        Config { services: vec![service], ..Config::default() }
     }
 
     fn facts(sysctls: &[(&str, &str)]) -> Facts {

@@ -4,13 +4,15 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use nftables::expr::{Expression, NamedExpression, Verdict};
-use nftables::schema::{Chain, Element, FlushObject, NfCmd, NfListObject, Set, SetType, SetTypeValue, Table};
+use nftables::schema::{
+    Chain, Element, FlushObject, NfCmd, NfListObject, Set, SetFlag, SetType, SetTypeValue, Table,
+};
 use nftables::stmt::JumpTarget;
 use nftables::types::NfChainPolicy;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::table::{Base, Body, Family, Key, NAME, Shape};
+use super::table::{Base, Body, DYNAMIC_SIZE, DYNAMIC_TIMEOUT, Family, Key, NAME, Shape};
 
 /// One nftables transaction, serialised as `nft -j -f -` reads it.
 #[derive(Debug, Default, Serialize)]
@@ -135,7 +137,7 @@ impl Commands<'_> {
             Family::Ip6 => SetType::Ipv6Addr,
         };
         let set_type = match shape {
-            Shape::Addresses => SetTypeValue::Single(address),
+            Shape::Addresses | Shape::Dynamic => SetTypeValue::Single(address),
             Shape::Sockets | Shape::Verdicts => {
                 SetTypeValue::Concatenated(vec![address, SetType::InetService].into())
             }
@@ -145,7 +147,12 @@ impl Commands<'_> {
             Command::Raw(json!({"add": {"map": map}}))
         } else {
             let (family, name) = (self.family.nft(), name.to_owned().into());
-            let set = Set { family, table: TABLE, name, set_type, ..Set::default() };
+            let mut set = Set { family, table: TABLE, name, set_type, ..Set::default() };
+            if shape == Shape::Dynamic {
+                // The flag `dynamic` is one that nft before 1.1 does not read here; it sets it for the rules that use the set.
+                set.flags = Some([SetFlag::Timeout].into());
+                (set.size, set.timeout) = (Some(DYNAMIC_SIZE), Some(DYNAMIC_TIMEOUT));
+            }
             Command::Typed(NfCmd::Add(NfListObject::Set(Box::new(set))))
         };
         self.push(command, format!("add {} {name}", shape.word()));

@@ -2,7 +2,7 @@
 //!
 //! A table is never replaced while it is in use: that lets replies with the servers' own addresses through even inside
 //! one transaction. Only what differs is touched, in an order in which nft takes it: rules before the sets they use go,
-//! elements before the chains they go to; chains before the elements that go to them come.
+//! elements before the chains they go to; chains before the rules and elements that go to them come.
 
 use std::collections::BTreeMap;
 
@@ -81,6 +81,9 @@ fn edit_table(wanted: &Table, found: &Found, commands: &mut Commands<'_>) {
         if found.is_none_or(|found| matches!(found.place, Place::Base { accepts: false, .. })) {
             commands.add_chain(name, chain.base);
         }
+    }
+    for (name, chain) in &wanted.chains {
+        let found = kept_chain(name).map(|(_, found)| found);
         let (missing, _, next) = differing(&chain.rules, found.map_or(&[], |found| &found.rules), &gone);
         missing.iter().for_each(|body| commands.add_rule(name, next, body));
     }

@@ -11,7 +11,7 @@ use proptest::test_runner::{Config, TestRunner};
 use super::edit::edit;
 use super::ruleset::tests::rules;
 use super::run::Nft;
-use crate::core::model::{Outer, Rules};
+use crate::core::model::{Outer, Refusals, Rules};
 
 /// Runs `test` in a thread with a network namespace of its own, or says why not.
 pub fn in_namespace(test: impl FnOnce() + Send + 'static) {
@@ -60,6 +60,7 @@ pub fn every_shape() -> Rules {
             .into_iter()
             .chain(["10.0.1.14:5555", "[2001:db8:1::14]:5555"].map(|outer| Outer::Udp(socket(outer))))
             .collect(),
+        refusals: Refusals { group: Some(26_998), hidden: true },
     }
 }
 
@@ -159,6 +160,23 @@ fn damage_is_found_and_repaired() {
             "add set ip ipvsd requests { type ipv4_addr . inet_service; flags interval; }",
             "add rule ip ipvsd prerouting ip daddr . udp dport @requests notrack",
         ],
+        &["flush chain ip ipvsd refused-log-26998-drop"],
+        &["flush chain ip ipvsd refusals"],
+        &["insert rule ip6 ipvsd refusals return"],
+        &["flush set ip6 ipvsd servers-5300"],
+        &[
+            "flush chain ip ipvsd refused-log-26998-drop",
+            "add rule ip ipvsd refused-log-26998-drop log group 26997",
+            "add rule ip ipvsd refused-log-26998-drop drop",
+        ],
+        &[
+            "flush chain ip ipvsd refused-log-26998-drop",
+            "delete set ip ipvsd refused",
+            "add set ip ipvsd refused { type ipv4_addr; size 2; flags dynamic,timeout; timeout 1h; }",
+            "add rule ip ipvsd refused-log-26998-drop update @refused { ip saddr } log group 26998",
+            "add rule ip ipvsd refused-log-26998-drop drop",
+        ],
+        &["add chain ip ipvsd refused-log-1"],
         &["delete table ip6 ipvsd"],
         &["delete table ip ipvsd", "add table ip ipvsd"],
     ];

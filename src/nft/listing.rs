@@ -7,9 +7,10 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::edit::edit;
+use super::refusals::read_chain;
 use super::ruleset::read_set;
 use super::statement::canonical;
-use super::table::{Base, Body, Family, Key, Set, Shape};
+use super::table::{Base, Body, DYNAMIC_SIZE, DYNAMIC_TIMEOUT, Family, Key, Set, Shape};
 use crate::core::model::Rules;
 
 /// What is in the kernel of the tables `ip ipvsd` and `ip6 ipvsd`.
@@ -98,6 +99,9 @@ impl Listing {
                 read_set(name, set, &mut rules);
             }
         }
+        for name in self.tables.values().flat_map(|table| table.chains.keys()) {
+            read_chain(name, &mut rules);
+        }
         rules
     }
 
@@ -132,15 +136,18 @@ fn read_place(chain: &Value) -> Place {
 
 /// None if the set is of no shape that we use, or holds what we cannot read.
 fn read_elements(family: Family, set: &Value) -> Option<Set> {
-    // Intervals, time-outs and bounds change what an element means or whether it can be added.
-    if ["flags", "timeout", "gc-interval", "size"].iter().any(|field| set.get(field).is_some()) {
-        return None;
-    }
     let address = match family {
         Family::Ip => "ipv4_addr",
         Family::Ip6 => "ipv6_addr",
     };
     let kind = set.get("type")?;
+    if is_dynamic(set) && kind == address && set.get("map").is_none() {
+        return Some(Set { shape: Shape::Dynamic, elements: BTreeMap::new() });
+    }
+    // Intervals, time-outs and bounds change what an element means or whether it can be added.
+    if ["flags", "timeout", "gc-interval", "size"].iter().any(|field| set.get(field).is_some()) {
+        return None;
+    }
     let shape = match (kind.as_array().map(Vec::as_slice), set.get("map").map(Value::as_str)) {
         (None, None) if kind == address => Shape::Addresses,
         (Some([first, second]), None) if first == address && second == "inet_service" => Shape::Sockets,
@@ -158,6 +165,16 @@ fn read_elements(family: Family, set: &Value) -> Option<Set> {
             .collect::<Option<_>>()?,
     };
     Some(Set { shape, elements })
+}
+
+/// Whether a set has the bounds that [`Shape::Dynamic`] stands for. nft before 1.1 does not print the flag `dynamic`.
+fn is_dynamic(set: &Value) -> bool {
+    let flags = set.get("flags").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    flags.iter().any(|flag| flag == "timeout")
+        && flags.iter().all(|flag| flag == "timeout" || flag == "dynamic")
+        && set.get("timeout").and_then(Value::as_u64) == Some(DYNAMIC_TIMEOUT.into())
+        && set.get("size").and_then(Value::as_u64) == Some(DYNAMIC_SIZE.into())
+        && set.get("gc-interval").is_none()
 }
 
 fn read_element(family: Family, shape: Shape, element: &Value) -> Option<(Key, Option<String>)> {

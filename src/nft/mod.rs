@@ -12,6 +12,7 @@ mod document;
 mod edit;
 pub mod firewall;
 mod listing;
+mod refusals;
 mod ruleset;
 mod run;
 mod statement;
@@ -23,6 +24,8 @@ mod edit_tests;
 mod kernel_tests;
 #[cfg(test)]
 mod packet_tests;
+#[cfg(test)]
+mod refusal_tests;
 
 pub use document::Document;
 pub use edit::edit;

@@ -14,12 +14,12 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::Nft;
 use super::kernel_tests::{in_namespace, nft, wait};
-use crate::core::model::Rules;
+use crate::core::model::{Refusals, Rules};
 
 type Job = Box<dyn FnOnce() + Send>;
 
 /// A thread with a network namespace of its own.
-struct Host(mpsc::Sender<Job>);
+pub struct Host(mpsc::Sender<Job>);
 
 impl Host {
     fn new() -> Host {
@@ -30,7 +30,7 @@ impl Host {
         host
     }
 
-    fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> T {
+    pub fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> T {
         let (done, result) = mpsc::channel();
         self.0.send(Box::new(move || _ = done.send(job()))).unwrap();
         result.recv().expect("the job does not panic")
@@ -105,7 +105,7 @@ fn tracked() -> u32 {
 
 /// Client 198.51.100.9, router (this thread), server 10.0.1.11; the tables for these servers, and a firewall that lets
 /// only established packets in, and through also untracked ones.
-fn lab(replies: &[(&str, &str)]) -> (Host, Host) {
+pub fn lab(replies: &[(&str, &str)], refusals: Refusals) -> (Host, Host) {
     let (client, server) = (Host::new(), Host::new());
     ip("link set lo up");
     client.link("client", ["198.51.100.1/24", "2001:db8:9::1/64"], ["198.51.100.9/24", "2001:db8:9::9/64"]);
@@ -126,7 +126,9 @@ fn lab(replies: &[(&str, &str)]) -> (Host, Host) {
         rules.split("; ").for_each(|rule| nft(&format!("add rule inet fw {hook} {rule}")));
     }
     let replies = replies.iter().map(|(server, vip)| (socket(server), socket(vip))).collect();
-    wait(Nft::new().apply(&Rules { replies, ..Rules::default() }));
+    let mut rules = Rules { replies, ..Rules::default() };
+    rules.refuse(refusals);
+    wait(Nft::new().apply(&rules));
     (client, server)
 }
 
@@ -150,7 +152,7 @@ fn replies_come_from_the_vip() {
             ("[2001:db8:1::11]:53", "[2001:db8::53]:53"),
             ("[2001:db8:1::11]:5300", "[2001:db8::53]:53"),
         ];
-        let (client, server) = lab(&servers);
+        let (client, server) = lab(&servers, Refusals::default());
         for (from, vip) in servers.map(|(server, vip)| (socket(server), socket(vip))) {
             let address = if from.is_ipv4() { "198.51.100.9:0" } else { "[2001:db8:9::9]:0" };
             let listening = client.run(move || UdpSocket::bind(address).unwrap());
@@ -190,7 +192,7 @@ fn replies_come_from_the_vip() {
 #[test]
 fn what_is_no_reply_is_tracked_and_left_alone() {
     in_namespace(|| {
-        let (client, server) = lab(&[("10.0.1.11:53", "192.0.2.53:53")]);
+        let (client, server) = lab(&[("10.0.1.11:53", "192.0.2.53:53")], Refusals::default());
         nft("add rule inet fw forward accept");
         let listening = client.run(|| UdpSocket::bind("198.51.100.9:0").unwrap());
         let to = listening.local_addr().unwrap();
@@ -209,7 +211,7 @@ fn echo(socket: &UdpSocket) {
 #[test]
 fn the_directors_own_probes_pass_its_firewall() {
     in_namespace(|| {
-        let (_client, server) = lab(&[("10.0.1.11:53", "192.0.2.53:53")]);
+        let (_client, server) = lab(&[("10.0.1.11:53", "192.0.2.53:53")], Refusals::default());
         let answering = server.run(|| UdpSocket::bind("10.0.1.11:53").unwrap());
         let answered = thread::spawn(move || echo(&answering));
         let probe = UdpSocket::bind("10.0.1.1:0").unwrap();
@@ -223,7 +225,7 @@ fn the_directors_own_probes_pass_its_firewall() {
 #[test]
 fn a_server_on_the_director() {
     in_namespace(|| {
-        let (client, _server) = lab(&[("10.0.1.1:5300", "192.0.2.53:53")]);
+        let (client, _server) = lab(&[("10.0.1.1:5300", "192.0.2.53:53")], Refusals::default());
         let local = UdpSocket::bind("10.0.1.1:5300").unwrap();
         let listening = client.run(|| UdpSocket::bind("198.51.100.9:0").unwrap());
         local.send_to(b"reply", listening.local_addr().unwrap()).unwrap();

@@ -7,6 +7,7 @@ use nftables::expr::MetaKey;
 use nftables::stmt::Statement;
 use nftables::types::{NfChainType, NfHook};
 
+use super::refusals;
 use super::statement::{body, concat, destination_type, differs, equal, ip, meta, set, udp, vmap};
 use super::table::{Base, Body, Chain, Family, Key, Set, Shape, Table};
 use crate::core::model::{Outer, Rules};
@@ -56,14 +57,16 @@ pub fn table(rules: &Rules, family: Family) -> Option<Table> {
         (!requests.is_empty()).then(|| untracked_requests(family)),
         (!replies.is_empty()).then(|| untracked_replies(family)),
     ];
+    let refusals = refusals::parts(rules, family);
     let outer = [
         (!tunnels.is_empty()).then(|| untracked_tunnels(family)),
         (!gue.is_empty()).then(|| untracked_gue(family)),
     ];
     // The director itself may be a client or a server: its own packets only pass output.
-    let leaving = tracking.iter().chain(&outer).flatten().cloned().collect();
+    let refusal = refusals.as_ref().map(|parts| parts.rule.clone());
+    let leaving = tracking.iter().chain(&outer).flatten().chain(&refusal).cloned().collect();
     base("output", NfHook::Output, RAW, leaving);
-    base("prerouting", NfHook::Prerouting, RAW, tracking.into_iter().flatten().collect());
+    base("prerouting", NfHook::Prerouting, RAW, tracking.into_iter().flatten().chain(refusal).collect());
     base(
         "postrouting",
         NfHook::Postrouting,
@@ -71,7 +74,7 @@ pub fn table(rules: &Rules, family: Family) -> Option<Table> {
         rewrite.iter().take(1).map(|_| rewritten(family)).collect(),
     );
 
-    let sets: BTreeMap<String, Set> = [
+    let mut sets: BTreeMap<String, Set> = [
         (REQUESTS, Shape::Sockets, requests),
         (REPLIES, Shape::Sockets, replies),
         (TUNNELS, Shape::Addresses, tunnels),
@@ -82,6 +85,10 @@ pub fn table(rules: &Rules, family: Family) -> Option<Table> {
     .filter(|(_, _, elements)| !elements.is_empty())
     .map(|(name, shape, elements)| (name.to_owned(), Set { shape, elements }))
     .collect();
+    if let Some(parts) = refusals {
+        chains.extend(parts.chains);
+        sets.extend(parts.sets);
+    }
     (!sets.is_empty()).then_some(Table { sets, chains })
 }
 
@@ -102,7 +109,7 @@ pub fn read_set(name: &str, set: &Set, rules: &mut Rules) {
             });
             rules.replies.extend(replies);
         }
-        // `replies` only repeats the keys of `rewrite`.
+        // `replies` and the sets of refusals only repeat the keys of `rewrite`.
         _ => {}
     }
 }
@@ -199,6 +206,8 @@ pub mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::core::model::Refusals;
+    use crate::nft::refusals::read_chain;
 
     fn address(family: Family) -> BoxedStrategy<IpAddr> {
         // Few, so that sets of them overlap; and any.
@@ -229,16 +238,25 @@ pub mod tests {
             btree_map(socket(family), socket(family), 0..6),
             btree_set(outer, 0..3),
         );
-        let some = parts.prop_map(|(requests, replies, tunnels)| Rules { requests, replies, tunnels });
+        let some = parts.prop_map(|(requests, replies, tunnels)| Rules {
+            requests,
+            replies,
+            tunnels,
+            ..Rules::default()
+        });
         prop_oneof![4 => some, 1 => Just(Rules::default())].boxed()
     }
 
     /// Any rules, of any address, with few enough that edits overlap.
     pub fn rules() -> impl Strategy<Value = Rules> {
-        (one_family(Family::Ip), one_family(Family::Ip6)).prop_map(|(mut rules, mut six)| {
+        let refusals = (proptest::option::of(0..3u16), any::<bool>());
+        let refusals = refusals.prop_map(|(group, hidden)| Refusals { group, hidden });
+        let parts = (one_family(Family::Ip), one_family(Family::Ip6), refusals);
+        parts.prop_map(|(mut rules, mut six, refusals)| {
             rules.requests.append(&mut six.requests);
             rules.replies.append(&mut six.replies);
             rules.tunnels.append(&mut six.tunnels);
+            rules.refuse(refusals);
             rules
         })
     }
@@ -265,6 +283,7 @@ pub mod tests {
             let mut read = Rules::default();
             for table in Family::ALL.into_iter().filter_map(|family| table(&rules, family)) {
                 table.sets.iter().for_each(|(name, set)| read_set(name, set, &mut read));
+                table.chains.keys().for_each(|name| read_chain(name, &mut read));
             }
             prop_assert_eq!(read, rules);
         }

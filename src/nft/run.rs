@@ -96,8 +96,13 @@ impl Nft {
     /// Makes our tables hold `wanted` and nothing else, in one transaction; says whether there was anything to do.
     /// After an error nothing has changed.
     pub async fn apply(&self, wanted: &Rules) -> Result<bool, Error> {
-        let found = self.observe().await?;
-        match edit(wanted, &found) {
+        self.apply_to(&self.observe().await?, wanted).await
+    }
+
+    /// The same where `found` was observed a moment ago. If somebody has changed our tables since, nft refuses, or
+    /// they hold something else than `wanted`: whoever listens to nftables hears of it.
+    pub async fn apply_to(&self, found: &Listing, wanted: &Rules) -> Result<bool, Error> {
+        match edit(wanted, found) {
             None => Ok(false),
             Some(document) => self.commit(&document).await.map(|()| true),
         }

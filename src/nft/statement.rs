@@ -4,9 +4,10 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 
 use nftables::expr::{
-    Expression, Fib, FibFlag, FibResult, Meta, MetaKey, NamedExpression, Payload, PayloadField, SetItem,
+    Expression, Fib, FibFlag, FibResult, Meta, MetaKey, NamedExpression, Payload, PayloadBase, PayloadField,
+    PayloadRaw, SetItem,
 };
-use nftables::stmt::{Mangle, Match, Operator, Statement, VerdictMap};
+use nftables::stmt::{JumpTarget, Mangle, Match, Operator, Statement, VerdictMap};
 use serde_json::{Value, json};
 
 use super::table::{Body, Family};
@@ -59,6 +60,33 @@ pub fn concat(first: Expression<'static>, second: Expression<'static>) -> Expres
     Expression::Named(NamedExpression::Concat(vec![first, second]))
 }
 
+/// `icmp FIELD` or `icmpv6 FIELD`.
+pub fn icmp(family: Family, field: &'static str) -> Expression<'static> {
+    payload(if family == Family::Ip { "icmp" } else { "icmpv6" }, field)
+}
+
+/// `@th,OFFSET,LENGTH`, in bits.
+pub fn transport(offset: u32, len: u32) -> Expression<'static> {
+    let raw = PayloadRaw { base: PayloadBase::TH, offset, len };
+    Expression::Named(NamedExpression::Payload(Payload::PayloadRaw(raw)))
+}
+
+/// `goto CHAIN`.
+pub fn goto(chain: &str) -> Statement<'static> {
+    Statement::Goto(JumpTarget { target: Cow::Owned(chain.to_owned()) })
+}
+
+/// `update @SET { KEY limit rate 10/second burst 5 packets }`: passes so many packets of each key. The crate's type has no
+/// place for the limit.
+pub fn limited(key: Expression<'static>, set: &str) -> Value {
+    let key = serde_json::to_value(key).expect("an expression has no map with keys that are not text");
+    json!({"set": {"op": "update", "elem": key, "set": format!("@{set}"), "stmt": limit()}})
+}
+
+fn limit() -> Value {
+    json!([{"limit": {"rate": 10, "burst": 5, "per": "second"}}])
+}
+
 /// `meta KEY`.
 pub fn meta(key: MetaKey) -> Expression<'static> {
     Expression::Named(NamedExpression::Meta(Meta { key }))
@@ -84,6 +112,12 @@ impl From<&'static str> for Literal {
     }
 }
 
+impl From<String> for Literal {
+    fn from(text: String) -> Literal {
+        Literal(Expression::String(Cow::Owned(text)))
+    }
+}
+
 impl From<u16> for Literal {
     fn from(number: u16) -> Literal {
         Literal(Expression::Number(number.into()))
@@ -103,10 +137,30 @@ impl<const N: usize> From<[u16; N]> for Literal {
     }
 }
 
-/// The rule as `nft -j` prints it, but without what does not say what the rule does: counters, and other spellings of
-/// one address.
+/// The rule as `nft -j` prints it, but without what does not say what the rule does: counters, other spellings of
+/// one address, names of ICMP types, and what versions of nft print differently.
 pub fn canonical(listed: &[Value]) -> Body {
-    listed.iter().filter(|statement| statement.get("counter").is_none()).map(canonical_value).collect()
+    let statements = listed.iter().filter(|statement| statement.get("counter").is_none());
+    statements.map(|statement| same_for_all_versions(canonical_value(statement))).collect()
+}
+
+fn same_for_all_versions(mut statement: Value) -> Value {
+    let icmp = statement.pointer("/match/left/payload/protocol").and_then(Value::as_str);
+    let number = match (icmp, statement.pointer("/match/right").and_then(Value::as_str)) {
+        // nft 1.1 prints the code as a number, those before it by name; all print the type by name.
+        (Some("icmp"), Some("destination-unreachable" | "port-unreachable")) => Some(3),
+        (Some("icmpv6"), Some("destination-unreachable")) => Some(1),
+        (Some("icmpv6"), Some("port-unreachable")) => Some(4),
+        _ => None,
+    };
+    if let (Some(number), Some(right)) = (number, statement.pointer_mut("/match/right")) {
+        *right = number.into();
+    }
+    // nft 0.9 neither sets nor prints the limit of the one statement of this kind that we have.
+    if let Some(update) = statement.get_mut("set").and_then(Value::as_object_mut) {
+        update.entry("stmt").or_insert_with(limit);
+    }
+    statement
 }
 
 fn canonical_value(value: &Value) -> Value {
@@ -120,5 +174,33 @@ fn canonical_value(value: &Value) -> Value {
             fields.iter().map(|(key, value)| (key.clone(), canonical_value(value))).collect()
         }
         other => other.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_versions_of_nft_print_differently_is_the_same() {
+        let code = |right: Value| {
+            let left = json!({"payload": {"protocol": "icmpv6", "field": "code"}});
+            json!({"match": {"op": "==", "left": left, "right": right}})
+        };
+        assert_eq!(
+            canonical(&[code("port-unreachable".into())]),
+            body(vec![equal(icmp(Family::Ip6, "code"), 4)])
+        );
+        assert_eq!(canonical(&[code(4.into())]), canonical(&[code("port-unreachable".into())]));
+        assert_ne!(canonical(&[code(3.into())]), canonical(&[code("port-unreachable".into())]));
+
+        let update = limited(ip(Family::Ip, "saddr"), "refused");
+        let mut old = update.clone();
+        old["set"].as_object_mut().unwrap().remove("stmt");
+        let mut faster = update.clone();
+        faster["set"]["stmt"][0]["limit"]["rate"] = 11.into();
+        let [old, faster, wanted] = [[old], [faster], [update]].map(|listed| canonical(&listed));
+        assert_eq!(old, wanted);
+        assert_ne!(faster, wanted);
     }
 }

@@ -78,6 +78,9 @@ pub enum Shape {
     Sockets,
     /// `map { type ipv4_addr . inet_service : verdict; }`
     Verdicts,
+    /// `set { type ipv4_addr; size 65535; flags dynamic,timeout; timeout 1m; }`: rules put elements into it, which are none of
+    /// ours and never compared.
+    Dynamic,
 }
 
 impl Shape {
@@ -86,6 +89,11 @@ impl Shape {
         if self == Shape::Verdicts { "map" } else { "set" }
     }
 }
+
+/// How many elements a dynamic set may have.
+pub const DYNAMIC_SIZE: u32 = 65_535;
+/// So many seconds after it was put in, an element leaves a dynamic set.
+pub const DYNAMIC_TIMEOUT: u32 = 60;
 
 /// An element of a set, or the key of a map's element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::process::Output;
 
 use lab::{Burst, Family, Netns, Network, case, reading, wait_until};
 use libtest_mimic::Trial;
 use nix::sys::signal::Signal;
 
-use crate::setup::{IPVSD, LIMIT, PATIENT, config, echoes, ipvsd, key, servers, service, wait_for_weights};
+use crate::setup::{
+    IPVSD, LIMIT, PATIENT, command, config, echoes, ipvsd, key, servers, service, wait_for_weights,
+};
 
 const FAMILY: Family = Family::V4;
 
@@ -18,14 +19,6 @@ pub fn tests() -> Vec<Trial> {
         case("admin::a_reload_waits_and_returns_the_errors", reload),
         case("admin::a_plan_says_what_would_change_and_changes_nothing", plan),
     ]
-}
-
-/// Runs `ipvsd ARGUMENTS` in the namespace to its end: exit status, standard output, standard error.
-fn command(netns: &Netns, arguments: &[&str]) -> (i32, String, String) {
-    let directory = format!("RUNTIME_DIRECTORY={}", netns.runtime_directory().display());
-    let Output { status, stdout, stderr } = netns.output("env", &[&[&directory, IPVSD], arguments].concat());
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    (status.code().expect("an exit status"), text(&stdout), text(&stderr))
 }
 
 fn assert_answers(network: &Network, spread: &[u64]) {

@@ -27,13 +27,12 @@ pub fn tests() -> Vec<Trial> {
 /// Replies come so late that their server's rule would be gone, were it not kept for them.
 const LATE: u64 = 1500;
 
-/// The service with these servers, on port 5300. The check is very patient, with late answers on a slow guest.
+/// The service with these servers, on port 5300.
 fn config(network: &Network, numbers: &[usize], more: &str) -> String {
     let address = |number: &usize| format!("\"{}\"", server(network, *number));
     let servers: Vec<String> = numbers.iter().map(address).collect();
-    let check = PATIENT.replace("2s", "6s");
     format!(
-        "{more}\n[[service]]\nname = \"echo\"\nlisten = \"{}\"\nservers = [{}]\ncheck = {check}\ndrain = \"3s\"\n",
+        "{more}\n[[service]]\nname = \"echo\"\nlisten = \"{}\"\nservers = [{}]\ncheck = {PATIENT}\ndrain = \"3s\"\n",
         service(Family::V4),
         servers.join(", ")
     )
@@ -51,7 +50,7 @@ fn start() {
     let _daemon = ipvsd(&network, &config(&network, &[0, 1, 2], ""));
     traffic.watch.wait(&[1, 1, 1]);
     traffic.replies(1000);
-    let flow = traffic.stop();
+    let flow = traffic.stop("a start from nothing");
     let first = flow.answered.replies.iter().map(|reply| flow.sent[reply.number as usize]).min();
     let first = first.expect("a reply");
     assert!(lost_between(&flow, flow.sent[0], first) >= 300, "nobody answered before the start");
@@ -60,7 +59,11 @@ fn start() {
 
     let traffic = Traffic::start(&network);
     traffic.replies(2000);
-    assert_eq!(traffic.stop().answered.lost, [0; 0], "without an event nothing is lost on this machine");
+    assert_eq!(
+        traffic.stop("no event").answered.lost,
+        [0; 0],
+        "without an event nothing is lost on this machine"
+    );
 }
 
 fn reload() {
@@ -75,13 +78,13 @@ fn reload() {
     Watch::start(&network.director).wait(&[1, 1]);
     let messages = Messages::start(&network.director);
     let traffic = Traffic::start(&network);
-    traffic.replies(500);
+    traffic.calm();
     change(&[0, 1, 2]);
     traffic.watch.wait(&[1, 1, 1]);
     traffic.replies(1000);
     change(&[0, 1]);
     leaves_in_order(&network, &traffic);
-    let flow = traffic.stop();
+    let flow = traffic.stop("a server added and taken by reload");
     assert_eq!(flow.answered.lost, [0; 0]);
     answered_late(&flow);
     let mut asked = messages.stop();
@@ -100,7 +103,7 @@ fn restart() {
     let traffic = Traffic::start(&network);
     traffic.watch.wait(&[1, 1]);
     let answered_from = Instant::now();
-    traffic.replies(500);
+    traffic.calm();
     for numbers in [[0, 1, 2].as_slice(), &[0, 1]] {
         daemon.signal(Signal::SIGTERM);
         assert!(daemon.wait_exit(LIMIT).success());
@@ -113,7 +116,7 @@ fn restart() {
             leaves_in_order(&network, &traffic);
         }
     }
-    let flow = traffic.stop();
+    let flow = traffic.stop("a server added and taken by restart");
     assert_eq!(lost_between(&flow, answered_from, Instant::now()), 0);
     answered_late(&flow);
 }
@@ -154,7 +157,7 @@ fn take_over() {
         "table ip hand {{ chain out {{ type filter hook postrouting priority srcnat; {rewrite}\n}}\n}}"
     ));
     let traffic = Traffic::start(&network);
-    traffic.replies(300);
+    traffic.calm();
     let config = config(&network, &[0, 1, 2], "[defaults]\nscheduler = \"wrr\"");
     let _daemon = ipvsd(&network, &config);
     traffic.watch.wait(&[1, 1, 1]);
@@ -167,7 +170,7 @@ fn take_over() {
     traffic.replies(500);
     let states = traffic.watch.states();
     assert!(states.iter().all(|state| state.len() == 3 && !state.contains(&0)), "{states:?}");
-    assert_eq!(traffic.stop().answered.lost, [0; 0]);
+    assert_eq!(traffic.stop("takeover of a service with OPS").answered.lost, [0; 0]);
 }
 
 fn remove() {
@@ -216,6 +219,8 @@ fn bad_reload() {
     let daemon = ipvsd(&network, &good);
     let traffic = Traffic::start(&network);
     traffic.watch.wait(&[1, 1, 1]);
+    let answered_from = Instant::now();
+    traffic.calm();
     let held = || (network.director.check("ipvsadm", &["-Sn"]), reading::nft(&network.director));
     let before = held();
     let messages = Messages::start(&network.director);
@@ -233,7 +238,8 @@ fn bad_reload() {
     traffic.replies(500);
     assert_eq!(held(), before);
     assert_eq!(traffic.watch.states().last(), Some(&vec![1, 1, 1]));
-    traffic.stop();
+    let flow = traffic.stop("a reload of a bad file");
+    assert_eq!(lost_between(&flow, answered_from, Instant::now()), 0);
     assert_eq!(messages.stop(), [""; 0]);
 
     fs::write(daemon.config_file(), &good).expect("writing the config");

@@ -10,8 +10,8 @@ use lab::{Daemon, Echo, Family, Network, case, reading, wait_until};
 use libtest_mimic::Trial;
 use nix::sys::signal::Signal;
 
-use crate::setup::{LIMIT, PATIENT, echoes, ipvsd, key, service, wait_for_weights};
-use crate::traffic::{Traffic, lost_between, measured};
+use crate::setup::{LIMIT, PATIENT, command, echoes, ipvsd, key, service, wait_for_weights};
+use crate::traffic::{Traffic, longest_way, lost_between};
 use crate::watch::Messages;
 
 pub fn tests() -> Vec<Trial> {
@@ -59,7 +59,7 @@ fn again() {
     let mut daemon = ipvsd(&network, &same);
     wait_for_weights(&network, Family::V4, &[3, 3, 3]);
     let traffic = Traffic::start(&network);
-    traffic.replies(500);
+    traffic.calm();
     for signal in [Signal::SIGKILL, Signal::SIGTERM] {
         let messages = Messages::start(&network.director);
         end(daemon, signal);
@@ -82,11 +82,10 @@ fn again() {
     let found = reading::services(&network.director);
     assert_eq!((found[0].scheduler.as_str(), found[0].ops), ("wrr", true));
     let before = traffic.watch.states();
-    let drained = before.iter().position(|state| state == &[7, 3, 0]);
+    let drained = before.iter().position(|state| state.len() == 3 && state[2] == 0);
     assert!(drained.is_some_and(|at| before[..at].iter().all(|state| state[..2] != [0, 0])), "{before:?}");
     traffic.replies(500);
-    let flow = traffic.stop();
-    measured("killed, ended, killed with a changed file", &flow);
+    let flow = traffic.stop("killed, ended, killed with a changed file");
     assert_eq!(flow.answered.lost, [0; 0]);
     drop(daemon);
 }
@@ -100,7 +99,7 @@ fn verdicts() {
     servers[1].kill();
     wait_for_weights(&network, Family::V4, &[1, 0, 1]);
     let traffic = Traffic::start(&network);
-    traffic.replies(300);
+    traffic.calm();
 
     // E12: what is down stays down.
     end(daemon, Signal::SIGKILL);
@@ -121,11 +120,10 @@ fn verdicts() {
     let corrected = Instant::now();
     traffic.replies(1000);
     println!("measured: weights corrected {} ms after the start", (corrected - started).as_millis());
-    // Three probes, 2 s of patience each where the answer is slow, but a dead server refuses at once.
-    assert!(corrected - started < Duration::from_secs(8));
-    let flow = traffic.stop();
-    measured("a server died while ipvsd was off", &flow);
-    assert_eq!(flow.answered.lost.len(), lost_between(&flow, died - Duration::from_millis(100), corrected));
+    // Three probes: a dead server refuses at once, the rest is for a slow guest.
+    assert!(corrected - started < Duration::from_secs(20));
+    let flow = traffic.stop("a server died while ipvsd was off");
+    assert_eq!(flow.answered.lost.len(), lost_between(&flow, died - longest_way(&flow), corrected));
     let late = flow.answered.replies.iter().filter(|reply| reply.at > corrected);
     let by = |name: &str| late.clone().filter(|reply| reply.server == name).count();
     assert!(by("s0") > 300 && by("s1") > 300 && by("s2") == 0);
@@ -145,7 +143,9 @@ fn remembered() {
     let more = |port: u16| {
         format!(
             "[[service]]\nname = \"more-{port}\"\nlisten = \"192.0.2.53:{port}\"\ncheck = \"none\"\n\
-             servers = [\"10.0.1.11:{port}\", \"10.0.1.12:{port}\"]\n"
+             servers = [\"10.0.1.11:{port}\", \"10.0.1.12:{port}\"]\nops = {}\n",
+            // Without OPS a VIP is in no rule: the state file alone says whose the service is.
+            port == 55
         )
     };
     let count = |port: u16| reading::weights(director, &format!("udp 192.0.2.53:{port}")).len();
@@ -153,14 +153,29 @@ fn remembered() {
     wait_until(LIMIT, "three services", || (count(53), count(54), count(55)) == (2, 2, 2));
     wait_for_weights(&network, Family::V4, &[1, 1]);
     let traffic = Traffic::start(&network);
-    traffic.replies(300);
+    traffic.calm();
     end(daemon, Signal::SIGKILL);
     let before = director.check("ipvsadm", &["-Sn"]);
+
+    let wanted = tempfile::NamedTempFile::new().expect("a temporary file");
+    fs::write(wanted.path(), &one).expect("writing the config");
+    let wanted = wanted.path().display().to_string();
+    let plan = || command(director, &["plan", "--config", &wanted]);
+    let (status, out, _) = plan();
+    let gone =
+        ["- service at 192.0.2.53:54 (", "- server 10.0.1.11:54 at", "- server 10.0.1.12:54 at", "3 changes"];
+    assert_eq!((status, out.lines().count()), (3, gone.len()), "{out}");
+    assert!(gone.iter().zip(out.lines()).all(|(said, line)| line.starts_with(said)), "{out}");
+    let adopted = "192.0.2.53 . 55";
+    assert!(reading::nft(director).contains(adopted), "{}", reading::nft(director));
 
     let file = state_file(&network);
     let good = fs::read(&file).expect("the state file");
     fs::write(&file, &good[..good.len() / 2]).expect("damaging the state file");
     for said in ["the state file is no use", "no state file"] {
+        let (status, out, error) = plan();
+        assert_eq!((status, out.as_str()), (0, "nothing to do\n"), "{said}");
+        assert_eq!(error.contains("the state file is no use"), file.exists(), "{error}");
         let daemon = ipvsd(&network, &one);
         daemon.wait_for(said, LIMIT);
         daemon.wait_for("verdict=\"up\"", LIMIT);
@@ -178,9 +193,10 @@ fn remembered() {
     let lines = |text: &str| text.lines().filter(keeps).map(str::to_owned).collect::<Vec<_>>();
     wait_until(LIMIT, "the service itself goes", || !director.check("ipvsadm", &["-Sn"]).contains(":54 "));
     assert_eq!(lines(&director.check("ipvsadm", &["-Sn"])), lines(&before));
+    wait_until(LIMIT, "a plan with nothing to do", || plan().0 == 0);
+    assert!(reading::nft(director).contains(adopted), "{}", reading::nft(director));
     traffic.replies(300);
-    let flow = traffic.stop();
-    measured("a VIP taken from the file while ipvsd was off", &flow);
+    let flow = traffic.stop("a VIP taken from the file while ipvsd was off");
     assert_eq!(flow.answered.lost, [0; 0]);
 }
 

@@ -1,24 +1,28 @@
 //! What somebody else changes in the kernel is seen, said and repaired within two seconds; what is somebody else's is
 //! left as it is.
 
+use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
 use lab::{Daemon, Echo, Family, Flow, Network, Packet, case, reading, vip, wait_until};
 use libtest_mimic::Trial;
 
-use crate::setup::{LIMIT, PATIENT, config, echoes, ipvsd, key, service, wait_for_weights};
-use crate::traffic::{Traffic, lost_between, measured};
+use crate::setup::{
+    LIMIT, PATIENT, config, echoes, ipvsd, key, lost_by_schedulers, server, service, wait_for_weights,
+};
+use crate::traffic::{Traffic, longest_way, lost_between};
 
-const FAMILY: Family = Family::V4;
-
-/// A repair takes at most 2 s; the rest is for a slow guest, which has to run ipvsadm or nft to see it.
-const REPAIRED: Duration = Duration::from_millis(3500);
+/// A repair takes at most this long, on a machine where to run nft takes no time.
+const REPAIRED: Duration = Duration::from_secs(2);
+/// For a repair and to see it nft or ipvsadm is run so often, which on a busy emulated machine takes seconds.
+const RUNS: u32 = 8;
 
 pub fn tests() -> Vec<Trial> {
     vec![
         case("drift::a_service_that_is_cleared_or_changed_is_repaired", services),
-        case("drift::servers_that_are_changed_are_repaired", servers),
-        case("drift::reply_rules_that_are_flushed_or_changed_are_repaired", rules),
+        case("drift::servers_that_are_changed_are_repaired_in_ipv6", || servers(Family::V6)),
+        case("drift::reply_rules_that_are_flushed_or_changed_are_repaired", || rules(Family::V4)),
+        case("drift::reply_rules_that_are_flushed_or_changed_are_repaired_in_ipv6", || rules(Family::V6)),
         case("drift::a_sysctl_that_breaks_it_is_set_back", sysctl),
         case("drift::what_drifts_again_and_again_is_left_alone", brake),
         case("drift::drift_may_only_be_reported", report),
@@ -26,6 +30,8 @@ pub fn tests() -> Vec<Trial> {
 }
 
 struct Scene {
+    family: Family,
+    took: RefCell<Vec<Duration>>,
     network: Network,
     _servers: Vec<Echo>,
     daemon: Daemon,
@@ -33,30 +39,43 @@ struct Scene {
 
 impl Scene {
     /// The service over three servers, all up, with more lines of its own.
-    fn new(more: &str) -> Scene {
+    fn new(family: Family, more: &str) -> Scene {
         let network = Network::new(3);
         let servers = echoes(&network, 5300);
-        let text = config(&network, FAMILY, 5300, &format!("check = {PATIENT}\ndrain = \"1s\"\n{more}"));
+        let text = config(&network, family, 5300, &format!("check = {PATIENT}\ndrain = \"1s\"\n{more}"));
         let daemon = ipvsd(&network, &text);
-        wait_for_weights(&network, FAMILY, &[1, 1, 1]);
-        Scene { network, _servers: servers, daemon }
+        wait_for_weights(&network, family, &[1, 1, 1]);
+        Scene { family, took: RefCell::default(), network, _servers: servers, daemon }
     }
 
-    /// `ipvsadm` with these arguments; `VIP` stands for that of the service.
+    /// `ipvsadm` with these arguments; `VIP` stands for that of the service, `S0` for the first server.
     fn ipvsadm(&self, arguments: &str) {
-        let arguments = arguments.replace("VIP", &service(FAMILY).to_string());
+        let arguments = self.named(arguments);
         self.network.director.check("ipvsadm", &arguments.split(' ').collect::<Vec<_>>());
+    }
+
+    fn named(&self, text: &str) -> String {
+        let mut text = text.replace("VIP", &service(self.family).to_string());
+        for number in 0..3 {
+            text =
+                text.replace(&format!("S{number}"), &server(&self.network, number, self.family).to_string());
+        }
+        text
+    }
+
+    fn traffic(&self) -> Traffic {
+        Traffic::start_in(&self.network, self.family)
     }
 
     /// What the kernel has of the service, in ipvsadm's words, with the thresholds.
     fn held(&self) -> (Option<reading::Service>, String) {
         let services = reading::services(&self.network.director);
-        let mut service = services.into_iter().find(|service| service.key == key(FAMILY));
+        let mut service = services.into_iter().find(|service| service.key == key(self.family));
         if let Some(service) = &mut service {
             service.servers.sort_by_key(|server| server.address);
         }
         let list = self.network.director.check("ipvsadm", &["-Ln", "--thresholds"]);
-        let own = list.lines().skip_while(|line| !line.contains(&lab::vip(FAMILY).to_string())).skip(1);
+        let own = list.lines().skip_while(|line| !line.contains(&vip(self.family).to_string())).skip(1);
         let mut own: Vec<&str> = own.take_while(|line| line.trim_start().starts_with("->")).collect();
         own.sort();
         // Address, thresholds; then come the numbers of connections.
@@ -66,8 +85,9 @@ impl Scene {
 
     /// Waits until one line of the log has all of these.
     fn said(&self, parts: &[&str]) {
+        let parts: Vec<String> = parts.iter().map(|part| self.named(part)).collect();
         wait_until(LIMIT, &format!("a line with {parts:?}"), || {
-            self.daemon.lines().iter().any(|line| parts.iter().all(|part| line.contains(part)))
+            self.daemon.lines().iter().any(|line| parts.iter().all(|part| line.contains(part.as_str())))
         });
     }
 
@@ -79,15 +99,29 @@ impl Scene {
         self.said(&[&["drift"], said].concat());
         wait_until(LIMIT, &format!("repair of {said:?}"), || self.held() == before);
         let until = Instant::now();
-        println!("measured: {} repaired after {} ms", said.join(" "), (until - since).as_millis());
-        assert!(until - since < REPAIRED, "{:?} for {said:?}", until - since);
+        self.took(&said.join(" "), until - since);
         (since, until)
+    }
+
+    fn took(&self, what: &str, time: Duration) {
+        println!("measured: {what} repaired after {} ms", time.as_millis());
+        self.took.borrow_mut().push(time);
+    }
+
+    /// The repairs were prompt: half of them at least, for the machine may be busy besides.
+    fn assert_prompt(&self) {
+        let start = Instant::now();
+        self.network.director.check("nft", &["list", "ruleset"]);
+        let limit = REPAIRED + RUNS * start.elapsed();
+        let mut took = self.took.take();
+        took.sort();
+        assert!(took[took.len() / 2] < limit, "{took:?}, and nft takes {:?}", start.elapsed());
     }
 }
 
 /// A service and a table of somebody else.
 fn foreign(network: &Network) -> (String, String) {
-    let vip = format!("{}:99", vip(FAMILY));
+    let vip = format!("{}:99", vip(Family::V4));
     network.director.check("ipvsadm", &["-A", "-u", &vip, "-s", "sh"]);
     network.director.check("ipvsadm", &["-a", "-u", &vip, "-r", "10.0.1.12:99", "-m", "-w", "5"]);
     foreign_table(network);
@@ -109,16 +143,16 @@ fn foreigners(network: &Network) -> (String, String) {
 
 fn assert_nothing_lost_outside(flow: &Flow, repairs: &[(Instant, Instant)]) {
     // What was on its way when the change was made, or when the repair was seen, is of that change.
-    let about = Duration::from_millis(100);
+    let about = longest_way(flow);
     let within: usize =
         repairs.iter().map(|(since, until)| lost_between(flow, *since - about, *until + about)).sum();
     assert!(flow.answered.lost.len() <= within, "{} lost, {within} about changes", flow.answered.lost.len());
 }
 
 fn services() {
-    let scene = Scene::new("");
-    let traffic = Traffic::start(&scene.network);
-    traffic.replies(500);
+    let scene = Scene::new(Family::V4, "");
+    let traffic = scene.traffic();
+    traffic.calm();
     let cleared = scene.repaired(&|| scene.ipvsadm("-C"), &["the service is gone"]);
     traffic.replies(500);
     let before = foreign(&scene.network);
@@ -126,165 +160,164 @@ fn services() {
         scene.repaired(&|| scene.ipvsadm("-E -u VIP -s sh -o"), &["the service itself", "scheduler rr → sh"]);
     traffic.replies(500);
     assert_eq!(foreigners(&scene.network), before);
-    let flow = traffic.stop();
-    measured("ipvsadm -C, ipvsadm -E to another scheduler", &flow);
+    let flow = traffic.stop("ipvsadm -C, ipvsadm -E to another scheduler");
     for (what, (since, until)) in [("-C", cleared), ("-E", scheduler)] {
         println!("measured: {} lost by ipvsadm {what}", lost_between(&flow, since, until));
     }
     assert_nothing_lost_outside(&flow, &[cleared, scheduler]);
-    assert!(lost_between(&flow, scheduler.0, scheduler.1) <= 300, "two changes of a scheduler");
+    // One change by ipvsadm, and one by ipvsd.
+    let lost = lost_between(&flow, scheduler.0, scheduler.1);
+    assert!(lost <= lost_by_schedulers(&scene.network, 2), "{lost} lost");
 
     // Without OPS every client is pinned to a server by an entry, which outlives the return of OPS.
     let expire = scene.network.director.sysctl("net.ipv4.vs.expire_nodest_conn");
-    let traffic = Traffic::start(&scene.network);
-    traffic.replies(500);
+    let traffic = scene.traffic();
+    traffic.calm();
     scene.repaired(&|| scene.ipvsadm("-E -u VIP -s rr"), &["the service itself", "OPS on → off"]);
     wait_until(LIMIT, "no entry", || reading::connections(&scene.network.director).is_empty());
-    wait_for_weights(&scene.network, FAMILY, &[1, 1, 1]);
+    wait_for_weights(&scene.network, scene.family, &[1, 1, 1]);
+    scene.assert_prompt();
     traffic.replies(500);
-    let (flow, entries) = traffic.stop_pinned();
-    measured("the OPS flag taken by hand, and eviction", &flow);
+    let (flow, entries) = traffic.stop_pinned("the OPS flag taken by hand, and eviction");
     assert!(!entries.is_empty(), "nobody was pinned");
     assert_eq!(flow.answered.lost, [0; 0]);
     wait_until(LIMIT, "the sysctl as it was", || {
         scene.network.director.sysctl("net.ipv4.vs.expire_nodest_conn") == expire
     });
-    let traffic = Traffic::start(&scene.network);
+    let traffic = scene.traffic();
     traffic.replies(600);
-    let spread = traffic.stop().answered.spread();
+    let spread = traffic.stop("after the eviction").answered.spread();
     assert!(spread.len() == 3 && spread.iter().all(|share| *share >= 190), "{spread:?}");
     assert_eq!(foreigners(&scene.network), before);
 }
 
-fn servers() {
-    let scene = Scene::new("");
+fn servers(family: Family) {
+    let scene = Scene::new(family, "");
     let before = foreign(&scene.network);
-    let traffic = Traffic::start(&scene.network);
-    traffic.replies(300);
+    let traffic = scene.traffic();
+    traffic.calm();
+    scene.repaired(&|| scene.ipvsadm("-e -u VIP -r S0 -m -w 0"), &["S0", "weight 1 → 0", "ipvsd drain"]);
+    scene.repaired(&|| scene.ipvsadm("-e -u VIP -r S1 -m -w 5"), &["S1", "weight 1 → 5"]);
+    scene.repaired(&|| scene.ipvsadm("-d -u VIP -r S2"), &["S2", "the server is gone"]);
     scene.repaired(
-        &|| scene.ipvsadm("-e -u VIP -r 10.0.1.11:5300 -m -w 0"),
-        &["10.0.1.11:5300", "weight 1 → 0", "ipvsd drain"],
-    );
-    scene.repaired(
-        &|| scene.ipvsadm("-e -u VIP -r 10.0.1.12:5300 -m -w 5"),
-        &["10.0.1.12:5300", "weight 1 → 5"],
-    );
-    scene.repaired(
-        &|| scene.ipvsadm("-d -u VIP -r 10.0.1.13:5300"),
-        &["10.0.1.13:5300", "the server is gone"],
-    );
-    scene.repaired(
-        &|| scene.ipvsadm("-e -u VIP -r 10.0.1.12:5300 -m -w 1 -x 9 -y 7"),
-        &["10.0.1.12:5300", "upper threshold 0 → 9", "lower threshold 0 → 7"],
+        &|| scene.ipvsadm("-e -u VIP -r S1 -m -w 1 -x 9 -y 7"),
+        &["S1", "upper threshold 0 → 9", "lower threshold 0 → 7"],
     );
     // It is drained before it goes: that takes longer. It has weight for a while, and nobody answers there.
     let since = Instant::now();
-    scene.ipvsadm("-a -u VIP -r 10.0.1.77:5300 -m -w 1");
-    scene.said(&["drift", "10.0.1.77:5300", "the server was added"]);
-    wait_for_weights(&scene.network, FAMILY, &[1, 1, 1, 0]);
+    let added = server(&scene.network, 66, family).to_string();
+    scene.ipvsadm(&format!("-a -u VIP -r {added} -m -w 1"));
+    scene.said(&["drift", &added, "the server was added"]);
+    wait_for_weights(&scene.network, scene.family, &[1, 1, 1, 0]);
     let drained = Instant::now();
-    assert!(drained - since < REPAIRED, "{:?}", drained - since);
-    wait_for_weights(&scene.network, FAMILY, &[1, 1, 1]);
+    scene.took("a server added by hand", drained - since);
+    scene.assert_prompt();
+    wait_for_weights(&scene.network, scene.family, &[1, 1, 1]);
     traffic.replies(500);
-    let flow = traffic.stop();
-    measured("weights, thresholds, a server deleted and one added by hand", &flow);
+    let flow = traffic.stop("weights, thresholds, a server deleted and one added by hand");
     assert_nothing_lost_outside(&flow, &[(since, drained)]);
     assert_eq!(foreigners(&scene.network), before);
 }
 
-fn rules() {
-    let scene = Scene::new("");
+fn rules(family: Family) {
+    let scene = Scene::new(family, "");
     let network = &scene.network;
-    let rules = || network.director.check("nft", &["-s", "list", "table", "ip", "ipvsd"]);
+    let ip = if family == Family::V4 { "ip" } else { "ip6" };
+    let rules = || network.director.check("nft", &["-s", "list", "table", ip, "ipvsd"]);
     let good = rules();
     let before = foreign(network);
-    let traffic = Traffic::start(network);
-    traffic.replies(300);
+    let traffic = scene.traffic();
+    traffic.calm();
     let mut repairs = Vec::new();
     for change in [
         "flush ruleset",
-        "delete table ip ipvsd",
-        "delete element ip ipvsd rewrite { 10.0.1.12 . 5300 }",
-        "flush chain ip ipvsd postrouting",
+        "delete table IP ipvsd",
+        "delete element IP ipvsd rewrite { S1 . 5300 }",
+        "flush chain IP ipvsd postrouting",
     ] {
+        let server = network.server_address(1, family).to_string();
+        let change = change.replace("IP", ip).replace("S1", &server);
         let count = |what: &str| scene.daemon.lines().iter().filter(|line| line.contains(what)).count();
         let (said, changed) = (count("drift, repaired"), count("reply rules changed"));
         let since = Instant::now();
-        network.director.nft(change);
+        network.director.nft(&change);
         // To ask nft all the time would slow down the repair.
-        wait_until(LIMIT, change, || count("reply rules changed") > changed);
+        wait_until(LIMIT, &change, || count("reply rules changed") > changed);
         assert_eq!(rules(), good, "{change}");
         let until = Instant::now();
-        println!("measured: nft {change} repaired after {} ms", (until - since).as_millis());
-        assert!(until - since < REPAIRED, "{change}: {:?}", until - since);
+        scene.took(&format!("nft {change}"), until - since);
         repairs.push((since, until));
         assert!(count("drift, repaired") > said, "{change} is said");
         traffic.replies(300);
         if change == "flush ruleset" {
             let tables = network.director.check("nft", &["list", "tables"]);
-            assert_eq!(tables.trim(), "table ip ipvsd", "only its own comes back");
+            assert_eq!(tables.trim(), format!("table {ip} ipvsd"), "only its own comes back");
             foreign_table(network);
         }
     }
+    scene.assert_prompt();
     traffic.replies(500);
     assert_eq!((rules(), foreigners(network)), (good, before));
-    let (flow, replies, entries) = traffic.stop_astray();
+    let (flow, replies, entries) =
+        traffic.stop_astray("nft flush ruleset, delete table, delete element, flush chain");
     assert_eq!(entries, Vec::<String>::new());
-    let astray: Vec<&Packet> = replies.iter().filter(|packet| packet.source != service(FAMILY)).collect();
-    measured("nft flush ruleset, delete table, delete element, flush chain", &flow);
+    let astray: Vec<&Packet> = replies.iter().filter(|packet| packet.source != service(family)).collect();
     println!("measured: {} replies from a server's own address meanwhile", astray.len());
     assert!(!astray.is_empty(), "without rules replies come from elsewhere");
-    let wrong = flow.answered.replies.iter().filter(|reply| reply.source != service(FAMILY));
-    let outside =
-        wrong.filter(|reply| !repairs.iter().any(|(since, until)| (*since..*until).contains(&reply.at)));
+    let wrong = flow.answered.replies.iter().filter(|reply| reply.source != service(family));
+    let way = longest_way(&flow);
+    let outside = wrong
+        .filter(|reply| !repairs.iter().any(|(since, until)| (*since..*until + way).contains(&reply.at)));
     assert_eq!(outside.count(), 0, "replies from elsewhere while the rules were there");
     assert_nothing_lost_outside(&flow, &repairs);
 }
 
 fn sysctl() {
-    let scene = Scene::new("");
+    let scene = Scene::new(Family::V4, "");
     let director = &scene.network.director;
-    let traffic = Traffic::start(&scene.network);
-    traffic.replies(300);
+    let traffic = scene.traffic();
+    traffic.calm();
     let since = Instant::now();
     director.set_sysctl("net.ipv4.vs.nat_icmp_send", "1");
     wait_until(LIMIT, "the sysctl", || director.sysctl("net.ipv4.vs.nat_icmp_send") == "0");
     let until = Instant::now();
-    println!("measured: nat_icmp_send set back after {} ms", (until - since).as_millis());
-    assert!(until - since < REPAIRED);
+    scene.took("nat_icmp_send", until - since);
+    scene.assert_prompt();
     scene.said(&["sysctl set", "net.ipv4.vs.nat_icmp_send", "old=\"1\"", "new=\"0\""]);
     traffic.replies(500);
-    let flow = traffic.stop();
-    measured("nat_icmp_send=1 while it ran", &flow);
+    let flow = traffic.stop("nat_icmp_send=1 while it ran");
     assert_nothing_lost_outside(&flow, &[(since, until)]);
 }
 
 fn brake() {
-    let scene = Scene::new("");
-    let traffic = Traffic::start(&scene.network);
-    let change = || scene.ipvsadm("-e -u VIP -r 10.0.1.12:5300 -m -w 5");
+    let scene = Scene::new(Family::V4, "");
+    let traffic = scene.traffic();
+    traffic.calm();
+    let change = || scene.ipvsadm("-e -u VIP -r S1 -m -w 5");
     for _ in 0..3 {
-        scene.repaired(&change, &["10.0.1.12:5300", "weight 1 → 5"]);
+        scene.repaired(&change, &["S1", "weight 1 → 5"]);
     }
     change();
-    scene.said(&["drift again and again: another program manages this", "10.0.1.12:5300"]);
+    scene.said(&["drift again and again: another program manages this", "S1"]);
     // Others are still repaired, and a thing that drifts again meanwhile is not.
-    scene.ipvsadm("-e -u VIP -r 10.0.1.12:5300 -m -w 6");
-    scene.ipvsadm("-e -u VIP -r 10.0.1.11:5300 -m -w 5");
-    wait_for_weights(&scene.network, FAMILY, &[1, 6, 1]);
+    scene.ipvsadm("-e -u VIP -r S1 -m -w 6");
+    scene.ipvsadm("-e -u VIP -r S0 -m -w 5");
+    wait_for_weights(&scene.network, scene.family, &[1, 6, 1]);
     traffic.replies(2500);
-    wait_for_weights(&scene.network, FAMILY, &[1, 6, 1]);
+    wait_for_weights(&scene.network, scene.family, &[1, 6, 1]);
     let lines = scene.daemon.lines();
     let again = lines.iter().filter(|line| line.contains("drift again and again")).count();
     assert_eq!(again, 1, "it is said once");
-    assert_eq!(traffic.stop().answered.lost, [0; 0]);
+    scene.assert_prompt();
+    assert_eq!(traffic.stop("what drifts again and again").answered.lost, [0; 0]);
 }
 
 fn report() {
-    let scene = Scene::new("drift = \"report\"");
-    let traffic = Traffic::start(&scene.network);
-    scene.ipvsadm("-e -u VIP -r 10.0.1.12:5300 -m -w 5");
-    scene.said(&["drift, only reported", "10.0.1.12:5300", "weight 1 → 5"]);
+    let scene = Scene::new(Family::V6, "drift = \"report\"");
+    let traffic = scene.traffic();
+    traffic.calm();
+    scene.ipvsadm("-e -u VIP -r S1 -m -w 5");
+    scene.said(&["drift, only reported", "S1", "weight 1 → 5"]);
     traffic.replies(2500);
     assert_eq!(traffic.watch.states().last(), Some(&vec![1, 5, 1]));
     let lines = scene.daemon.lines();
@@ -293,5 +326,5 @@ fn report() {
         1,
         "it is said once"
     );
-    assert_eq!(traffic.stop().answered.lost, [0; 0]);
+    assert_eq!(traffic.stop("drift only reported").answered.lost, [0; 0]);
 }

@@ -37,9 +37,8 @@ fn killed() {
         family: Family::V4,
         die: &mut |servers: &mut Vec<Echo>| servers[1].kill(),
         revive: &mut |servers: &mut Vec<Echo>| servers[1] = Echo::start(&network.servers[1], "s1", &listen),
-        why: "refused (ICMP port unreachable), 3 in a row",
-        // From one probe to the next, and two that confirm.
-        within: Duration::from_millis(700),
+        why: "refused (ICMP port unreachable), as client traffic was",
+        within: Duration::from_millis(50),
     };
     goes_and_comes_back(&network, &mut servers, fate);
 }

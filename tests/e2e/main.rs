@@ -2,14 +2,18 @@
 //! One file for each theme; a test fails by panicking, and what the kernel held then is printed.
 
 mod admin;
+mod capability;
 mod change;
 mod crash;
 mod dns;
 mod drift;
+mod experiments;
+mod faults;
 mod firewall;
 mod forwarding;
 mod health;
 mod lab_itself;
+mod passive;
 mod policy;
 mod real;
 mod rewrite;
@@ -28,10 +32,13 @@ fn main() -> ExitCode {
         crash::tests(),
         dns::tests(),
         drift::tests(),
+        experiments::tests(),
+        faults::tests(),
         firewall::tests(),
         forwarding::tests(),
         health::tests(),
         lab_itself::tests(),
+        passive::tests(),
         policy::tests(),
         real::tests(),
         rewrite::tests(),

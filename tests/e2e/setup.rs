@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::process::Output;
+use std::time::{Duration, Instant};
 
-use lab::{Burst, Capture, Checksum, Daemon, Echo, Family, Network, Side, reading, vip, wait_until};
+use lab::{Burst, Capture, Checksum, Daemon, Echo, Family, Netns, Network, Side, reading, vip, wait_until};
 
 /// The daemon under test.
 pub const IPVSD: &str = env!("CARGO_BIN_EXE_ipvsd");
@@ -13,7 +14,7 @@ pub const IPVSD: &str = env!("CARGO_BIN_EXE_ipvsd");
 pub const LIMIT: Duration = Duration::from_secs(30);
 
 /// A check that a healthy echo server passes on a slow guest, too.
-pub const PATIENT: &str = r#"{ type = "udp", send = "check", expect = "check", interval = "300ms", timeout = "2s", retry_interval = "1s" }"#;
+pub const PATIENT: &str = r#"{ type = "udp", send = "check", expect = "check", interval = "300ms", timeout = "5s", retry_interval = "1s" }"#;
 
 /// VIP:port of the service under test.
 pub fn service(family: Family) -> SocketAddr {
@@ -23,6 +24,11 @@ pub fn service(family: Family) -> SocketAddr {
 /// As `reading::weights` names it: `udp 192.0.2.53:53`.
 pub fn key(family: Family) -> String {
     format!("udp {}", service(family))
+}
+
+/// `10.0.1.11:5300` for server 0.
+pub fn server(network: &Network, number: usize, family: Family) -> SocketAddr {
+    SocketAddr::new(network.server_address(number, family), 5300)
 }
 
 /// An echo server on each server of the network, `s0`, `s1`, …, on both families.
@@ -52,6 +58,14 @@ pub fn config(network: &Network, family: Family, port: u16, more: &str) -> Strin
 /// Starts ipvsd in the director's namespace.
 pub fn ipvsd(network: &Network, config: &str) -> Daemon {
     Daemon::start(&network.director, IPVSD, config)
+}
+
+/// Runs `ipvsd ARGUMENTS` in the namespace to its end: exit status, standard output, standard error.
+pub fn command(netns: &Netns, arguments: &[&str]) -> (i32, String, String) {
+    let directory = format!("RUNTIME_DIRECTORY={}", netns.runtime_directory().display());
+    let Output { status, stdout, stderr } = netns.output("env", &[&[&directory, IPVSD], arguments].concat());
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (status.code().expect("an exit status"), text(&stdout), text(&stderr))
 }
 
 /// Waits until the servers of the service have these weights in the kernel, in the order of their addresses.
@@ -118,4 +132,17 @@ pub fn assert_no_trace(network: &Network) {
         entries.iter().filter(|entry| !probe(entry) || vips.iter().any(|vip| entry.contains(vip))).collect();
     assert!(foreign.is_empty(), "{foreign:#?}");
     assert!(!entries.is_empty(), "nothing is tracked here, so this proves nothing");
+}
+
+/// How many datagrams may be lost by this many changes of a scheduler: each takes the kernel one grace period of RCU, about
+/// 20 ms, and much more on a busy emulated machine. Measured with a service that nobody uses.
+pub fn lost_by_schedulers(network: &Network, changes: u64) -> usize {
+    let vip = "192.0.2.53:98";
+    network.director.check("ipvsadm", &["-A", "-u", vip, "-s", "rr"]);
+    let start = Instant::now();
+    network.director.check("ipvsadm", &["-E", "-u", vip, "-s", "wrr"]);
+    let took = start.elapsed();
+    network.director.check("ipvsadm", &["-D", "-u", vip]);
+    println!("measured: {took:?} for a change of the scheduler of an idle service");
+    usize::try_from((100 + 3 * took.as_millis() as u64) * changes).expect("a number of datagrams")
 }

@@ -6,8 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use lab::{Burst, Daemon, Family, Network, Process, case, reading, vip, wait_until};
-use libtest_mimic::{Completion, Trial};
+use lab::{Burst, Daemon, Family, Network, Process, case, case_in_vm, reading, vip, wait_until};
+use libtest_mimic::Trial;
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
@@ -22,14 +22,7 @@ pub fn tests() -> Vec<Trial> {
         case("start::without_nft_or_permission_it_does_not_start", without_nft_or_permission),
         case("start::a_bad_config_starts_nothing", bad_config),
         case("start::a_slow_nft_holds_up_neither_signals_nor_verdicts", slow_nft),
-        Trial::ignorable_test("start::without_ip_vs_it_does_not_start", || {
-            // Modules are taken out of the kernel only where it is the lab's own.
-            if !Path::new("/job.json").exists() {
-                return Ok(Completion::ignored_with("not in the lab's VM"));
-            }
-            without_ip_vs();
-            Ok(Completion::Completed)
-        }),
+        case_in_vm("start::without_ip_vs_it_does_not_start", without_ip_vs),
     ]
 }
 
@@ -100,10 +93,16 @@ fn sysctls_set() {
     drop(daemon);
 
     // Now nothing is wrong: then nothing is said.
-    let daemon = ipvsd(&network, &simple(&network, ""));
+    let mut daemon = ipvsd(&network, &simple(&network, "on_stop = \"remove\""));
     daemon.wait_for("started", LIMIT);
     let said = daemon.lines();
     assert!(!said.iter().any(|line| line.contains("WARN") || line.contains("ERROR")), "{said:#?}");
+    // What the one that was killed had changed, its successor puts back.
+    daemon.signal(Signal::SIGTERM);
+    assert!(daemon.wait_exit(LIMIT).success());
+    for (key, old, _) in &found {
+        assert_eq!(network.director.sysctl(key), *old, "{key}");
+    }
 }
 
 fn sysctls_left_alone() {

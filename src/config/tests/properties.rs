@@ -12,9 +12,9 @@ use super::super::parse;
 use super::written::write;
 use crate::core::model::{
     Amount, Check, Command, Config, DnsProbe, Drift, ExecProbe, FileProbe, Forwarding, HttpProbe,
-    KernelSettings, NtpProbe, OnStop, Pattern, Policy, Probe, Quorum, Reply, Secret, Server, Service,
-    SipProbe, SnmpProbe, StatusRange, StunProbe, Sysctls, SyslogProbe, TcpProbe, TftpProbe, TlsProbe, Trust,
-    WhenAllDown,
+    KernelSettings, NtpProbe, OnStop, Pattern, Policy, Probe, Quorum, Refusals, Reply, Secret, Server,
+    Service, SipProbe, SnmpProbe, StatusRange, StunProbe, Sysctls, SyslogProbe, TcpProbe, TftpProbe,
+    TlsProbe, Trust, WhenAllDown,
 };
 
 const VALID: [&str; 3] = [
@@ -150,9 +150,12 @@ fn config() -> impl Strategy<Value = Config> {
     let services = prop::collection::vec(settings(), 1..5).prop_map(|all| {
         all.into_iter().enumerate().map(|(index, settings)| service(index as u16, settings)).collect()
     });
-    (services, kernel, any::<bool>()).prop_map(|(services, kernel, remove)| Config {
+    let refusals = (prop::option::of(any::<u16>()), any::<bool>())
+        .prop_map(|(group, hidden)| Refusals { group, hidden });
+    (services, kernel, any::<bool>(), refusals).prop_map(|(services, kernel, remove, refusals)| Config {
         services,
         kernel,
+        refusals,
         on_stop: if remove { OnStop::Remove } else { OnStop::Keep },
     })
 }

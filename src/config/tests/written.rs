@@ -11,10 +11,15 @@ use crate::core::model::{Amount, Check, Config, HttpProbe, Pattern, Policy, Prob
 /// The config as a file that leaves nothing to the defaults.
 pub fn write(config: &Config) -> String {
     let mut out = format!(
-        "on_stop = {}\n[kernel]\nsysctls = {}\nforwarding = {}\n",
+        "on_stop = {}\n[kernel]\nsysctls = {}\nforwarding = {}\n{}hide_servers = {}\n",
         quoted(&config.on_stop),
         quoted(&config.kernel.sysctls),
-        quoted(&config.kernel.forwarding)
+        quoted(&config.kernel.forwarding),
+        match config.refusals.group {
+            Some(group) => format!("[passive]\nnflog_group = {group}\n"),
+            None => "[passive]\nhints = false\n".to_owned(),
+        },
+        config.refusals.hidden
     );
     for service in &config.services {
         let servers: Vec<String> = service

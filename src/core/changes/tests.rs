@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config;
-use crate::core::model::Server;
+use crate::core::model::{Refusals, Server};
 use crate::core::plan::{self, Action, Circumstances};
 
 const CONFIG: &str = r#"
@@ -85,6 +85,16 @@ fn nothing_to_do() {
     let dns = found.get_mut(&key("192.0.2.53:53")).unwrap();
     dns.servers.get_mut(&server("10.0.1.11:5300")).unwrap().weight = 0;
     assert_eq!(said(&config, &found, &held), "");
+}
+
+#[test]
+fn other_rules_for_refusals() {
+    let config = parsed(CONFIG);
+    let (found, mut held) = made(&config);
+    held.refusals = Refusals { group: None, hidden: true };
+    assert_eq!(said(&config, &found, &held), "~ rules for refusals: nflog group none → 26998\n");
+    held.refusals = Refusals { group: Some(26_998), hidden: false };
+    assert_eq!(said(&config, &found, &held), "~ rules for refusals: hidden no → yes\n");
 }
 
 #[test]
@@ -297,11 +307,18 @@ proptest! {
             let wanted: BTreeMap<ServiceKey, Wanted> = desired::listens(&config)
                 .map(|(key, vip, place)| (key, wanted(&config.services[place], vip, found.get(&key))))
                 .collect();
-            let rules = desired::rules(&wanted, &found, &held, std::iter::empty());
+            let mut rules = desired::rules(&wanted, &found, &held, std::iter::empty());
+            rules.refuse(config.refusals);
             let mut idle = rules == held;
             held = rules;
             for key in &own {
-                let circumstances = Circumstances { rules: &held, to_be: &held, drained: |_: &_| true, unwanted: "" };
+                let circumstances = Circumstances {
+                    rules: &held,
+                    to_be: &held,
+                    drained: |_: &_| true,
+                    gives_up: false,
+                    unwanted: "",
+                };
                 let ServiceKey::Address { address: vip, .. } = *key else { unreachable!() };
                 for step in plan::plan(wanted.get(key), found.get(key), &circumstances) {
                     idle = false;

@@ -7,11 +7,18 @@
 //! A seed that fails is printed; `IPVSD_SEED=n cargo test -p ipvsd --lib simulation` runs that one alone.
 
 mod bugs;
+mod clock;
+mod configs;
+mod end;
+mod hands;
 mod history;
 mod kernel;
 mod order;
 mod promises;
 mod random;
+mod repair;
+mod replies;
 mod simulation;
 mod tasks;
+mod weights;
 mod world;

@@ -1,29 +1,28 @@
 //! The order of things, in examples.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ipvs_netlink::{DestinationConfig, DestinationKey, Flags, Forward, ServiceConfig, ServiceKey};
 
-use super::history::check;
+use super::configs::check;
 use super::kernel::Kernel;
 use super::world::World;
 use crate::core::event::Event;
-use crate::core::evict::EXPIRE;
 use crate::core::model::*;
 use crate::core::plan::FoundService;
 use crate::core::{FoundRules, Input, Output};
 
-const A: &str = "10.0.1.11:53";
-const B: &str = "10.0.1.12:53";
-const VIP: &str = "192.0.2.53:53";
+pub const A: &str = "10.0.1.11:53";
+pub const B: &str = "10.0.1.12:53";
+pub const VIP: &str = "192.0.2.53:53";
 
-fn world() -> World {
+pub fn world() -> World {
     World::new(Kernel::default(), 1)
 }
 
-fn service(vip: &str, servers: &[(&str, u32)]) -> Service {
+pub fn service(vip: &str, servers: &[(&str, u32)]) -> Service {
     let server = |(address, weight): &(&str, u32)| Server {
         address: address.parse().unwrap(),
         weight: *weight,
@@ -43,7 +42,7 @@ fn service(vip: &str, servers: &[(&str, u32)]) -> Service {
     }
 }
 
-fn config(services: Vec<Service>) -> Config {
+pub fn config(services: Vec<Service>) -> Config {
     Config { services, ..Config::default() }
 }
 
@@ -130,6 +129,78 @@ fn a_server_that_moves_to_another_vip_gets_weight_there_when_it_has_left_the_fir
 }
 
 #[test]
+fn a_service_that_moves_to_another_vip_says_what_it_waits_for() {
+    let mut world = world();
+    world.input(Input::Config(config(vec![service(VIP, &[(A, 1)])])));
+    world.verdict(A, true);
+    let second = "192.0.2.54:53";
+    world.input(Input::Config(config(vec![service(second, &[(A, 1)])])));
+    let a = DestinationKey(A.parse().unwrap());
+    let said = BTreeMap::from([(a, VIP.parse().unwrap())]);
+    world.pass(Duration::from_millis(4900));
+    let waits = world.events.iter().filter_map(|event| match event {
+        Event::Waits { servers, .. } => Some(servers),
+        _ => None,
+    });
+    assert_eq!(waits.collect::<Vec<_>>(), [&said], "once");
+    let weight =
+        |world: &World| world.kernel.services[&ServiceKey::udp(second.parse().unwrap())].servers[&a].weight;
+    assert_eq!(weight(&world), 0, "replies from the old VIP may be on the way");
+    world.pass(Duration::from_millis(200));
+    assert_eq!(weight(&world), 1);
+}
+
+#[test]
+fn vips_that_exchange_their_servers_lose_one_vip_for_a_while_and_say_so() {
+    let mut world = world();
+    let second = "192.0.2.54:53";
+    world.input(Input::Config(config(vec![service(VIP, &[(A, 1)]), service(second, &[(B, 1)])])));
+    world.verdict(A, true);
+    world.verdict(B, true);
+    world.events.clear();
+    world.input(Input::Config(config(vec![service(VIP, &[(B, 1)]), service(second, &[(A, 1)])])));
+    let weight = |world: &World, vip: &str, server: &str| {
+        let key = ServiceKey::udp(vip.parse().unwrap());
+        world.kernel.services[&key]
+            .servers
+            .get(&DestinationKey(server.parse().unwrap()))
+            .map(|has| has.weight)
+    };
+    let circles = world
+        .events
+        .iter()
+        .filter(|event| matches!(event, Event::GivesUp { circle, .. } if circle.len() == 2));
+    assert_eq!(circles.count(), 1);
+    let waits = world
+        .events
+        .iter()
+        .filter(|event| matches!(event, Event::Waits { servers, .. } if servers.len() == 1));
+    assert_eq!(waits.count(), 2);
+    assert_eq!((weight(&world, VIP, A), weight(&world, second, B)), (Some(0), Some(1)), "one goes first");
+    world.pass(Duration::from_millis(4900));
+    assert_eq!(weight(&world, second, A), Some(0), "its replies may be on the way");
+    world.pass(Duration::from_millis(1200));
+    assert_eq!((weight(&world, second, A), weight(&world, second, B)), (Some(1), Some(0)));
+    world.pass(Duration::from_secs(6));
+    assert_eq!((weight(&world, VIP, B), weight(&world, VIP, A)), (Some(1), None));
+    assert_eq!(world.promises.broken, None);
+}
+
+#[test]
+fn replies_on_the_way_keep_their_rule_when_ops_is_turned_off() {
+    let mut world = world();
+    world.input(Input::Config(config(vec![service(VIP, &[(A, 1)])])));
+    world.verdict(A, true);
+    world.input(Input::Config(config(vec![Service { ops: false, ..service(VIP, &[(A, 1)]) }])));
+    let found = &world.kernel.services[&ServiceKey::udp(VIP.parse().unwrap())];
+    assert!(!found.config.flags.contains(Flags::ONE_PACKET));
+    world.pass(Duration::from_millis(4900));
+    assert_eq!(world.kernel.rules.replies.len(), 1);
+    world.pass(Duration::from_millis(200));
+    assert!(world.kernel.rules.is_empty());
+}
+
+#[test]
 fn remove_takes_out_what_is_own_and_nothing_else() {
     let mut world = world();
     let foreign = ServiceKey::udp("192.0.2.99:53".parse().unwrap());
@@ -144,69 +215,6 @@ fn remove_takes_out_what_is_own_and_nothing_else() {
     assert_eq!(world.finished, Some(true));
     assert_eq!(world.kernel.services.keys().collect::<Vec<_>>(), [&foreign]);
     assert!(world.kernel.rules.is_empty());
-}
-
-#[test]
-fn drift_is_repaired_and_said_and_a_fight_is_left() {
-    let mut world = world();
-    world.input(Input::Config(config(vec![service(VIP, &[(A, 1), (B, 1)])])));
-    world.verdict(A, true);
-    world.verdict(B, true);
-    world.written();
-    world.events.clear();
-    let key = ServiceKey::udp(VIP.parse().unwrap());
-    let server = DestinationKey(A.parse().unwrap());
-    let by_hand = |world: &mut World, weight| {
-        world.kernel.services.get_mut(&key).unwrap().servers.get_mut(&server).unwrap().weight = weight;
-    };
-    for _ in 0..3 {
-        by_hand(&mut world, 0);
-        world.pass(Duration::from_secs(2));
-        assert_eq!(world.written(), [format!("{key} {A}=1")]);
-    }
-    assert!(world.events.iter().any(|event| {
-        matches!(event, Event::Drift { what, .. } if what.contains("weight 1 → 0") && what.contains("ipvsd drain"))
-    }));
-    by_hand(&mut world, 0);
-    world.pass(Duration::from_secs(30));
-    assert_eq!(world.written(), Vec::<String>::new(), "another program manages this");
-    world.verdict(A, false);
-    world.verdict(A, true);
-    assert_eq!(world.written(), [format!("{key} {A}=1")], "a verdict is no repair");
-    world.kernel.services.clear();
-    world.pass(Duration::from_secs(2));
-    assert_eq!(world.kernel.services[&key].servers.len(), 2);
-    assert_eq!(world.kernel.services[&key].servers[&server].weight, 1);
-}
-
-#[test]
-fn pinned_clients_are_freed_one_server_at_a_time_and_the_sysctl_is_put_back() {
-    let mut world = world();
-    let key = ServiceKey::udp(VIP.parse().unwrap());
-    let masquerade = |weight| DestinationConfig {
-        forward: Forward::Masquerade,
-        weight,
-        upper_threshold: 0,
-        lower_threshold: 0,
-    };
-    let (a, b) = (DestinationKey(A.parse().unwrap()), DestinationKey(B.parse().unwrap()));
-    let old = ServiceConfig::new("wrr".parse().unwrap(), ipvs_netlink::Family::Inet);
-    let servers = BTreeMap::from([(a, masquerade(1)), (b, masquerade(0))]);
-    world.kernel.services.insert(key, FoundService { config: old, servers });
-    world.kernel.connections = BTreeSet::from([(key, a), (key, b)]);
-    world.kernel.sysctls.insert(EXPIRE.to_owned(), "0".to_owned());
-    world.input(Input::Config(config(vec![service(VIP, &[(A, 1), (B, 1)])])));
-    world.pass(Duration::from_secs(3));
-    assert_eq!(world.kernel.connections, BTreeSet::from([(key, a)]), "the last one with weight stays");
-    assert_eq!(world.kernel.services[&key].servers[&a].weight, 1);
-    assert!(world.events.iter().any(|event| matches!(event, Event::EvictionPostponed { .. })));
-    assert_eq!(world.kernel.sysctls[EXPIRE], "1");
-    world.verdict(B, true);
-    world.pass(Duration::from_secs(3));
-    assert!(world.kernel.connections.is_empty());
-    assert_eq!(world.kernel.services[&key].servers[&a].weight, 1, "it returns with its weight");
-    assert_eq!(world.kernel.sysctls[EXPIRE], "0");
-    assert!(world.disk.sysctls.is_empty());
 }
 
 #[test]
@@ -260,7 +268,7 @@ fn inputs_can_be_written_down_and_read_again() {
     let entries = services[0].1.servers.keys().map(|server| (key, *server));
     let inputs = [
         Input::Config(config),
-        Input::FoundConnections(entries.collect()),
+        Input::FoundConnections(Ok(entries.collect())),
         Input::FoundServices(Ok(services)),
         Input::FoundSysctls(world.kernel.sysctls.clone()),
         Input::RulesDone(Ok(world.kernel.rules.clone())),

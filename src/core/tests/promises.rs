@@ -2,20 +2,16 @@
 //! and what others have done behind its back, for which it is not to blame.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
-use ipvs_netlink::{DestinationKey, Flags, Forward, ServiceKey};
+use ipvs_netlink::{DestinationKey, Flags, ServiceKey};
 
 use super::kernel::{Errno, Kernel};
+use super::replies::Replies;
 use crate::core::Time;
 use crate::core::evict::EXPIRE;
-use crate::core::model::{Config, Drift, Rules, Service, TargetId, WhenAllDown};
+use crate::core::model::{Config, Drift, OnStop, Rules, Service, TargetId};
 use crate::core::plan::{Action, FoundService, FoundServices, Step};
-use crate::core::rules::Need;
 use crate::core::{desired, model::Target};
-
-/// Replies may be on the way for so long after their server has lost its weight.
-pub const REPLY_TIME: Duration = Duration::from_secs(1);
 
 /// How often each service was changed by somebody else, or by a step whose result was lost.
 pub type Edits = BTreeMap<ServiceKey, u64>;
@@ -26,6 +22,7 @@ pub struct Promises {
     pub broken: Option<String>,
     /// The config that the core has, and the services in it.
     pub config: BTreeMap<ServiceKey, Service>,
+    pub on_stop: OnStop,
     pub leaving: bool,
     /// What the core may change.
     pub ours: BTreeSet<ServiceKey>,
@@ -39,12 +36,9 @@ pub struct Promises {
     pub known_rules: Option<Rules>,
     pub probed: Vec<Target>,
     pub told: BTreeMap<TargetId, bool>,
-    /// Until when replies may be on the way, and whether they are rewritten.
-    in_flight: BTreeMap<(ServiceKey, DestinationKey), (Time, bool)>,
-    /// Servers that somebody else gave weight to without a rule, and replies whose rule somebody took.
-    excused: BTreeSet<(ServiceKey, DestinationKey)>,
-    /// What others took from the rules.
-    torn: Rules,
+    replies: Replies,
+    /// Servers that may be deleted with weight: their service was to have OPS when that was asked for.
+    evicting: BTreeSet<(ServiceKey, DestinationKey)>,
     /// Steps that may take the last weight of a service: a verdict or the config demanded it when they were asked for.
     demanded: Vec<(ServiceKey, Action)>,
     /// Steps that were done and not yet said to be done.
@@ -65,10 +59,17 @@ impl Promises {
         self.edits.get(key) != known.get(key) || (reported && self.edits.contains_key(key))
     }
 
+    /// The core has seen the kernel as it was after these edits.
+    pub fn knows(&mut self, known: Edits) {
+        self.replies.seen(|key| self.edits.get(key) == known.get(key));
+        self.known = known;
+    }
+
     /// The core has a config. What it takes over is as others left it.
     pub fn configured(&mut self, now: Time, kernel: &Kernel, config: &Config) {
         let services = desired::listens(config).map(|(key, _, place)| (key, config.services[place].clone()));
         self.config = services.collect();
+        self.on_stop = config.on_stop;
         let before = self.ours.clone();
         self.ours.extend(self.config.keys());
         self.watch(now, kernel, |key| !before.contains(key));
@@ -79,11 +80,14 @@ impl Promises {
         self.must(self.ours.contains(&key), || format!("{key} is not ours: {steps:?}"));
         self.demanded.retain(|(of, _)| *of != key);
         for step in steps {
-            let demanded = self.emptied_on_purpose(&key, &step.action);
+            let demanded = self.emptied_on_purpose(kernel, &key, &step.action);
             if demanded {
                 self.demanded.push((key, step.action.clone()));
             }
             match &step.action {
+                Action::DeleteServer(server) if self.config.get(&key).is_none_or(|service| service.ops) => {
+                    self.evicting.insert((key, *server));
+                }
                 Action::AddService(config) => {
                     let ops = self.config.get(&key).is_some_and(|service| service.ops);
                     let has = config.flags.contains(Flags::ONE_PACKET);
@@ -103,50 +107,10 @@ impl Promises {
         }
     }
 
-    /// A server whose verdict is down gets nothing while another is up.
-    fn may_have_weight(&mut self, key: ServiceKey, server: DestinationKey, why: &str) {
-        let Some(service) = self.config.get(&key) else { return };
-        let others = service.servers.iter().filter(|other| {
-            other.address != server.0 && other.weight > 0 && other.address.is_ipv4() == server.0.is_ipv4()
-        });
-        let up = others.filter(|other| self.verdict(service, other.address) == Some(true)).count();
-        let down = self.verdict(service, server.0) == Some(false);
-        let refuse = service.policy.when_all_down == WhenAllDown::Refuse;
-        self.must(!(down && (up > 0 || refuse)), || {
-            format!("{key} {server} is down and gets weight ({why})")
-        });
-    }
-
-    /// As far as the core can know.
-    fn has_rules(&mut self, key: ServiceKey, server: DestinationKey, forward: Forward) {
-        let ServiceKey::Address { address: vip, .. } = key else { return };
-        let need = Need::of_server(vip, server.0, forward);
-        let ops = self.config.get(&key).is_some_and(|service| service.ops);
-        let known = self.known_rules.as_ref();
-        let holds = known.is_some_and(|rules| {
-            rules.hold(&Need::Request(vip)) && need.is_none_or(|need| rules.hold(&need))
-        });
-        self.must(!ops || holds, || format!("{key} {server} is to get weight before its rule"));
-    }
-
-    /// The last verdict that the core was told of this server.
-    pub fn verdict(&self, service: &Service, server: std::net::SocketAddr) -> Option<bool> {
-        let check = service.checks.first()?;
-        let target = self
-            .probed
-            .iter()
-            .find(|target| target.address == check.target(server) && target.check == *check);
-        target.and_then(|target| self.told.get(&target.id).copied())
-    }
-
-    /// Before the kernel's `key` is changed by anybody: whoever has weight has replies on the way.
+    /// Before the kernel's `key` is changed by anybody.
     pub fn before(&mut self, now: Time, kernel: &Kernel, key: ServiceKey) {
-        let Some(service) = kernel.services.get(&key) else { return };
-        if service.config.flags.contains(Flags::ONE_PACKET) && self.ours.contains(&key) {
-            for (server, config) in service.servers.iter().filter(|(_, config)| config.weight > 0) {
-                let rewritten = config.forward == Forward::Masquerade;
-                self.in_flight.insert((key, *server), (now + REPLY_TIME, rewritten));
-            }
+        if self.ours.contains(&key) {
+            self.replies.leave(now, kernel, key);
         }
     }
 
@@ -160,8 +124,9 @@ impl Promises {
         action: &Action,
         old: Option<&FoundService>,
         result: Result<(), Errno>,
-        blind: bool,
+        known: &Edits,
     ) {
+        let blind = self.blind(&key, known);
         for (foreign, service) in &self.foreign {
             let kept = kernel.services.get(foreign) == Some(service);
             if !kept && self.broken.is_none() {
@@ -169,21 +134,28 @@ impl Promises {
             }
         }
         if let Err(error) = result {
+            let blind = self.edits.get(&key) != known.get(&key);
             return self.must(blind, || format!("{key} {action:?} is refused: {error:?}"));
         }
         self.done.push((key, action.clone()));
         let new = kernel.services.get(&key);
         self.must(blind || old != new, || format!("{key} {action:?} changes nothing"));
+        if let (Action::AddService(asked), Some(new)) = (action, new) {
+            let ops = |flags: &Flags| flags.contains(Flags::ONE_PACKET);
+            self.must(ops(&asked.flags) == ops(&new.config.flags), || {
+                format!("{key} is created with {:?}", new.config)
+            });
+        }
         if let (Action::DeleteServer(server), false) = (action, blind) {
             let weight = old.and_then(|old| old.servers.get(server)).map_or(0, |config| config.weight);
-            let evicted = self.config.get(&key).is_none_or(|service| service.ops);
+            let evicted = self.evicting.contains(&(key, *server));
             let expires =
                 kernel.sysctls.get(EXPIRE).is_some_and(|value| value == "1") || self.sysctls_by_hand;
             self.must(weight == 0 || (evicted && expires), || {
                 format!("{key} {server} is deleted with weight")
             });
-            let until = self.in_flight.get(&(key, *server)).map_or(Time::ZERO, |(until, _)| *until);
-            self.must(until <= now || weight > 0 || expires, || {
+            let on_the_way = self.replies.on_the_way(now, key, *server);
+            self.must(!on_the_way || weight > 0 || expires, || {
                 format!("{key} {server} is deleted with replies in flight")
             });
         }
@@ -192,88 +164,48 @@ impl Promises {
             let demanded = self.demanded.iter().any(|(of, asked)| *of == key && asked == action);
             self.must(demanded, || format!("{key} is emptied by {action:?}"));
         }
+        if let Action::SetServer(server, config) = action
+            && config.weight == 0
+            && blind
+        {
+            self.replies.forget_unseen(key, *server);
+        }
         if blind && matches!(action, Action::DeleteServer(_) | Action::DeleteService) {
-            self.nobody_can_tell(kernel, key);
+            self.replies.nobody_can_tell(kernel, key);
         }
         self.watch(now, kernel, |other| blind && *other == key);
     }
 
-    fn emptied_on_purpose(&self, key: &ServiceKey, action: &Action) -> bool {
-        let Some(service) = self.config.get(key).filter(|_| !self.leaving) else {
-            return !matches!(action, Action::DeleteService);
-        };
-        let mut servers = service.servers.iter().filter(|server| server.address.is_ipv4() == is_ipv4(key));
-        if servers.clone().all(|server| server.weight == 0) {
-            return true;
-        }
-        let Action::SetServer(server, _) = action else { return false };
-        servers.any(|listed| listed.address == server.0 && listed.weight == 0)
-            || self.verdict(service, server.0) == Some(false)
-    }
-
-    /// The rules were changed by us: what was torn out is there again.
+    /// The rules were changed by us.
     pub fn ruled(&mut self, now: Time, kernel: &Kernel, known: &Edits) {
-        self.torn.requests.retain(|vip| !kernel.rules.requests.contains(vip));
-        self.torn.replies.retain(|server, vip| kernel.rules.replies.get(server) != Some(vip));
+        self.replies.mended(&kernel.rules);
         let changed: BTreeSet<ServiceKey> =
             self.ours.iter().filter(|key| self.blind(key, known)).copied().collect();
         self.watch(now, kernel, |key| changed.contains(key));
     }
 
+    /// Somebody else has changed this service, which was like this.
+    pub fn by_hand(&mut self, now: Time, kernel: &Kernel, key: ServiceKey, before: Option<&FoundService>) {
+        self.edited(now, kernel, key);
+        self.replies.by_hand(key, before, kernel.services.get(&key));
+    }
+
     /// Somebody else has changed this service, or nobody knows what became of our own step.
     pub fn edited(&mut self, now: Time, kernel: &Kernel, key: ServiceKey) {
         *self.edits.entry(key).or_default() += 1;
-        self.nobody_can_tell(kernel, key);
+        self.replies.nobody_can_tell(kernel, key);
         self.watch(now, kernel, |other| *other == key);
-    }
-
-    /// Replies of servers that somebody else has removed, or that were removed while they had changed, are on nobody's list.
-    fn nobody_can_tell(&mut self, kernel: &Kernel, key: ServiceKey) {
-        let service = kernel.services.get(&key);
-        let service = service.filter(|service| service.config.flags.contains(Flags::ONE_PACKET));
-        let has =
-            |server: &DestinationKey| service.is_some_and(|service| service.servers.contains_key(server));
-        self.in_flight.retain(|(service, server), _| *service != key || has(server));
     }
 
     /// Somebody else has changed the rules; they were like this.
     pub fn torn(&mut self, now: Time, kernel: &Kernel, before: &Rules) {
-        self.torn.requests.extend(before.requests.difference(&kernel.rules.requests));
-        let gone =
-            before.replies.iter().filter(|(server, vip)| kernel.rules.replies.get(server) != Some(vip));
-        self.torn.replies.extend(gone);
+        self.replies.torn(before, &kernel.rules);
         self.watch(now, kernel, |_| true);
     }
 
-    /// Every server with weight or with replies in flight has its rules; where somebody else is to blame it is excused.
     fn watch(&mut self, now: Time, kernel: &Kernel, excuse: impl Fn(&ServiceKey) -> bool) {
-        self.in_flight.retain(|_, (until, _)| *until > now);
-        let in_flight = self.in_flight.iter().map(|(pair, (_, rewritten))| (*pair, *rewritten));
-        let mut pairs: BTreeMap<(ServiceKey, DestinationKey), bool> = in_flight.collect();
-        for (key, service) in kernel.services.iter().filter(|(key, _)| self.ours.contains(*key)) {
-            if service.config.flags.contains(Flags::ONE_PACKET) {
-                let weighted = service.servers.iter().filter(|(_, config)| config.weight > 0);
-                pairs.extend(
-                    weighted.map(|(server, config)| ((*key, *server), config.forward == Forward::Masquerade)),
-                );
-            }
-        }
-        let Self { excused, torn, broken, .. } = self;
-        excused.retain(|pair| pairs.contains_key(pair));
-        for (pair @ (key, server), rewritten) in pairs {
-            let ServiceKey::Address { address: vip, .. } = key else { continue };
-            let replies = !rewritten || kernel.rules.replies.get(&server.0) == Some(&vip);
-            if replies && kernel.rules.requests.contains(&vip) {
-                excused.remove(&pair);
-            } else if torn.replies.get(&server.0) == Some(&vip)
-                || torn.requests.contains(&vip)
-                || excuse(&key)
-            {
-                excused.insert(pair);
-            } else if !excused.contains(&pair) && broken.is_none() {
-                *broken = Some(format!("{key} {server}: no rule"));
-            }
-        }
+        let wrong = self.replies.judge(now, kernel, &self.ours, excuse);
+        self.must(wrong.is_none(), || wrong.unwrap_or_default());
     }
 
     /// The core says that a step was done.
@@ -299,6 +231,7 @@ impl Promises {
         self.told.clear();
         self.done.clear();
         self.demanded.clear();
+        self.evicting.clear();
     }
 }
 

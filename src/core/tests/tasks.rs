@@ -76,12 +76,11 @@ impl World {
     }
 
     fn write(&mut self, key: ServiceKey, action: &Action, known: &Edits) -> Result<(), Errno> {
-        let blind = self.promises.blind(&key, known);
         let old = self.kernel.services.get(&key).cloned();
         self.promises.before(self.now, &self.kernel, key);
         let result = self.apply(key, action);
         self.say(|| format!("    {key} {action:?}: {result:?}"));
-        self.promises.stepped(self.now, &self.kernel, key, action, old.as_ref(), result, blind);
+        self.promises.stepped(self.now, &self.kernel, key, action, old.as_ref(), result, known);
         result
     }
 
@@ -200,7 +199,8 @@ impl World {
         if let Some(own) = self.connections.pop_front() {
             let mut entries = self.kernel.connections.clone();
             entries.retain(|(key, _)| own.contains(key));
-            self.answer(Input::FoundConnections(entries));
+            let fails = self.fault();
+            self.answer(Input::FoundConnections(if fails { Err("fault".to_owned()) } else { Ok(entries) }));
         }
     }
 }

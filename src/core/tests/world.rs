@@ -12,7 +12,7 @@ use super::promises::{Edits, Promises};
 use super::random::Random;
 use crate::core::event::Event;
 use crate::core::memory::Memory;
-use crate::core::model::{Rules, Verdict};
+use crate::core::model::{OnStop, Rules};
 use crate::core::plan::{Action, FoundService, Step};
 use crate::core::{Core, Input, Output, Time};
 
@@ -107,11 +107,12 @@ impl World {
     pub fn hand(&mut self, answer: Answer) {
         let Answer { mut input, known } = answer;
         if let Some(known) = known {
-            self.promises.known = known;
+            self.promises.knows(known);
         }
         match &mut input {
             Input::Config(config) => self.promises.configured(self.now, &self.kernel, config),
             Input::Remove => self.promises.leaving = true,
+            Input::Stop => self.promises.leaving |= self.promises.on_stop == OnStop::Remove,
             Input::Verdict(verdict) => {
                 self.promises.told.insert(verdict.target, verdict.up);
                 if self.planted(Bug::VerdictTurned) {
@@ -157,7 +158,7 @@ impl World {
             Output::Do(key, steps) => self.batch(key, steps),
             Output::SetSysctl { key, value, .. } => self.set_sysctl(key, value),
             Output::Remember(_) if self.planted(Bug::NothingRemembered) => {}
-            Output::Remember(memory) => self.disk = memory,
+            Output::Remember(memory) => self.remember(memory),
             Output::Probe(targets) => {
                 let probed = |id| targets.iter().any(|target| target.id == id);
                 self.promises.told.retain(|id, _| probed(*id));
@@ -195,10 +196,20 @@ impl World {
         self.batches.push_back(Batch { key, left: steps.into(), done: Vec::new(), known });
     }
 
+    fn remember(&mut self, memory: Memory) {
+        let lost = |(key, value): &(&String, &String)| {
+            !memory.sysctls.contains_key(*key) && self.kernel.sysctls.get(*key) != Some(value)
+        };
+        let lost = self.disk.sysctls.iter().find(lost).filter(|_| !self.promises.sysctls_by_hand);
+        let what = lost.map(|(key, _)| format!("{key} is forgotten and not put back"));
+        self.promises.must(what.is_none(), || what.unwrap_or_default());
+        self.disk = memory;
+    }
+
     fn set_sysctl(&mut self, key: String, value: String) {
         let remembered = self.disk.sysctls.contains_key(&key);
         self.promises.must(remembered, || format!("{key} is set before it is remembered"));
-        if !self.planted(Bug::SysctlNotSet) {
+        if !self.fault() && !self.planted(Bug::SysctlNotSet) {
             self.kernel.sysctls.insert(key, value);
         }
     }
@@ -210,83 +221,6 @@ impl World {
     /// Whether this bug is planted, and this time it shows.
     pub(super) fn planted(&mut self, bug: Bug) -> bool {
         self.bug == Some(bug) && self.random.one_in(2)
-    }
-
-    /// Whether nothing is on its way to the kernel or back.
-    pub fn idle(&self) -> bool {
-        self.answers.is_empty()
-            && self.batches.is_empty()
-            && self.look.is_none()
-            && self.looking.is_none()
-            && self.rules.is_empty()
-            && self.connections.is_empty()
-    }
-
-    /// One of the tasks does a piece of its work, or the core takes an answer. False: there is nothing to do.
-    pub fn work(&mut self) -> bool {
-        if self.idle() {
-            return false;
-        }
-        match self.random.below(4) {
-            0 => self.work_ipvs(),
-            1 => self.work_rules(),
-            2 => self.look_at_connections(),
-            _ => {
-                if let Some(answer) = self.answers.pop_front() {
-                    self.hand(answer);
-                }
-            }
-        }
-        true
-    }
-
-    /// Until nothing is under way.
-    pub fn settle(&mut self) {
-        let mut rounds = 0;
-        while self.work() && self.promises.broken.is_none() {
-            rounds += 1;
-            self.promises.must(rounds < 20_000, || "there is no end of work".to_owned());
-        }
-    }
-
-    /// Gives the core an input and lets all work be done.
-    pub fn input(&mut self, input: Input) {
-        self.hand(Answer { input, known: None });
-        self.settle();
-    }
-
-    /// Lets time pass, alarms included.
-    pub fn pass(&mut self, span: Duration) {
-        let end = self.now + span;
-        while let Some(time) = self.wake.filter(|time| *time <= end && self.promises.broken.is_none()) {
-            self.now = self.now.max(time);
-            self.ring();
-            self.settle();
-        }
-        self.now = end;
-    }
-
-    /// The alarm, if its time has come.
-    pub fn ring(&mut self) -> bool {
-        let due = self.wake.take_if(|time| *time <= self.now).is_some();
-        if due && !self.planted(Bug::WakeLost) {
-            self.hand(Answer { input: Input::Wake, known: None });
-        }
-        due
-    }
-
-    /// A verdict on every target with this address.
-    pub fn verdict(&mut self, server: &str, up: bool) {
-        let server: std::net::SocketAddr = server.parse().expect("an address");
-        let targets = self.promises.probed.iter().filter(|target| target.address == server);
-        for target in targets.map(|target| target.id).collect::<Vec<_>>() {
-            self.input(Input::Verdict(Verdict { target, up, factor: 100, reason: "a reason".to_owned() }));
-        }
-    }
-
-    /// What was written since the last time.
-    pub fn written(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.log)
     }
 
     /// The daemon dies; what was under way is lost. Its state file may be, too.

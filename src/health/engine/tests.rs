@@ -354,3 +354,39 @@ fn two_thousand_targets_are_probed_in_time() {
     println!("from probe to probe at 500ms: median {:?}, p99 {:?}, worst {:?}", at(0.5), at(0.99), at(1.0));
     assert!(at(0.5) >= ms(490) && at(0.5) <= ms(600), "{:?}", at(0.5));
 }
+
+#[test]
+fn a_hint_makes_a_refusal_enough_and_says_nothing_to_other_targets() {
+    let slow = |check: &mut Check| {
+        (check.interval, check.retry_interval, check.fall) = (ms(3_600_000), ms(3_600_000), 5);
+    };
+    let optional = || Probe::Udp { send: b"log".to_vec(), reply: Reply::Optional };
+    for local in ["127.0.0.1:0", "[::1]:0"] {
+        let (dead, living) = (address(&bind(local)), bind(local));
+        let place = address(&living);
+        let (sender, probes) = channel();
+        let server = serve(living, move |socket, from, _| {
+            let _ = sender.send(from);
+            let _ = socket.send_to(b"pong", from);
+        });
+        let targets = [(1, dead, pong()), (2, dead, optional()), (3, place, pong())];
+        let (checker, mut verdicts) =
+            engine(targets.map(|(id, address, probe)| with(target(id, address, true, probe), slow)).into());
+        assert_eq!(next(&mut verdicts), verdict(3, true, "first answer"));
+        // The second regular probe comes after a random part of the interval: within it nothing happens by itself.
+        let hints = checker.hints();
+        hints.refused(dead);
+        let mut downs = [next(&mut verdicts), next(&mut verdicts)];
+        downs.sort_by_key(|verdict| verdict.target);
+        let why = "refused (ICMP port unreachable), as client traffic was";
+        assert_eq!(downs, [verdict(1, false, why), verdict(2, false, why)], "{local}");
+        probes.recv_timeout(PATIENCE).expect("the first probe");
+        (0..20).for_each(|_| hints.refused(place));
+        probes.recv_timeout(PATIENCE).expect("a hinted probe");
+        drop(checker);
+        stop(server, place);
+        let more = probes.iter().count();
+        assert!(more <= 1, "{more} more probes for hints at the same time");
+        assert!(verdicts.try_recv().is_err(), "it answers");
+    }
+}

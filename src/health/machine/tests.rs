@@ -1,12 +1,12 @@
 //! The machine against servers in virtual time.
 
+mod hints;
 mod random;
 
 use std::collections::BTreeMap;
 
 use super::*;
 use crate::core::model::{Probe, Reply};
-use crate::health::failure::Unreachable;
 
 const REFUSED: Failure = Failure::Icmp(Unreachable::Port);
 const NO_HOST: Failure = Failure::Icmp(Unreachable::Host);
@@ -40,6 +40,8 @@ enum Back {
 #[derive(Debug, Default)]
 struct Log {
     sent: Vec<Duration>,
+    /// Those of `sent` that a hint asked for.
+    hinted: Vec<Duration>,
     /// When the outcome of each probe was clear, and whether it was a success.
     outcomes: Vec<(Duration, bool)>,
     verdicts: Vec<(Duration, bool, String)>,
@@ -74,32 +76,52 @@ fn run(
     assumed_up: bool,
     phase: Duration,
     until: Duration,
+    server: impl FnMut(usize, Duration) -> Back,
+) -> Log {
+    run_with_hints(check, assumed_up, phase, until, &[], server)
+}
+
+/// The same with hints at these times, which are in order.
+fn run_with_hints(
+    check: &Check,
+    assumed_up: bool,
+    phase: Duration,
+    until: Duration,
+    mut hints: &[Duration],
     mut server: impl FnMut(usize, Duration) -> Back,
 ) -> Log {
     let mut machine = Machine::new(check, assumed_up, Duration::ZERO, phase);
     let any = silence_succeeds(&check.probe);
     let mut log = Log::default();
-    let mut coming: BTreeMap<(Duration, u64), Back> = BTreeMap::new();
+    // What comes back for a probe, and whether the machine can tell which probe that was.
+    let mut coming: BTreeMap<(Duration, u64), (Back, bool)> = BTreeMap::new();
     loop {
         let arrival = coming.first_key_value().map(|((at, _), _)| *at);
         let now = machine.deadline().min(arrival.unwrap_or(Duration::MAX));
+        let now = now.min(hints.first().copied().unwrap_or(Duration::MAX));
         if now > until {
             return log;
         }
         while let Some(entry) = coming.first_entry().filter(|entry| entry.key().0 <= now) {
-            let ((_, number), back) = entry.remove_entry();
+            let ((_, number), (back, known)) = entry.remove_entry();
             let change = match back {
-                Back::Answer(_) if any => machine.answered_any(),
-                Back::Answer(_) => machine.answered(number),
-                Back::Error(_, why) if any => machine.failed_any(why),
-                Back::Error(_, why) => machine.failed(number, why),
+                Back::Answer(_) if known => machine.answered(number),
+                Back::Answer(_) => machine.answered_any(),
+                Back::Error(_, why) if known => machine.failed(number, why),
+                Back::Error(_, why) => machine.failed_any(why),
                 Back::Nothing => None,
             };
             log.verdict(now, change);
         }
+        while let Some((hint, rest)) = hints.split_first().filter(|(hint, _)| **hint <= now) {
+            machine.hint(*hint);
+            hints = rest;
+        }
         while let Some(step) = machine.tick(now) {
+            let alone = matches!(step, Step::SendAlone(_));
             match step {
-                Step::Send(number) => {
+                Step::Send(number) | Step::SendAlone(number) => {
+                    log.hinted.extend(alone.then_some(now));
                     let back = server(log.sent.len(), now);
                     log.sent.push(now);
                     let (after, success) = match back {
@@ -109,7 +131,7 @@ fn run(
                     };
                     log.outcomes.push((now + after, success));
                     if !matches!(back, Back::Nothing) {
-                        coming.insert((now + after, number), back);
+                        coming.insert((now + after, number), (back, alone || !any));
                     }
                 }
                 Step::Expired(change) => log.verdict(now, change),

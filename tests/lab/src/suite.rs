@@ -6,12 +6,22 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Completion, Trial};
 
-use crate::{agent_main, can_run, netns};
+use crate::{agent_main, can_run, in_vm, netns};
 
 static TIMES: Mutex<Vec<(Duration, String)>> = Mutex::new(Vec::new());
 
 /// A test that needs a kernel with IPVS; it fails by panicking. Without such a kernel it is skipped with the reason.
 pub fn case(name: &str, test: fn()) -> Trial {
+    case_if(name, can_run, test)
+}
+
+/// A test that changes the machine itself (its modules): it runs in the VM only.
+pub fn case_in_vm(name: &str, test: fn()) -> Trial {
+    let vm = || if in_vm() { can_run() } else { Err("it changes the machine: in the VM only".into()) };
+    case_if(name, vm, test)
+}
+
+fn case_if(name: &str, can_run: fn() -> Result<(), String>, test: fn()) -> Trial {
     let title = name.to_owned();
     Trial::ignorable_test(name, move || {
         if let Err(why) = can_run() {

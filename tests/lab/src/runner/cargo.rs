@@ -20,12 +20,13 @@ pub struct Workspace {
     pub target: PathBuf,
 }
 
-/// One test executable.
+/// One executable with tests or benchmarks.
 pub struct Test {
     /// The package's name.
     pub package: String,
     /// The target's name.
     pub name: String,
+    bench: bool,
     executable: String,
     package_dir: PathBuf,
 }
@@ -55,23 +56,35 @@ impl Workspace {
 
     /// Builds all targets of the workspace and returns its test executables.
     pub fn build_tests(&self) -> Result<Vec<Test>, String> {
-        let start = Instant::now();
         println!("== building all targets");
+        let mut tests = self.build(&["test", "--workspace", "--all-targets"])?;
+        tests.retain(|test| !test.bench);
+        Ok(tests)
+    }
+
+    /// Builds the benchmarks of the workspace, optimised as a release is.
+    pub fn build_benches(&self) -> Result<Vec<Test>, String> {
+        println!("== building the benchmarks");
+        self.build(&["bench", "--workspace", "--bench", "*"])
+    }
+
+    fn build(&self, args: &[&str]) -> Result<Vec<Test>, String> {
+        let start = Instant::now();
+        let said = |error: std::io::Error| format!("cargo {}: {error}", args[0]);
         let mut child = std::process::Command::new("cargo")
-            .args(["test", "--workspace", "--all-targets", "--no-run"])
-            .arg("--message-format=json-render-diagnostics")
+            .args(args)
+            .args(["--no-run", "--message-format=json-render-diagnostics"])
             .current_dir(&self.root)
             .stdout(Stdio::piped())
             .spawn()
-            .map_err(|error| format!("cargo test: {error}"))?;
+            .map_err(said)?;
         let mut tests = Vec::new();
-        for line in BufReader::new(child.stdout.take().ok_or("cargo test: no output")?).lines() {
-            let line = line.map_err(|error| format!("cargo test: {error}"))?;
-            if let Ok(message) = serde_json::from_str::<Value>(&line) {
+        for line in BufReader::new(child.stdout.take().ok_or("cargo: no output")?).lines() {
+            if let Ok(message) = serde_json::from_str::<Value>(&line.map_err(said)?) {
                 tests.extend(Test::from_message(&message));
             }
         }
-        if !child.wait().map_err(|error| format!("cargo test: {error}"))?.success() {
+        if !child.wait().map_err(said)?.success() {
             return Err("the workspace does not build".into());
         }
         println!("   {:.0} s", start.elapsed().as_secs_f32());
@@ -95,6 +108,7 @@ impl Test {
         Some(Test {
             package: package.to_owned(),
             name: message["target"]["name"].as_str()?.to_owned(),
+            bench: message["target"]["kind"][0] == "bench",
             executable: message["executable"].as_str()?.to_owned(),
             package_dir,
         })
@@ -107,11 +121,17 @@ impl Test {
 
     /// True if it has a test whose name contains `filter`.
     pub fn has(&self, filter: Option<&String>) -> Result<bool, String> {
+        Ok(!self.names(filter)?.is_empty())
+    }
+
+    /// The names of its tests that contain `filter`.
+    pub fn names(&self, filter: Option<&String>) -> Result<Vec<String>, String> {
         let args: Vec<String> = ["--list".to_owned()].into_iter().chain(filter.cloned()).collect();
         let command = self.command(&args);
         let output = command.process().output();
         let output = output.map_err(|error| format!("{}: {error}", self.executable))?;
-        Ok(String::from_utf8_lossy(&output.stdout).lines().any(|line| line.ends_with(": test")))
+        let lines = String::from_utf8_lossy(&output.stdout);
+        Ok(lines.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect())
     }
 
     /// The executable with these arguments, as cargo would run it.

@@ -19,6 +19,7 @@ use clap::Parser;
 use crate::cargo::Workspace;
 use crate::job::{Command, Job};
 use crate::tally::Tally;
+use crate::vm::Clock;
 
 /// Runs all tests; those that need IPVS run on this kernel if it has IPVS, otherwise in a VM.
 #[derive(Parser)]
@@ -39,6 +40,9 @@ struct Args {
     /// Run this one command in the VM, as root in the checkout, and give its exit status
     #[arg(long, value_name = "CMD", num_args = 1.., allow_hyphen_values = true, conflicts_with_all = ["list", "native"])]
     exec: Vec<String>,
+    /// Run the benchmarks instead, each in a VM of its own whose clock counts instructions
+    #[arg(long, conflicts_with_all = ["list", "native", "exec"])]
+    bench: bool,
     /// Only tests whose name contains one of these; skips rustfmt, clippy and documentation tests
     filter: Vec<String>,
 }
@@ -65,9 +69,12 @@ fn run(args: &Args) -> Result<bool, String> {
     let wanted = args.kernel.as_deref().unwrap_or(DEFAULT_KERNEL);
     if !args.exec.is_empty() {
         let command = Command::new(args.exec.clone(), &workspace.root);
-        let mut vm = vm::prepare(wanted, &workspace, args.keep)?;
+        let mut vm = vm::prepare(wanted, &workspace, Clock::Host, args.keep)?;
         let status = vm.run(&Job { commands: vec![command] }, None, &mut |_| {})?;
         std::process::exit(status[0]);
+    }
+    if args.bench {
+        return run_benches(args, wanted, &workspace);
     }
 
     let tests = workspace.build_tests()?;
@@ -130,6 +137,23 @@ fn filters(args: &Args) -> Vec<Option<&String>> {
     if args.filter.is_empty() { vec![None] } else { args.filter.iter().map(Some).collect() }
 }
 
+/// Runs each benchmark in a VM that has just been booted: what was made and deleted before makes the kernel slower.
+fn run_benches(args: &Args, wanted: &str, workspace: &Workspace) -> Result<bool, String> {
+    let benches = workspace.build_benches()?;
+    let mut vm = vm::prepare(wanted, workspace, Clock::Instructions, args.keep)?;
+    println!("== benchmarks under Linux {}: guest instructions, the kernel's among them", vm.release());
+    let mut good = true;
+    for bench in &benches {
+        for name in bench.names(None)? {
+            if filters(args).iter().any(|filter| filter.is_none_or(|filter| name.contains(filter))) {
+                let command = bench.command(&["--exact".to_owned(), name]);
+                good &= vm.run(&Job { commands: vec![command] }, None, &mut |_| {})? == [0];
+            }
+        }
+    }
+    Ok(good)
+}
+
 /// Runs the kernel tests here or in a VM; where neither can be, says so and counts them as skipped.
 fn run_kernel_tests(
     args: &Args,
@@ -144,7 +168,7 @@ fn run_kernel_tests(
         println!("== kernel tests on this kernel");
         return commands.iter().try_for_each(|command| tally.run_here(command));
     }
-    let mut vm = match vm::prepare(wanted, workspace, args.keep) {
+    let mut vm = match vm::prepare(wanted, workspace, Clock::Host, args.keep) {
         Ok(vm) => vm,
         Err(why) => {
             tally.skip_all(&format!("the kernel tests: no VM could be prepared: {why}"));

@@ -24,6 +24,15 @@ const KVM_BOOT_LIMIT: Duration = Duration::from_secs(15);
 pub const TEST_LIMITS: Limits =
     Limits { silence: Duration::from_secs(240), whole: Duration::from_secs(1500) };
 
+/// What the guest's clock goes by.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Clock {
+    /// Real time.
+    Host,
+    /// One nanosecond for each instruction of its one processor; while that sleeps, the clock jumps to the next timer.
+    Instructions,
+}
+
 /// When a running job counts as hung.
 #[derive(Clone, Copy)]
 pub struct Limits {
@@ -38,10 +47,11 @@ pub struct Vm {
     mounts: Vec<PathBuf>,
     cache: PathBuf,
     dir: TempDir,
+    clock: Clock,
 }
 
 /// Gets the kernel and the root, from the cache or from the mirror.
-pub fn prepare(version: &str, workspace: &Workspace, keep: bool) -> Result<Vm, String> {
+pub fn prepare(version: &str, workspace: &Workspace, clock: Clock, keep: bool) -> Result<Vm, String> {
     if std::env::consts::ARCH != "x86_64" {
         return Err(format!("the VM is made for x86_64, not for {}", std::env::consts::ARCH));
     }
@@ -60,7 +70,7 @@ pub fn prepare(version: &str, workspace: &Workspace, keep: bool) -> Result<Vm, S
     if keep {
         println!("the VM's directory: {}", dir.path().display());
     }
-    Ok(Vm { kernel, root, mounts, cache, dir })
+    Ok(Vm { kernel, root, mounts, cache, dir, clock })
 }
 
 impl Vm {
@@ -110,14 +120,21 @@ impl Vm {
         let note = self.cache.join("kvm-does-not-boot");
         let host = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         let usable = File::options().read(true).write(true).open("/dev/kvm").is_ok();
-        let try_kvm = usable && fs::read_to_string(&note).ok().as_ref() != Some(&host);
+        let try_kvm =
+            usable && self.clock == Clock::Host && fs::read_to_string(&note).ok().as_ref() != Some(&host);
         if try_kvm {
-            let mut guest = self.start("kvm", "host", shares)?;
+            let mut guest = self.start(&["-accel", "kvm", "-cpu", "host", "-smp", "2"], shares)?;
             if guest.boots_within(KVM_BOOT_LIMIT) {
                 return Ok(guest);
             }
         }
-        let mut guest = self.start("tcg,thread=multi", "max", shares)?;
+        let processors: &[&str] = match self.clock {
+            Clock::Host => &["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2"],
+            Clock::Instructions => {
+                &["-accel", "tcg", "-cpu", "max", "-smp", "1", "-icount", "shift=0,sleep=off"]
+            }
+        };
+        let mut guest = self.start(processors, shares)?;
         if !guest.boots_within(BOOT_LIMIT) {
             return Err(self.last_words("the VM did not boot"));
         }
@@ -131,12 +148,12 @@ impl Vm {
         Ok(guest)
     }
 
-    fn start(&self, accelerator: &str, cpu: &str, shares: &[(&str, &Path)]) -> Result<Guest, String> {
+    fn start(&self, processors: &[&str], shares: &[(&str, &Path)]) -> Result<Guest, String> {
         let dir = self.dir.path();
         // qemu shall not outlive this program, however this one ends.
         let mut qemu = tool("setpriv");
         qemu.args(["--pdeathsig", "KILL", "qemu-system-x86_64"]);
-        qemu.args(["-machine", "q35", "-accel", accelerator, "-cpu", cpu, "-smp", "2", "-m", "3G"]);
+        qemu.args(["-machine", "q35", "-m", "3G"]).args(processors);
         qemu.args(["-nodefaults", "-display", "none", "-no-reboot"]);
         qemu.arg("-kernel").arg(self.kernel.image()).arg("-initrd").arg(dir.join("initramfs"));
         qemu.args(["-append", "console=ttyS0 quiet panic=-1 rdinit=/init net.ifnames=0"]);

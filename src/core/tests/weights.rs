@@ -1,0 +1,88 @@
+//! Who may have weight, and which pool may be emptied: the promises that hang on verdicts.
+
+use std::collections::BTreeSet;
+
+use ipvs_netlink::{DestinationKey, Forward, ServiceKey};
+
+use super::kernel::Kernel;
+use super::promises::{Promises, is_ipv4};
+use crate::core::model::{Service, WhenAllDown};
+use crate::core::plan::Action;
+use crate::core::rules::Need;
+
+impl Promises {
+    /// A server whose verdict is down gets nothing while another is up.
+    pub(super) fn may_have_weight(&mut self, key: ServiceKey, server: DestinationKey, why: &str) {
+        let Some(service) = self.config.get(&key) else { return };
+        let others = service.servers.iter().filter(|other| {
+            other.address != server.0 && other.weight > 0 && other.address.is_ipv4() == server.0.is_ipv4()
+        });
+        let up = others.filter(|other| self.verdict(service, other.address) == Some(true)).count();
+        let down = self.verdict(service, server.0) == Some(false);
+        let refuse = service.policy.when_all_down == WhenAllDown::Refuse;
+        self.must(!(down && (up > 0 || refuse)), || {
+            format!("{key} {server} is down and gets weight ({why})")
+        });
+    }
+
+    /// As far as the core can know.
+    pub(super) fn has_rules(&mut self, key: ServiceKey, server: DestinationKey, forward: Forward) {
+        let ServiceKey::Address { address: vip, .. } = key else { return };
+        let need = Need::of_server(vip, server.0, forward);
+        let ops = self.config.get(&key).is_some_and(|service| service.ops);
+        let known = self.known_rules.as_ref();
+        let holds = known.is_some_and(|rules| {
+            rules.hold(&Need::Request(vip)) && need.is_none_or(|need| rules.hold(&need))
+        });
+        self.must(!ops || holds, || format!("{key} {server} is to get weight before its rule"));
+    }
+
+    /// The last verdict that the core was told of this server.
+    pub fn verdict(&self, service: &Service, server: std::net::SocketAddr) -> Option<bool> {
+        let check = service.checks.first()?;
+        let target = self
+            .probed
+            .iter()
+            .find(|target| target.address == check.target(server) && target.check == *check);
+        target.and_then(|target| self.told.get(&target.id).copied())
+    }
+
+    /// A verdict or the config demands it, or there is no other way to what the config asks for.
+    pub(super) fn emptied_on_purpose(&self, kernel: &Kernel, key: &ServiceKey, action: &Action) -> bool {
+        let Some(service) = self.config.get(key).filter(|_| !self.leaving) else {
+            return !matches!(action, Action::DeleteService);
+        };
+        let mut servers = service.servers.iter().filter(|server| server.address.is_ipv4() == is_ipv4(key));
+        if servers.clone().all(|server| server.weight == 0) {
+            return true;
+        }
+        let Action::SetServer(server, _) = action else { return false };
+        servers.any(|listed| listed.address == server.0 && listed.weight == 0)
+            || self.verdict(service, server.0) == Some(false)
+            || self.reaches(kernel, *key, *key, &mut BTreeSet::new())
+    }
+
+    /// Whether `from` waits, for itself or for others that do, for a server that is to leave `to` for it.
+    fn reaches(
+        &self,
+        kernel: &Kernel,
+        from: ServiceKey,
+        to: ServiceKey,
+        seen: &mut BTreeSet<ServiceKey>,
+    ) -> bool {
+        let Some(service) = self.config.get(&from) else { return false };
+        let nat = service.ops && service.forward == Forward::Masquerade;
+        let due = service.servers.iter().filter(|server| {
+            nat && server.weight > 0 && self.verdict(service, server.address) != Some(false)
+        });
+        let others = due.filter_map(|server| {
+            let other = ServiceKey::udp(*self.known_rules.as_ref()?.replies.get(&server.address)?);
+            let has = kernel.services.get(&other)?.servers.get(&DestinationKey(server.address))?;
+            (other != from && has.weight > 0 && is_ipv4(&other) == is_ipv4(&from)).then_some(other)
+        });
+        let others: Vec<ServiceKey> = others.collect();
+        others
+            .into_iter()
+            .any(|other| other == to || (seen.insert(other) && self.reaches(kernel, other, to, seen)))
+    }
+}
