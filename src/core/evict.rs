@@ -86,6 +86,12 @@ impl Core {
         }
     }
 
+    /// A server that is out comes back at once when the others have fallen: it may be the only one that is up.
+    pub(super) fn spare_no_longer(&mut self, key: &ServiceKey) {
+        let (Some(pool), Some(eviction)) = (self.pools.get(key), self.evictions.get_mut(key)) else { return };
+        eviction.out.take_if(|(out, since)| since.is_some() && pool.alive().all(|(server, _)| server == out));
+    }
+
     /// Takes the next server of a service out, if it has pinned clients and another server has weight.
     pub(super) fn evict(&mut self, key: ServiceKey, out: &mut Vec<Output>) {
         // One that nobody wants drains, and its entries go with it.

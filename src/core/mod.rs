@@ -266,6 +266,7 @@ impl Core {
                 None => {}
             }
             self.quorum(key, out);
+            self.spare_no_longer(&key);
             self.retries.hurry(&Subject::Service(key));
             self.brake.release(&(key, Thing::Server(server)));
             self.plan(now, key, out);
