@@ -53,19 +53,15 @@ impl Replies {
     }
 
     /// Somebody else has changed a service.
-    pub fn by_hand(&mut self, key: ServiceKey, before: Option<&FoundService>, now: Option<&FoundService>) {
+    pub fn by_hand(&mut self, kernel: &Kernel, key: ServiceKey, before: Option<&FoundService>) {
+        self.forget_unseen(kernel, key);
         let idle = |server: &DestinationKey| {
             let before = before.and_then(|before| before.servers.get(server));
             before.is_none_or(|config| config.weight == 0)
         };
-        let weighted = now.into_iter().flat_map(|now| &now.servers).filter(|(_, config)| config.weight > 0);
-        let given: Vec<_> = weighted.filter(|(server, _)| idle(server)).map(|(server, _)| *server).collect();
-        let weight = |server: &DestinationKey| Some(now?.servers.get(server)?.weight);
-        let taken = self.unseen.iter().filter(|(of, server)| *of == key && weight(server).unwrap_or(0) == 0);
-        for (key, server) in taken.copied().collect::<Vec<_>>() {
-            self.forget_unseen(key, server);
-        }
-        self.unseen.extend(given.into_iter().map(|server| (key, server)));
+        let servers = kernel.services.get(&key).into_iter().flat_map(|service| &service.servers);
+        let given = servers.filter(|(server, config)| config.weight > 0 && idle(server));
+        self.unseen.extend(given.map(|(server, _)| (key, *server)));
     }
 
     /// The core has seen these services.
@@ -73,11 +69,14 @@ impl Replies {
         self.unseen.retain(|(key, _)| !seen(key));
     }
 
-    /// The weight of a server was taken before the core can have seen that it had any: of replies under a weight that it
-    /// never saw it cannot know.
-    pub fn forget_unseen(&mut self, key: ServiceKey, server: DestinationKey) {
-        if self.unseen.remove(&(key, server)) {
-            self.in_flight.retain(|(service, from, _), _| (*service, *from) != (key, server));
+    /// A service was changed that the core did not know as it was: of replies under a weight that somebody gave and that
+    /// is gone before the core can have seen it, it cannot know.
+    pub fn forget_unseen(&mut self, kernel: &Kernel, key: ServiceKey) {
+        let needed = kernel.services.get(&key).map(|service| needed(key, service)).unwrap_or_default();
+        let works = |server: &DestinationKey| needed.iter().any(|(_, of, _)| of == server);
+        let gone = self.unseen.extract_if(.., |(of, server)| *of == key && !works(server));
+        for (_, server) in gone {
+            self.in_flight.retain(|(of, from, _), _| (*of, *from) != (key, server));
         }
     }
 
