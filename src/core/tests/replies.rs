@@ -26,7 +26,7 @@ pub struct Replies {
     /// What others took from the rules.
     torn: Rules,
     /// Servers that somebody else gave weight, perhaps without the core seeing it before it takes it back.
-    unseen: BTreeSet<(ServiceKey, DestinationKey)>,
+    unseen: BTreeSet<Needed>,
 }
 
 impl Replies {
@@ -55,28 +55,23 @@ impl Replies {
     /// Somebody else has changed a service.
     pub fn by_hand(&mut self, kernel: &Kernel, key: ServiceKey, before: Option<&FoundService>) {
         self.forget_unseen(kernel, key);
-        let idle = |server: &DestinationKey| {
-            let before = before.and_then(|before| before.servers.get(server));
-            before.is_none_or(|config| config.weight == 0)
+        let of = |service: Option<&FoundService>| -> BTreeSet<Needed> {
+            service.map(|service| needed(key, service).into_iter().collect()).unwrap_or_default()
         };
-        let servers = kernel.services.get(&key).into_iter().flat_map(|service| &service.servers);
-        let given = servers.filter(|(server, config)| config.weight > 0 && idle(server));
-        self.unseen.extend(given.map(|(server, _)| (key, *server)));
+        self.unseen.extend(of(kernel.services.get(&key)).difference(&of(before)));
     }
 
     /// The core has seen these services.
     pub fn seen(&mut self, seen: impl Fn(&ServiceKey) -> bool) {
-        self.unseen.retain(|(key, _)| !seen(key));
+        self.unseen.retain(|(key, _, _)| !seen(key));
     }
 
     /// A service was changed that the core did not know as it was: of replies under a weight that somebody gave and that
     /// is gone before the core can have seen it, it cannot know.
     pub fn forget_unseen(&mut self, kernel: &Kernel, key: ServiceKey) {
         let needed = kernel.services.get(&key).map(|service| needed(key, service)).unwrap_or_default();
-        let works = |server: &DestinationKey| needed.iter().any(|(_, of, _)| of == server);
-        let gone = self.unseen.extract_if(.., |(of, server)| *of == key && !works(server));
-        for (_, server) in gone {
-            self.in_flight.retain(|(of, from, _), _| (*of, *from) != (key, server));
+        for gone in self.unseen.extract_if(.., |unseen| unseen.0 == key && !needed.contains(unseen)) {
+            self.in_flight.remove(&gone);
         }
     }
 
