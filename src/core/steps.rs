@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ipvs_netlink::{DestinationKey, ServiceKey};
+use ipvs_netlink::{DestinationKey, Flags, ServiceKey};
 
 use super::drift::Thing;
 use super::event::{Before, Event};
@@ -146,6 +146,8 @@ impl Core {
         let name = self.name(&key);
         let mut errors = Vec::new();
         let mut frees_rules = false;
+        let unsure =
+            self.retries.fails(&Subject::Service(key)) || results.iter().any(|(_, result)| result.is_err());
         for (step, result) in results {
             self.evicted(now, key, &step.action, result.is_ok());
             if result.is_ok() && step.action == Action::DeleteService && self.memory.created.remove(&key) {
@@ -153,7 +155,7 @@ impl Core {
             }
             match result {
                 Ok(()) => {
-                    let before = self.picture(now, key, &step.action);
+                    let before = self.picture(now, key, &step.action, unsure);
                     frees_rules |= match (&step.action, &before) {
                         (Action::SetServer(_, now), Before::Server(before)) => now.forward != before.forward,
                         (action, _) => matches!(
@@ -179,12 +181,16 @@ impl Core {
         }
     }
 
-    /// Takes a step that succeeded into the picture of the kernel and returns what was there before.
-    fn picture(&mut self, now: Time, key: ServiceKey, action: &Action) -> Before {
+    /// Takes a step that succeeded into the picture of the kernel and returns what was there before. After a failure it is
+    /// not sure whether the service has OPS already.
+    fn picture(&mut self, now: Time, key: ServiceKey, action: &Action, unsure: bool) -> Before {
         let until = now + self.drain(&key);
         let Some(found) = &mut self.found else { return Before::Nothing };
         let thing = action.thing();
-        let old = part(found, &key, &thing);
+        let mut old = part(found, &key, &thing);
+        if let Some(old) = old.as_mut().filter(|_| unsure) {
+            old.config.flags.value |= Flags::ONE_PACKET;
+        }
         let before = change(found, key, action);
         let new = part(found, &key, &thing);
         let rules = [&self.rules, &self.rules_asked];

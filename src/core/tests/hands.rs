@@ -30,6 +30,8 @@ impl History {
             (0, _) => {
                 let (key, service) = draw_found(random);
                 world.promises.before(now, kernel, key);
+                // It is deleted and made anew: that takes its entries.
+                kernel.connections.retain(|(service, _)| *service != key);
                 let old = kernel.services.insert(key, service);
                 world.promises.by_hand(now, kernel, key, old.as_ref());
             }

@@ -164,11 +164,8 @@ impl Promises {
             let demanded = self.demanded.iter().any(|(of, asked)| *of == key && asked == action);
             self.must(demanded, || format!("{key} is emptied by {action:?}"));
         }
-        if let Action::SetServer(server, config) = action
-            && config.weight == 0
-            && blind
-        {
-            self.replies.forget_unseen(key, *server);
+        if blind {
+            self.replies.forget_unseen(kernel, key);
         }
         if blind && matches!(action, Action::DeleteServer(_) | Action::DeleteService) {
             self.replies.nobody_can_tell(kernel, key);
@@ -187,7 +184,7 @@ impl Promises {
     /// Somebody else has changed this service, which was like this.
     pub fn by_hand(&mut self, now: Time, kernel: &Kernel, key: ServiceKey, before: Option<&FoundService>) {
         self.edited(now, kernel, key);
-        self.replies.by_hand(key, before, kernel.services.get(&key));
+        self.replies.by_hand(kernel, key, before);
     }
 
     /// Somebody else has changed this service, or nobody knows what became of our own step.

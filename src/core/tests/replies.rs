@@ -26,7 +26,7 @@ pub struct Replies {
     /// What others took from the rules.
     torn: Rules,
     /// Servers that somebody else gave weight, perhaps without the core seeing it before it takes it back.
-    unseen: BTreeSet<(ServiceKey, DestinationKey)>,
+    unseen: BTreeSet<Needed>,
 }
 
 impl Replies {
@@ -53,31 +53,25 @@ impl Replies {
     }
 
     /// Somebody else has changed a service.
-    pub fn by_hand(&mut self, key: ServiceKey, before: Option<&FoundService>, now: Option<&FoundService>) {
-        let idle = |server: &DestinationKey| {
-            let before = before.and_then(|before| before.servers.get(server));
-            before.is_none_or(|config| config.weight == 0)
+    pub fn by_hand(&mut self, kernel: &Kernel, key: ServiceKey, before: Option<&FoundService>) {
+        self.forget_unseen(kernel, key);
+        let of = |service: Option<&FoundService>| -> BTreeSet<Needed> {
+            service.map(|service| needed(key, service).into_iter().collect()).unwrap_or_default()
         };
-        let weighted = now.into_iter().flat_map(|now| &now.servers).filter(|(_, config)| config.weight > 0);
-        let given: Vec<_> = weighted.filter(|(server, _)| idle(server)).map(|(server, _)| *server).collect();
-        let weight = |server: &DestinationKey| Some(now?.servers.get(server)?.weight);
-        let taken = self.unseen.iter().filter(|(of, server)| *of == key && weight(server).unwrap_or(0) == 0);
-        for (key, server) in taken.copied().collect::<Vec<_>>() {
-            self.forget_unseen(key, server);
-        }
-        self.unseen.extend(given.into_iter().map(|server| (key, server)));
+        self.unseen.extend(of(kernel.services.get(&key)).difference(&of(before)));
     }
 
     /// The core has seen these services.
     pub fn seen(&mut self, seen: impl Fn(&ServiceKey) -> bool) {
-        self.unseen.retain(|(key, _)| !seen(key));
+        self.unseen.retain(|(key, _, _)| !seen(key));
     }
 
-    /// The weight of a server was taken before the core can have seen that it had any: of replies under a weight that it
-    /// never saw it cannot know.
-    pub fn forget_unseen(&mut self, key: ServiceKey, server: DestinationKey) {
-        if self.unseen.remove(&(key, server)) {
-            self.in_flight.retain(|(service, from, _), _| (*service, *from) != (key, server));
+    /// A service was changed that the core did not know as it was: of replies under a weight that somebody gave and that
+    /// is gone before the core can have seen it, it cannot know.
+    pub fn forget_unseen(&mut self, kernel: &Kernel, key: ServiceKey) {
+        let needed = kernel.services.get(&key).map(|service| needed(key, service)).unwrap_or_default();
+        for gone in self.unseen.extract_if(.., |unseen| unseen.0 == key && !needed.contains(unseen)) {
+            self.in_flight.remove(&gone);
         }
     }
 
