@@ -197,8 +197,9 @@ fn servers<F: Fn(&DestinationKey) -> bool>(
         // With another forwarding its replies would need the rules that are not there.
         let forward = before.filter(|_| !may).map_or(server.config.forward, |before| before.forward);
         let config = DestinationConfig { weight, forward, ..server.config };
-        // With weight before and after, it is not the verdict that changes it.
-        let why = if has > 0 && config.weight > 0 { "in the config" } else { &server.due.why };
+        // With weight before and its full weight after, it is not the verdict that changes it.
+        let full = has > 0 && config.weight == server.full;
+        let why = if full { "in the config" } else { &server.due.why };
         match before {
             // Without weight, so that no server gets everything while the others are still being added.
             None => steps.push(step(Action::AddServer(*key, server.config), "in the config")),
