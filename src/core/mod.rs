@@ -277,13 +277,15 @@ impl Core {
     fn quorum(&mut self, key: ServiceKey, out: &mut Vec<Output>) {
         let Some((_, place)) = self.index.get(&key) else { return };
         let (Some(pool), service) = (self.pools.get(&key), &self.config.services[*place]) else { return };
-        let Some(up) = self.quorums.entry(key).or_default().turn(&service.policy.quorum, pool) else {
-            return;
-        };
-        let command = if up { &service.policy.quorum.on_up } else { &service.policy.quorum.on_down };
+        let quorum = &service.policy.quorum;
+        let Some(up) = self.quorums.entry(key).or_default().turn(quorum, pool) else { return };
+        let command = if up { &quorum.on_up } else { &quorum.on_down };
         let servers = pool.alive().map(|(server, _)| *server).collect();
         let service = service.name.clone();
-        out.push(Output::Say(Event::Quorum { service: service.clone(), key, reached: up }));
+        // Who asks for none of this hears of his servers anyway.
+        if *quorum != model::Quorum::default() {
+            out.push(Output::Say(Event::Quorum { service: service.clone(), key, reached: up }));
+        }
         if let Some(command) = command.clone() {
             out.push(Output::Run(Hook { service, key, up, servers, command }));
         }
