@@ -5,9 +5,9 @@ use std::fs::{self, File, Permissions};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use lab::{Daemon, Echo, Family, Network, Stream, case, case_in_vm, reading, vip, wait_until};
+use lab::{Burst, Daemon, Echo, Family, Network, case, case_in_vm, reading, vip, wait_until};
 use libtest_mimic::Trial;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::signal::Signal;
@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use crate::capability::set_net_admin;
 use crate::setup::{IPVSD, LIMIT, PATIENT, config, echoes, ipvsd, service, wait_for_weights};
-use crate::traffic::{Traffic, lost_between, measured};
+use crate::traffic::Traffic;
 
 const FAMILY: Family = Family::V4;
 
@@ -351,19 +351,20 @@ impl Drop for NoModules {
     }
 }
 
+/// No traffic while the module goes and comes: the emulated processors have been seen to run on for ever in code of the kernel
+/// that it patches then.
 fn module() {
     let network = Network::new(3);
     let _servers = echoes(&network, 5300);
     let daemon = ipvsd(&network, &text(&network));
     wait_for_weights(&network, FAMILY, &[1, 1, 1]);
-    // No `Traffic`: its open files of /proc are IPVS's, too.
-    let stream = Stream::new(service(FAMILY)).start(network.client());
-    let one_port = Stream { rate: 100, ports: 1, ..Stream::new(service(FAMILY)) }.start(network.client());
-    let replies = |more: u64| {
-        let goal = stream.received() + more;
-        wait_until(LIMIT, "more replies", || stream.received() >= goal);
+    let serves = || {
+        let answered = Burst::new(service(FAMILY), 300).run(network.client());
+        assert_eq!((answered.lost.len(), answered.spread()), (0, vec![100; 3]));
+        assert_eq!(answered.sources(), [service(FAMILY)].into());
+        assert!(reading::connections(&network.director).is_empty());
     };
-    replies(500);
+    serves();
     let said = "the kernel has no IPVS: load it with `modprobe ip_vs`";
     for by_hand in [true, false] {
         let before = (count(&daemon, said), count(&daemon, "works again"));
@@ -376,8 +377,8 @@ fn module() {
             !PathBuf::from("/sys/module/ip_vs").exists()
         });
         wait_until(LIMIT, said, || count(&daemon, said) > before.0);
-        let sent = stream.sent() + 3000;
-        wait_until(LIMIT, "three seconds", || stream.sent() >= sent);
+        // Long enough for a few more tries, of which nothing is said.
+        std::thread::sleep(Duration::from_secs(3));
         assert_eq!(count(&daemon, said), before.0 + 1, "it is said once");
         assert_eq!(count(&daemon, "works again"), before.1);
         drop(no_modules);
@@ -391,14 +392,7 @@ fn module() {
         let found = reading::services(&network.director);
         assert_eq!((found[0].scheduler.as_str(), found[0].ops), ("rr", true));
         println!("measured: ip_vs was away for {} ms", (until - since).as_millis());
-        replies(1000);
-        assert!(reading::connections(&network.director).is_empty());
-    }
-    for (what, flow) in [("eight ports", stream.stop()), ("one port", one_port.stop())] {
-        measured(&format!("ip_vs unloaded twice, {what}"), &flow);
-        let tail = flow.sent[flow.sent.len() - flow.sent.len() / 20];
-        assert_eq!(lost_between(&flow, tail, Instant::now()), 0, "lost at the end");
-        assert_eq!(flow.answered.sources(), [service(FAMILY)].into());
+        serves();
     }
 }
 

@@ -100,7 +100,7 @@ pub enum Probe {
 pub enum Reply {
     /// Any datagram.
     Any,
-    /// One that matches this regular expression (bytes, not only UTF-8); valid by construction of [`Config`].
+    /// One that matches this regular expression (bytes, not only UTF-8); valid by construction of [`Config`](super::Config).
     Matches(String),
     /// One that begins with these bytes.
     StartsWith(Vec<u8>),
@@ -121,7 +121,7 @@ pub enum Reply {
 /// made again over TCP.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct DnsProbe {
-    /// The name asked for, as typed; a valid domain name by construction of [`Config`].
+    /// The name asked for, as typed; a valid domain name by construction of [`Config`](super::Config).
     pub query: String,
     /// The record type asked for, in upper case (`A`, `AAAA`, `SOA`, …).
     pub record: String,
@@ -145,7 +145,7 @@ pub struct TcpProbe {
 /// What a stream of bytes must be.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Pattern {
-    /// It matches this regular expression (bytes, not only UTF-8); valid by construction of [`Config`](super::Config).
+    /// It matches this regular expression (bytes, not only UTF-8); valid by construction of [`Config`](super::Config)(super::Config).
     Matches(String),
     /// It begins with these bytes.
     StartsWith(Vec<u8>),
@@ -193,7 +193,7 @@ pub struct NtpProbe {
 pub struct SnmpProbe {
     /// The community.
     pub community: Secret,
-    /// The object that is got, valid by construction of [`Config`](super::Config); sysUpTime.0 if none.
+    /// The object that is got, valid by construction of [`Config`](super::Config)(super::Config); sysUpTime.0 if none.
     pub oid: Option<Vec<u32>>,
 }
 
@@ -241,7 +241,7 @@ pub struct ExecProbe {
     pub weight: bool,
 }
 
-/// An `http` or `https` probe. All texts are valid for HTTP by construction of [`Config`](super::Config).
+/// An `http` or `https` probe. All texts are valid for HTTP by construction of [`Config`](super::Config)(super::Config).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct HttpProbe {
     /// The path and the query asked for.
