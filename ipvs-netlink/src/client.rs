@@ -58,7 +58,7 @@ fn same(error: &io::Error) -> io::Error {
     }
 }
 
-/// The methods of a client, one for each verb: `verbs!()`, or `verbs!(async, await)`.
+/// The methods of a client, one for each verb, which [`request`](crate::request) documents with its errors: `verbs!()`, or `verbs!(async, await)`.
 macro_rules! verbs {
     ($($async:tt, $await:tt)?) => {
         /// Creates a service; [`Error::AlreadyExists`](crate::Error::AlreadyExists) if the key is taken.
@@ -130,6 +130,50 @@ macro_rules! verbs {
             service: &crate::ServiceKey,
         ) -> crate::Result<Vec<crate::Destination>> {
             self.send(crate::request::list_destinations(service))$(.$await)?
+        }
+
+        /// Sets the counters of a service and of its destinations to 0.
+        pub $($async)? fn zero_service(&mut self, service: &crate::ServiceKey) -> crate::Result<()> {
+            self.send(crate::request::zero_service(service))$(.$await)?
+        }
+
+        /// Sets all counters of the network namespace to 0.
+        pub $($async)? fn zero_all(&mut self) -> crate::Result<()> {
+            self.send(crate::request::zero_all())$(.$await)?
+        }
+
+        /// Deletes all services of the network namespace, whoever made them.
+        pub $($async)? fn flush(&mut self) -> crate::Result<()> {
+            self.send(crate::request::flush())$(.$await)?
+        }
+
+        /// The time-outs of connection entries.
+        pub $($async)? fn get_timeouts(&mut self) -> crate::Result<crate::Timeouts> {
+            self.send(crate::request::get_timeouts())$(.$await)?
+        }
+
+        /// Changes those time-outs of connection entries that are some and not 0.
+        pub $($async)? fn set_timeouts(&mut self, timeouts: &crate::Timeouts) -> crate::Result<()> {
+            self.send(crate::request::set_timeouts(timeouts))$(.$await)?
+        }
+
+        /// Starts a sync daemon; [`Error::AlreadyExists`](crate::Error::AlreadyExists) if one of this role runs.
+        pub $($async)? fn start_daemon(
+            &mut self,
+            role: crate::DaemonRole,
+            config: &crate::DaemonConfig,
+        ) -> crate::Result<()> {
+            self.send(crate::request::start_daemon(role, config))$(.$await)?
+        }
+
+        /// Stops a sync daemon; [`Error::NoSuchDaemon`](crate::Error::NoSuchDaemon) if none of this role runs.
+        pub $($async)? fn stop_daemon(&mut self, role: crate::DaemonRole) -> crate::Result<()> {
+            self.send(crate::request::stop_daemon(role))$(.$await)?
+        }
+
+        /// The sync daemons that run.
+        pub $($async)? fn list_daemons(&mut self) -> crate::Result<Vec<crate::Daemon>> {
+            self.send(crate::request::list_daemons())$(.$await)?
         }
 
         /// The version of IPVS and the size of its connection table.

@@ -11,34 +11,42 @@ mod client;
 pub mod connection;
 mod conversation;
 mod convert;
+mod daemon;
 mod destination;
 mod error;
 mod exchange;
 mod frame;
 mod info;
 mod key;
+mod name;
 mod operation;
 pub mod request;
 mod service;
 mod stats;
 #[cfg(test)]
 mod tests;
+mod timeouts;
 #[cfg(feature = "tokio")]
 pub mod tokio;
+mod uapi;
 mod window;
 pub mod wire;
+mod write;
 
 pub use answer::Answer;
+pub use daemon::{Daemon, DaemonConfig, DaemonRole};
 pub use destination::{Destination, DestinationConfig, Forward, Tunnel, TunnelChecksum, TunnelKind};
 pub use error::{DecodeError, Error, Refusal, Result};
 pub use exchange::Exchange;
 pub use info::{Info, Version};
 pub use key::{DestinationKey, Family, Protocol, ServiceKey};
+pub use name::{InvalidName, Name, SchedulerName};
 pub use netlink_packet_core::DefaultNla;
 pub use operation::{Operation, Verb};
 pub use request::Request;
-pub use service::{Flags, InvalidName, Netmask, SchedulerName, Service, ServiceConfig};
+pub use service::{Flags, Netmask, Service, ServiceConfig};
 pub use stats::Stats;
+pub use timeouts::Timeouts;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

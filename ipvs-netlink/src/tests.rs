@@ -3,6 +3,7 @@
 mod conversation;
 mod exchange;
 mod golden;
+mod header;
 mod properties;
 mod verbs;
 mod window;

@@ -90,7 +90,7 @@ fn every_setting_arrives() {
     assert_eq!((config.kernel.sysctls, config.kernel.forwarding), (Sysctls::Report, Forwarding::Set));
     let service = &config.services[0];
     assert!(!service.ops);
-    assert_eq!(service.scheduler.as_str(), "wlc");
+    assert_eq!(service.scheduler, "wlc");
     assert_eq!((service.when_all_down, service.drain), (WhenAllDown::Refuse, Duration::ZERO));
     let check = service.check.as_ref().unwrap();
     assert_eq!((check.interval, check.timeout), (Duration::from_secs(1), Duration::from_secs(2)));
@@ -123,9 +123,10 @@ fn defaults_hold_where_a_service_says_nothing() {
     .unwrap()
     .config
     .services;
-    assert_eq!((services[0].scheduler.as_str(), services[0].forward), ("sh", Forward::Direct));
+    assert_eq!(services[0].scheduler, "sh");
+    assert_eq!(services[0].forward, Forward::Direct);
     assert!(services[0].check.is_some());
-    assert_eq!(services[1].scheduler.as_str(), "rr");
+    assert_eq!(services[1].scheduler, "rr");
     assert!(matches!(services[1].forward, Forward::Tunnel(_)));
     assert_eq!(services[1].check, None);
 }

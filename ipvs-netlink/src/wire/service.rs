@@ -5,21 +5,9 @@ use netlink_packet_core::{
     emit_u16_be, emit_u32, parse_u16, parse_u16_be, parse_u32,
 };
 
-use super::{StatsAttribute, emit_name, parse_address, parse_name, parse_nest};
-use crate::Flags;
-
-const IPVS_SVC_ATTR_AF: u16 = 1;
-const IPVS_SVC_ATTR_PROTOCOL: u16 = 2;
-const IPVS_SVC_ATTR_ADDR: u16 = 3;
-const IPVS_SVC_ATTR_PORT: u16 = 4;
-const IPVS_SVC_ATTR_FWMARK: u16 = 5;
-const IPVS_SVC_ATTR_SCHED_NAME: u16 = 6;
-const IPVS_SVC_ATTR_FLAGS: u16 = 7;
-const IPVS_SVC_ATTR_TIMEOUT: u16 = 8;
-const IPVS_SVC_ATTR_NETMASK: u16 = 9;
-const IPVS_SVC_ATTR_STATS: u16 = 10;
-const IPVS_SVC_ATTR_PE_NAME: u16 = 11;
-const IPVS_SVC_ATTR_STATS64: u16 = 12;
+use super::{StatsAttribute, emit_name, parse_address, parse_bytes, parse_name, parse_nest};
+use crate::uapi::*;
+use crate::{Flags, Name};
 
 /// An attribute of a service; numbers are in native byte order on the wire unless said.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +24,7 @@ pub enum ServiceAttribute {
     /// `IPVS_SVC_ATTR_FWMARK`.
     FwMark(u32),
     /// `IPVS_SVC_ATTR_SCHED_NAME`.
-    SchedulerName(String),
+    SchedulerName(Name),
     /// `IPVS_SVC_ATTR_FLAGS` (`struct ip_vs_flags`).
     Flags(Flags),
     /// `IPVS_SVC_ATTR_TIMEOUT`, in seconds.
@@ -46,7 +34,7 @@ pub enum ServiceAttribute {
     /// `IPVS_SVC_ATTR_STATS`.
     Stats(Vec<StatsAttribute>),
     /// `IPVS_SVC_ATTR_PE_NAME`.
-    PersistenceEngine(String),
+    PersistenceEngine(Name),
     /// `IPVS_SVC_ATTR_STATS64`, since 4.1.
     Stats64(Vec<StatsAttribute>),
     /// Whatever this library has no name for.
@@ -59,7 +47,7 @@ impl Nla for ServiceAttribute {
             Self::Family(_) | Self::Protocol(_) | Self::Port(_) => 2,
             Self::Address(address) => address.len(),
             Self::FwMark(_) | Self::Timeout(_) | Self::Netmask(_) => 4,
-            Self::SchedulerName(name) | Self::PersistenceEngine(name) => name.len() + 1,
+            Self::SchedulerName(name) | Self::PersistenceEngine(name) => name.as_bytes().len() + 1,
             Self::Flags(_) => 8,
             Self::Stats(nest) | Self::Stats64(nest) => nest.as_slice().buffer_len(),
             Self::Other(nla) => nla.value_len(),
@@ -116,12 +104,7 @@ impl<'a> Parseable<NlaBuffer<&'a [u8]>> for ServiceAttribute {
             }
             IPVS_SVC_ATTR_FLAGS => Self::Flags(parse_flags(value).context("IPVS_SVC_ATTR_FLAGS")?),
             IPVS_SVC_ATTR_TIMEOUT => Self::Timeout(parse_u32(value).context("IPVS_SVC_ATTR_TIMEOUT")?),
-            IPVS_SVC_ATTR_NETMASK => Self::Netmask(
-                value
-                    .try_into()
-                    .map_err(|_| DecodeError::invalid_number(4, value.len()))
-                    .context("IPVS_SVC_ATTR_NETMASK")?,
-            ),
+            IPVS_SVC_ATTR_NETMASK => Self::Netmask(parse_bytes(value).context("IPVS_SVC_ATTR_NETMASK")?),
             IPVS_SVC_ATTR_STATS => Self::Stats(parse_nest(value).context("IPVS_SVC_ATTR_STATS")?),
             IPVS_SVC_ATTR_PE_NAME => {
                 Self::PersistenceEngine(parse_name(value).context("IPVS_SVC_ATTR_PE_NAME")?)

@@ -10,14 +10,14 @@ pub fn services() {
         client.add_service(&key, &ServiceConfig::new(scheduler("rr"), key.family())).expect("add");
         let service = client.get_service(&key).expect("get");
         assert_eq!(service.key, key);
-        assert_eq!(service.config.scheduler.as_str(), "rr");
+        assert_eq!(service.config.scheduler, "rr");
         assert_eq!(service.config.netmask, Netmask::host(key.family()));
         assert_eq!(service.config.persistence_engine, None);
         assert_eq!(service.unknown, []);
 
         client.set_service(&key, &ServiceConfig::new(scheduler("wrr"), key.family())).expect("set");
         assert_eq!(client.list_services().expect("list"), [client.get_service(&key).expect("get again")]);
-        assert_eq!(client.get_service(&key).unwrap().config.scheduler.as_str(), "wrr");
+        assert_eq!(client.get_service(&key).unwrap().config.scheduler, "wrr");
 
         client.delete_service(&key).expect("delete");
         assert_eq!(client.list_services().expect("list nothing"), []);
