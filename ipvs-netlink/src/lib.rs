@@ -13,12 +13,15 @@ mod conversation;
 mod convert;
 mod daemon;
 mod destination;
+mod drive;
 mod error;
 mod exchange;
 mod frame;
 mod info;
 mod key;
 mod name;
+#[cfg(feature = "netns")]
+mod netns;
 mod operation;
 pub mod request;
 mod service;

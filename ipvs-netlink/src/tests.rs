@@ -2,6 +2,7 @@
 
 mod conversation;
 mod exchange;
+mod fake;
 mod golden;
 mod header;
 mod properties;
