@@ -26,11 +26,13 @@ mod operation;
 pub mod request;
 mod service;
 mod stats;
+pub mod sysctl;
 #[cfg(test)]
 mod tests;
 mod timeouts;
 #[cfg(feature = "tokio")]
 pub mod tokio;
+pub mod totals;
 mod uapi;
 mod window;
 pub mod wire;

@@ -12,8 +12,8 @@ use ipvs_netlink::{DestinationKey, ServiceKey, connection};
 /// The table could not be read.
 pub fn read(services: &BTreeSet<ServiceKey>) -> io::Result<BTreeSet<(ServiceKey, DestinationKey)>> {
     let mut found = BTreeSet::new();
-    // A table of millions of entries is read line by line.
-    for line in BufReader::new(File::open("/proc/net/ip_vs_conn")?).lines() {
+    // A table of millions of entries is read line by line; what a client put into one need not be UTF-8.
+    for line in BufReader::new(File::open("/proc/net/ip_vs_conn")?).split(b'\n') {
         if let Some(entry) = connection::parse(&line?)
             && services.contains(&entry.service)
         {

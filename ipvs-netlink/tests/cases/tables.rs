@@ -98,6 +98,45 @@ pub fn persistence() {
     }
 }
 
+pub fn persistence_engine() {
+    let mut client = client();
+    let key = vip(0);
+    let engine = Some(scheduler("sip"));
+    client.add_service(&key, &ServiceConfig { persistence_engine: engine.clone(), ..ops(&key) }).unwrap();
+    assert_eq!(client.get_service(&key).unwrap().config.persistence_engine, engine);
+    client.set_service(&key, &ops(&key)).unwrap();
+    assert_eq!(client.get_service(&key).unwrap().config.persistence_engine, None);
+    let unknown = ServiceConfig { persistence_engine: Some(scheduler("no-such")), ..ops(&key) };
+    assert!(matches!(client.set_service(&key, &unknown), Err(Error::NoSuchScheduler(_))));
+}
+
+pub fn made_again() {
+    let mut client = client();
+    for (index, mask) in [(0, Netmask::V4([255, 255, 0, 255])), (1, Netmask::V6(1))] {
+        // A flag that nobody has a name for is stored, too.
+        let flags = Flags::exactly(Flags::PERSISTENT | 0x4000);
+        let config = ServiceConfig { flags, timeout: 77, netmask: mask, ..ops(&vip(index)) };
+        client.add_service(&vip(index), &config).unwrap();
+        let weighted = weighted(Forward::Other(6), 5);
+        client.add_destination(&vip(index), &server(index), &weighted).unwrap();
+    }
+    let tables = |client: &mut Client| {
+        let services = client.list_services().unwrap();
+        let servers: Vec<_> =
+            services.iter().map(|service| client.list_destinations(&service.key).unwrap()).collect();
+        (services, servers)
+    };
+    let before = tables(&mut client);
+    client.flush().unwrap();
+    for (service, servers) in before.0.iter().zip(&before.1) {
+        client.add_service(&service.key, &service.config).unwrap();
+        for server in servers {
+            client.add_destination(&service.key, &server.key, &server.config).unwrap();
+        }
+    }
+    assert_eq!(tables(&mut client), before);
+}
+
 pub fn tunnels() {
     let mut client = client();
     let kinds = [
