@@ -11,6 +11,7 @@ use crate::{
 };
 
 /// What identifies a destination in a request.
+#[inline]
 pub(crate) fn destination_key_attributes(key: &DestinationKey, mut each: impl FnMut(Attr)) {
     each(Attr::Family(Family::of(key.0.ip()).into()));
     each(Attr::Address(to_union(key.0.ip())));
@@ -18,6 +19,7 @@ pub(crate) fn destination_key_attributes(key: &DestinationKey, mut each: impl Fn
 }
 
 /// All that the kernel needs to create or to change a destination; a SET has no partial form.
+#[inline]
 pub(crate) fn destination_attributes(
     key: &DestinationKey,
     config: &DestinationConfig,

@@ -7,6 +7,7 @@ use crate::wire::ServiceAttribute as Attr;
 use crate::{DecodeError, Family, Netmask, Protocol, Service, ServiceConfig, ServiceKey, Stats};
 
 /// What identifies a service in a request.
+#[inline]
 pub(crate) fn service_key_attributes(key: &ServiceKey, mut each: impl FnMut(Attr)) {
     each(Attr::Family(key.family().into()));
     match *key {
@@ -20,6 +21,7 @@ pub(crate) fn service_key_attributes(key: &ServiceKey, mut each: impl FnMut(Attr
 }
 
 /// All that the kernel needs to create or to change a service; a SET has no partial form.
+#[inline]
 pub(crate) fn service_attributes(key: &ServiceKey, config: &ServiceConfig, mut each: impl FnMut(Attr)) {
     service_key_attributes(key, &mut each);
     each(Attr::SchedulerName(config.scheduler.clone()));

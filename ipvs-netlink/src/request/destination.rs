@@ -3,7 +3,6 @@
 use super::{Request, service};
 use crate::convert::{destination_attributes, destination_key_attributes};
 use crate::uapi::*;
-use crate::wire::DestinationAttribute;
 use crate::{Destination, DestinationConfig, DestinationKey, Operation, ServiceKey, Verb, write};
 
 /// Add a destination to a service (`IPVS_CMD_NEW_DEST`).
@@ -28,8 +27,8 @@ pub fn add_destination(
     destination: &DestinationKey,
     config: &DestinationConfig,
 ) -> Request<()> {
-    request(Verb::AddDestination, IPVS_CMD_NEW_DEST, service, destination, |each| {
-        destination_attributes(destination, config, each);
+    request(Verb::AddDestination, IPVS_CMD_NEW_DEST, service, destination, |bytes| {
+        destination_attributes(destination, config, |attribute| write::attribute(bytes, &attribute));
     })
 }
 
@@ -58,8 +57,8 @@ pub fn set_destination(
     destination: &DestinationKey,
     config: &DestinationConfig,
 ) -> Request<()> {
-    request(Verb::SetDestination, IPVS_CMD_SET_DEST, service, destination, |each| {
-        destination_attributes(destination, config, each);
+    request(Verb::SetDestination, IPVS_CMD_SET_DEST, service, destination, |bytes| {
+        destination_attributes(destination, config, |attribute| write::attribute(bytes, &attribute));
     })
 }
 
@@ -79,8 +78,8 @@ pub fn set_destination(
 /// # Ok::<(), ipvs_netlink::Error>(())
 /// ```
 pub fn delete_destination(service: &ServiceKey, destination: &DestinationKey) -> Request<()> {
-    request(Verb::DeleteDestination, IPVS_CMD_DEL_DEST, service, destination, |each| {
-        destination_key_attributes(destination, each);
+    request(Verb::DeleteDestination, IPVS_CMD_DEL_DEST, service, destination, |bytes| {
+        destination_key_attributes(destination, |attribute| write::attribute(bytes, &attribute));
     })
 }
 
@@ -111,14 +110,12 @@ fn request(
     command: u8,
     service: &ServiceKey,
     destination: &DestinationKey,
-    attributes: impl FnOnce(&mut dyn FnMut(DestinationAttribute)),
+    fill: impl FnOnce(&mut Vec<u8>),
 ) -> Request<()> {
     let operation =
         Operation { service: Some(*service), destination: Some(*destination), ..Operation::of_all(verb) };
     Request::new(operation, command, |bytes| {
         service::key(bytes, service);
-        write::nest(bytes, IPVS_CMD_ATTR_DEST, |bytes| {
-            attributes(&mut |attribute| write::attribute(bytes, &attribute));
-        });
+        write::nest(bytes, IPVS_CMD_ATTR_DEST, fill);
     })
 }

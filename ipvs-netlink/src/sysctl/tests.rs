@@ -16,6 +16,7 @@ fn each_kind_is_read_and_written_as_the_kernel_does() {
     assert_eq!(EST_CPULIST.parse("0-3,6\n").unwrap(), cpus);
     assert_eq!(EST_CPULIST.format(&cpus).unwrap(), "0-3,6");
     assert_eq!(EST_CPULIST.parse("\n").unwrap(), CpuList::default());
+    assert_eq!(EST_CPULIST.format(&CpuList::default()).unwrap(), "\n");
 }
 
 #[test]

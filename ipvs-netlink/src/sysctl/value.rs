@@ -43,7 +43,8 @@ impl Text for CpuList {
     }
 
     fn write(&self) -> String {
-        self.to_string()
+        // Writing no bytes at all would not be a write.
+        if self.0.is_empty() { "\n".to_owned() } else { self.to_string() }
     }
 }
 

@@ -47,6 +47,7 @@ pub enum DestinationAttribute {
 }
 
 impl Nla for DestinationAttribute {
+    #[inline]
     fn value_len(&self) -> usize {
         match self {
             Self::Address(address) => address.len(),
@@ -64,6 +65,7 @@ impl Nla for DestinationAttribute {
         }
     }
 
+    #[inline]
     fn kind(&self) -> u16 {
         match self {
             Self::Address(_) => IPVS_DEST_ATTR_ADDR,
@@ -85,6 +87,7 @@ impl Nla for DestinationAttribute {
         }
     }
 
+    #[inline]
     fn emit_value(&self, buffer: &mut [u8]) {
         match self {
             Self::Address(address) => buffer.copy_from_slice(address),

@@ -42,6 +42,7 @@ pub enum ServiceAttribute {
 }
 
 impl Nla for ServiceAttribute {
+    #[inline]
     fn value_len(&self) -> usize {
         match self {
             Self::Family(_) | Self::Protocol(_) | Self::Port(_) => 2,
@@ -54,6 +55,7 @@ impl Nla for ServiceAttribute {
         }
     }
 
+    #[inline]
     fn kind(&self) -> u16 {
         match self {
             Self::Family(_) => IPVS_SVC_ATTR_AF,
@@ -72,6 +74,7 @@ impl Nla for ServiceAttribute {
         }
     }
 
+    #[inline]
     fn emit_value(&self, buffer: &mut [u8]) {
         match self {
             Self::Family(value) | Self::Protocol(value) => emit_u16(buffer, *value).expect("value_len is 2"),

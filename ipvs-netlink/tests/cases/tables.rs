@@ -121,7 +121,8 @@ pub fn made_again() {
         client.add_destination(&vip(index), &server(index), &weighted).unwrap();
     }
     let tables = |client: &mut Client| {
-        let services = client.list_services().unwrap();
+        let mut services = client.list_services().unwrap();
+        services.sort_by_key(|service| service.key);
         let servers: Vec<_> =
             services.iter().map(|service| client.list_destinations(&service.key).unwrap()).collect();
         (services, servers)
