@@ -5,6 +5,7 @@ mod exchange;
 mod fake;
 mod golden;
 mod header;
+mod kernels;
 mod properties;
 mod verbs;
 mod window;

@@ -168,7 +168,7 @@ fn answers() -> Vec<Vec<u8>> {
     let written = [ack(1, 0), ack(1, 22), done(1, 0), done(1, 12), family(1, FAMILY)];
     let quoted = request::delete_service(&key()).encode(FAMILY, 1);
     let texts = [true, false].map(|capped| ack_with_text(1, 22, "no", &quoted, capped));
-    captured.map(golden::hex).chain(written).chain(texts).collect()
+    captured.map(golden::hex).chain(written).chain(texts).chain(kernels::everything()).collect()
 }
 
 /// The attributes as bytes, parsed again.
