@@ -41,8 +41,10 @@ fn parse(bytes: &[u8]) -> Message {
     Message::parse_with_param(&bytes[20..], GenlHeader { cmd: bytes[16], version: bytes[17] }).unwrap()
 }
 
+type Server = (DestinationKey, DestinationConfig);
+
 /// The table that `captured/capture` makes, at the time of its `ipvsadm -Sn`.
-fn table() -> Vec<(ServiceKey, ServiceConfig, Option<(DestinationKey, DestinationConfig)>)> {
+fn table() -> Vec<(ServiceKey, ServiceConfig, Option<Server>)> {
     let udp = |vip: &str| ServiceKey::udp(vip.parse().unwrap());
     let web = ServiceKey::Address { protocol: Protocol::TCP, address: "192.0.2.1:80".parse().unwrap() };
     let new = |scheduler: &str, family, flags| ServiceConfig {

@@ -3,6 +3,7 @@
 mod answers;
 mod config;
 mod files;
+mod ipvsadm;
 #[cfg(feature = "netns")]
 mod namespaces;
 mod tables;
@@ -39,6 +40,7 @@ pub const ALL: &[(&str, fn())] = &[
     ("a_client_of_another_namespace_sees_that_one", namespaces::blocking),
     #[cfg(all(feature = "netns", feature = "tokio"))]
     ("a_tokio_client_of_another_namespace_sees_that_one", namespaces::tokio),
+    ("random_tables_are_the_same_to_ipvsadm", ipvsadm::same_tables),
     ("each_refusal_is_an_error_of_its_own", answers::refusals),
     ("a_missing_service_is_not_an_empty_one", answers::missing_is_not_empty),
     ("a_batch_gives_each_change_its_result", answers::batch),
