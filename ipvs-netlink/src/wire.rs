@@ -39,6 +39,28 @@ fn parse_bytes<const N: usize>(bytes: &[u8]) -> Result<[u8; N], DecodeError> {
     bytes.try_into().map_err(|_| DecodeError::invalid_number(N, bytes.len()))
 }
 
+// As those of netlink-packet-core, which cannot be inlined: a large dump is made of them.
+
+fn parse_u8(bytes: &[u8]) -> Result<u8, DecodeError> {
+    parse_bytes(bytes).map(u8::from_ne_bytes)
+}
+
+fn parse_u16(bytes: &[u8]) -> Result<u16, DecodeError> {
+    parse_bytes(bytes).map(u16::from_ne_bytes)
+}
+
+fn parse_u16_be(bytes: &[u8]) -> Result<u16, DecodeError> {
+    parse_bytes(bytes).map(u16::from_be_bytes)
+}
+
+fn parse_u32(bytes: &[u8]) -> Result<u32, DecodeError> {
+    parse_bytes(bytes).map(u32::from_ne_bytes)
+}
+
+fn parse_u64(bytes: &[u8]) -> Result<u64, DecodeError> {
+    parse_bytes(bytes).map(u64::from_ne_bytes)
+}
+
 /// The bytes before the first NUL (the kernel's `nla_put_string`).
 fn parse_name(bytes: &[u8]) -> Result<Name, DecodeError> {
     Name::until_nul(bytes).ok_or_else(|| format!("a name of more than {} bytes", Name::MAX).into())

@@ -2,12 +2,9 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use netlink_packet_core::{
-    DecodeError, DefaultNla, ErrorContext, Nla, NlaBuffer, Parseable, emit_u16, emit_u32, parse_u8,
-    parse_u16, parse_u32,
-};
+use netlink_packet_core::{DecodeError, DefaultNla, ErrorContext, Nla, NlaBuffer, Parseable};
 
-use super::{emit_name, parse_bytes, parse_name};
+use super::{emit_name, parse_bytes, parse_name, parse_u8, parse_u16, parse_u32};
 use crate::Name;
 use crate::uapi::*;
 
@@ -63,9 +60,9 @@ impl Nla for DaemonAttribute {
 
     fn emit_value(&self, buffer: &mut [u8]) {
         match self {
-            Self::State(value) | Self::SyncId(value) => emit_u32(buffer, *value).expect("value_len is 4"),
+            Self::State(value) | Self::SyncId(value) => buffer.copy_from_slice(&value.to_ne_bytes()),
             Self::Interface(name) => emit_name(buffer, name),
-            Self::SyncMaxlen(value) | Self::Port(value) => emit_u16(buffer, *value).expect("value_len is 2"),
+            Self::SyncMaxlen(value) | Self::Port(value) => buffer.copy_from_slice(&value.to_ne_bytes()),
             Self::Group(address) => buffer.copy_from_slice(&address.octets()),
             Self::Group6(address) => buffer.copy_from_slice(&address.octets()),
             Self::Ttl(value) => buffer[0] = *value,

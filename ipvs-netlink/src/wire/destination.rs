@@ -1,11 +1,10 @@
 //! The attributes within `IPVS_CMD_ATTR_DEST` (`IPVS_DEST_ATTR_*`).
 
 use netlink_packet_core::{
-    DecodeError, DefaultNla, Emitable, ErrorContext, NLA_F_NESTED, Nla, NlaBuffer, Parseable, emit_u16,
-    emit_u16_be, emit_u32, parse_u8, parse_u16, parse_u16_be, parse_u32,
+    DecodeError, DefaultNla, Emitable, ErrorContext, NLA_F_NESTED, Nla, NlaBuffer, Parseable,
 };
 
-use super::{StatsAttribute, parse_address, parse_nest};
+use super::{StatsAttribute, parse_address, parse_nest, parse_u8, parse_u16, parse_u16_be, parse_u32};
 use crate::uapi::*;
 
 /// An attribute of a destination; numbers are in native byte order on the wire unless said.
@@ -91,9 +90,9 @@ impl Nla for DestinationAttribute {
     fn emit_value(&self, buffer: &mut [u8]) {
         match self {
             Self::Address(address) => buffer.copy_from_slice(address),
-            Self::Port(port) | Self::TunnelPort(port) => emit_u16_be(buffer, *port).expect("value_len is 2"),
+            Self::Port(port) | Self::TunnelPort(port) => buffer.copy_from_slice(&port.to_be_bytes()),
             Self::Family(value) | Self::TunnelFlags(value) => {
-                emit_u16(buffer, *value).expect("value_len is 2");
+                buffer.copy_from_slice(&value.to_ne_bytes());
             }
             Self::TunnelType(value) => buffer[0] = *value,
             Self::ForwardingMethod(value)
@@ -102,7 +101,7 @@ impl Nla for DestinationAttribute {
             | Self::LowerThreshold(value)
             | Self::ActiveConnections(value)
             | Self::InactiveConnections(value)
-            | Self::PersistentConnections(value) => emit_u32(buffer, *value).expect("value_len is 4"),
+            | Self::PersistentConnections(value) => buffer.copy_from_slice(&value.to_ne_bytes()),
             Self::Stats(nest) | Self::Stats64(nest) => nest.as_slice().emit(buffer),
             Self::Other(nla) => nla.emit_value(buffer),
         }

@@ -2,11 +2,11 @@
 
 use netlink_packet_core::{
     DecodeError, DefaultNla, Emitable, ErrorContext, NLA_F_NESTED, Nla, NlaBuffer, NlasIterator, Parseable,
-    ParseableParametrized, emit_u32, parse_u32,
+    ParseableParametrized,
 };
 use netlink_packet_generic::{GenlFamily, GenlHeader};
 
-use super::{DaemonAttribute, DestinationAttribute, ServiceAttribute, parse_nest};
+use super::{DaemonAttribute, DestinationAttribute, ServiceAttribute, parse_nest, parse_u32};
 use crate::uapi::*;
 
 /// A message of the family `IPVS`, version 1.
@@ -174,7 +174,7 @@ impl Nla for Attribute {
             | Self::TimeoutUdp(value)
             | Self::Version(value)
             | Self::ConnectionTableSize(value) => {
-                emit_u32(buffer, *value).expect("value_len is 4");
+                buffer.copy_from_slice(&value.to_ne_bytes());
             }
             Self::Other(nla) => nla.emit_value(buffer),
         }

@@ -1,11 +1,13 @@
 //! The attributes within `IPVS_CMD_ATTR_SERVICE` (`IPVS_SVC_ATTR_*`).
 
 use netlink_packet_core::{
-    DecodeError, DefaultNla, Emitable, ErrorContext, NLA_F_NESTED, Nla, NlaBuffer, Parseable, emit_u16,
-    emit_u16_be, emit_u32, parse_u16, parse_u16_be, parse_u32,
+    DecodeError, DefaultNla, Emitable, ErrorContext, NLA_F_NESTED, Nla, NlaBuffer, Parseable,
 };
 
-use super::{StatsAttribute, emit_name, parse_address, parse_bytes, parse_name, parse_nest};
+use super::{
+    StatsAttribute, emit_name, parse_address, parse_bytes, parse_name, parse_nest, parse_u16, parse_u16_be,
+    parse_u32,
+};
 use crate::uapi::*;
 use crate::{Flags, Name};
 
@@ -77,14 +79,14 @@ impl Nla for ServiceAttribute {
     #[inline]
     fn emit_value(&self, buffer: &mut [u8]) {
         match self {
-            Self::Family(value) | Self::Protocol(value) => emit_u16(buffer, *value).expect("value_len is 2"),
+            Self::Family(value) | Self::Protocol(value) => buffer.copy_from_slice(&value.to_ne_bytes()),
             Self::Address(address) => buffer.copy_from_slice(address),
-            Self::Port(port) => emit_u16_be(buffer, *port).expect("value_len is 2"),
-            Self::FwMark(value) | Self::Timeout(value) => emit_u32(buffer, *value).expect("value_len is 4"),
+            Self::Port(port) => buffer.copy_from_slice(&port.to_be_bytes()),
+            Self::FwMark(value) | Self::Timeout(value) => buffer.copy_from_slice(&value.to_ne_bytes()),
             Self::SchedulerName(name) | Self::PersistenceEngine(name) => emit_name(buffer, name),
             Self::Flags(flags) => {
-                emit_u32(&mut buffer[..4], flags.value).expect("half of value_len");
-                emit_u32(&mut buffer[4..], flags.mask).expect("half of value_len");
+                buffer[..4].copy_from_slice(&flags.value.to_ne_bytes());
+                buffer[4..].copy_from_slice(&flags.mask.to_ne_bytes());
             }
             Self::Netmask(bytes) => buffer.copy_from_slice(bytes),
             Self::Stats(nest) | Self::Stats64(nest) => nest.as_slice().emit(buffer),

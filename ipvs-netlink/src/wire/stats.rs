@@ -1,9 +1,8 @@
 //! The attributes within `IPVS_*_ATTR_STATS` and `IPVS_*_ATTR_STATS64` (`IPVS_STATS_ATTR_*`).
 
-use netlink_packet_core::{
-    DecodeError, DefaultNla, Nla, NlaBuffer, Parseable, emit_u32, emit_u64, parse_u32, parse_u64,
-};
+use netlink_packet_core::{DecodeError, DefaultNla, Nla, NlaBuffer, Parseable};
 
+use super::{parse_u32, parse_u64};
 use crate::uapi::*;
 
 /// One counter or rate; STATS has most of them in 32 bits, STATS64 all of them in 64.
@@ -80,8 +79,8 @@ impl Nla for StatsAttribute {
 
     fn emit_value(&self, buffer: &mut [u8]) {
         match self {
-            Self::Narrow(_, value) => emit_u32(buffer, *value).expect("value_len is 4"),
-            Self::Wide(_, value) => emit_u64(buffer, *value).expect("value_len is 8"),
+            Self::Narrow(_, value) => buffer.copy_from_slice(&value.to_ne_bytes()),
+            Self::Wide(_, value) => buffer.copy_from_slice(&value.to_ne_bytes()),
             Self::Other(nla) => nla.emit_value(buffer),
         }
     }
