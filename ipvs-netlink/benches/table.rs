@@ -99,26 +99,26 @@ fn servers(service: u32) -> impl Iterator<Item = DestinationKey> {
     (0..DESTINATIONS).map(move |index| server(service * DESTINATIONS + index))
 }
 
-fn creation() -> Vec<Request<()>> {
+fn creation() -> impl Iterator<Item = Request<()>> {
     let weight = DestinationConfig::new(Forward::Masquerade, 1);
-    let one = |index| {
+    let one = move |index| {
         let (key, config) = service(index);
         let add = move |server| request::add_destination(&key, &server, &weight);
         [request::add_service(&key, &config)].into_iter().chain(servers(index).map(add))
     };
-    (0..SERVICES).flat_map(one).collect()
+    (0..SERVICES).flat_map(one)
 }
 
-fn change() -> Vec<Request<()>> {
+fn change() -> impl Iterator<Item = Request<()>> {
     let weight = DestinationConfig::new(Forward::Masquerade, 7);
-    let one = |index| {
+    let one = move |index| {
         servers(index).map(move |server| request::set_destination(&service(index).0, &server, &weight))
     };
-    (0..SERVICES).flat_map(one).collect()
+    (0..SERVICES).flat_map(one)
 }
 
-fn deletion() -> Vec<Request<()>> {
-    (0..SERVICES).map(|index| request::delete_service(&service(index).0)).collect()
+fn deletion() -> impl Iterator<Item = Request<()>> {
+    (0..SERVICES).map(|index| request::delete_service(&service(index).0))
 }
 
 fn timed<T>(work: impl FnOnce() -> T) -> (T, f64) {
@@ -129,25 +129,24 @@ fn timed<T>(work: impl FnOnce() -> T) -> (T, f64) {
 
 fn library() -> Millions {
     let mut client = Client::connect().unwrap();
-    let mut all = |requests: fn() -> Vec<Request<()>>| {
-        let (results, time) = timed(|| client.send_all(requests()));
-        results.into_iter().for_each(|result| result.unwrap());
-        time
-    };
-    let create = all(creation);
-    let change = all(change);
-    let mut client = Client::connect().unwrap();
+    let create = all(&mut client, creation());
+    let change = all(&mut client, change());
     let (found, list) = timed(|| {
         let services = client.list_services().unwrap();
         let servers = |service: &ipvs_netlink::Service| client.list_destinations(&service.key).unwrap().len();
         services.iter().map(servers).sum::<usize>()
     });
     assert_eq!(found, (SERVICES * DESTINATIONS) as usize);
-    let (results, delete) = timed(|| client.send_all(deletion()));
-    results.into_iter().for_each(|result| result.unwrap());
+    let delete = all(&mut client, deletion());
     client.send_all(creation());
     let ((), flush) = timed(|| client.flush().unwrap());
     [create, list, change, delete, flush]
+}
+
+fn all(client: &mut Client, requests: impl Iterator<Item = Request<()>>) -> f64 {
+    let (results, time) = timed(|| client.send_all(requests));
+    results.into_iter().for_each(|result| result.unwrap());
+    time
 }
 
 /// A socket and prepared messages.
@@ -164,17 +163,17 @@ fn bare(window: usize) -> Millions {
     socket.set_cap_ack(true).unwrap();
     let mut bare = Bare { socket, family: 0, window };
     bare.family = bare.resolve();
-    let create = bare.changes(&creation());
+    let create = bare.changes(creation());
     let lists: Vec<_> = std::iter::once(request::list_services().encode(bare.family, 1))
         .chain(
             (0..SERVICES).map(|index| request::list_destinations(&service(index).0).encode(bare.family, 1)),
         )
         .collect();
     let ((), list) = timed(|| lists.iter().for_each(|list| bare.dump(list)));
-    let change = bare.changes(&change());
-    let delete = bare.changes(&deletion());
-    bare.changes(&creation());
-    let flush = bare.changes(&[request::flush()]);
+    let change = bare.changes(change());
+    let delete = bare.changes(deletion());
+    bare.changes(creation());
+    let flush = bare.changes([request::flush()].into_iter());
     [create, list, change, delete, flush]
 }
 
@@ -190,7 +189,8 @@ impl Bare {
     }
 
     /// Sends them, the preparation not timed, and counts as many acknowledgements without error.
-    fn changes(&self, requests: &[Request<()>]) -> f64 {
+    fn changes(&self, requests: impl Iterator<Item = Request<()>>) -> f64 {
+        let requests: Vec<_> = requests.collect();
         let encode = |requests: &[Request<()>]| {
             let mut bytes = Vec::new();
             requests.iter().for_each(|request| request.encode_into(&mut bytes, self.family, 1));

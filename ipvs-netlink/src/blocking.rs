@@ -74,9 +74,9 @@ impl Client {
 
     /// Sends many changes, up to 64 at once; each has its own result, in the same order.
     ///
-    /// A failing one holds up no other. The time-out is that of 64.
-    pub fn send_all(&mut self, requests: Vec<Request<()>>) -> Vec<Result<()>> {
-        at_once(self.0.change(&requests))
+    /// A failing one holds up no other. The time-out is that of 64. An iterator makes its requests as they are sent.
+    pub fn send_all(&mut self, requests: impl IntoIterator<Item = Request<()>>) -> Vec<Result<()>> {
+        at_once(self.0.change(requests))
     }
 
     verbs!();

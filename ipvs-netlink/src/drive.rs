@@ -57,25 +57,32 @@ impl<T: Transport> Link<T> {
         }
     }
 
-    /// Many changes, a window of them in one send; one result for each.
-    pub async fn change(&mut self, requests: &[Request<()>]) -> Vec<Result<()>> {
-        let mut results = Vec::with_capacity(requests.len());
-        for requests in requests.chunks(WINDOW) {
-            let Some(family) = self.session.family else {
-                for request in requests {
-                    results.push(self.converse(request.clone()).await);
+    /// Many changes, a window of them in one send; one result for each. They are taken as they are sent.
+    pub async fn change(&mut self, requests: impl IntoIterator<Item = Request<()>>) -> Vec<Result<()>> {
+        let mut requests = requests.into_iter();
+        let (mut results, mut window) =
+            (Vec::with_capacity(requests.size_hint().0), Vec::with_capacity(WINDOW));
+        loop {
+            window.clear();
+            window.extend(requests.by_ref().take(WINDOW));
+            match self.session.family {
+                _ if window.is_empty() => return results,
+                Some(family) => {
+                    for (result, request) in self.window(&window, family).await.into_iter().zip(&window) {
+                        results.push(match result {
+                            // On its own it finds out whether the family's id is still right.
+                            Err(error) if error.may_be_stale_family() => self.converse(request.clone()).await,
+                            result => result,
+                        });
+                    }
                 }
-                continue;
-            };
-            for (result, request) in self.window(requests, family).await.into_iter().zip(requests) {
-                results.push(match result {
-                    // On its own it finds out whether the family's id is still right.
-                    Err(error) if error.may_be_stale_family() => self.converse(request.clone()).await,
-                    result => result,
-                });
+                None => {
+                    for request in &window {
+                        results.push(self.converse(request.clone()).await);
+                    }
+                }
             }
         }
-        results
     }
 
     async fn window(&mut self, requests: &[Request<()>], family: u16) -> Vec<Result<()>> {

@@ -7,7 +7,7 @@
 //! let keys = ["192.0.2.1:53", "192.0.2.2:53"].map(|vip| ServiceKey::udp(vip.parse().unwrap()));
 //! // One by one, or many in one send.
 //! let service = client.send(request::get_service(&keys[0]))?;
-//! let results = client.send_all(keys.iter().map(request::delete_service).collect());
+//! let results = client.send_all(keys.iter().map(request::delete_service));
 //! # Ok::<(), ipvs_netlink::Error>(())
 //! ```
 
@@ -54,8 +54,8 @@ impl<R> Clone for Request<R> {
 impl<R> Request<R> {
     /// A request for one answer, with the attributes that `fill` appends.
     fn new(operation: Operation, command: u8, fill: impl FnOnce(&mut Vec<u8>)) -> Self {
-        // Room for a service and a destination with all their attributes.
-        let mut payload = Vec::with_capacity(192);
+        // Room for a service and a destination with the attributes that most have.
+        let mut payload = Vec::with_capacity(128);
         payload.extend_from_slice(&[command, IPVS_GENL_VERSION, 0, 0]);
         fill(&mut payload);
         Self { operation, payload, fixed_family: None, dump: false, answer: PhantomData }

@@ -68,9 +68,9 @@ impl Client {
 
     /// Sends many changes, up to 64 at once; each has its own result, in the same order.
     ///
-    /// A failing one holds up no other. The time-out is that of 64.
-    pub async fn send_all(&mut self, requests: Vec<Request<()>>) -> Vec<Result<()>> {
-        self.0.change(&requests).await
+    /// A failing one holds up no other. The time-out is that of 64. An iterator makes its requests as they are sent.
+    pub async fn send_all(&mut self, requests: impl IntoIterator<Item = Request<()>>) -> Vec<Result<()>> {
+        self.0.change(requests).await
     }
 
     verbs!(async, await);

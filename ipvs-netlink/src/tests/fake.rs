@@ -97,7 +97,7 @@ impl<K: FnMut(Asked) -> Vec<Event>> Link<Fake<K>> {
     }
 
     pub fn ask_all(&mut self, requests: &[Request<()>]) -> Vec<Result<()>> {
-        at_once(self.change(requests))
+        at_once(self.change(requests.iter().cloned()))
     }
 }
 
