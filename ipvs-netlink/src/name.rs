@@ -29,7 +29,12 @@ pub struct InvalidName(pub String);
 
 impl Name {
     /// The longest name, in bytes.
-    pub const MAX: usize = IP_VS_SCHEDNAME_MAXLEN - 1;
+    pub const MAX: usize = {
+        assert!(
+            IP_VS_PENAME_MAXLEN == IP_VS_SCHEDNAME_MAXLEN && IP_VS_IFNAME_MAXLEN == IP_VS_SCHEDNAME_MAXLEN
+        );
+        IP_VS_SCHEDNAME_MAXLEN - 1
+    };
 
     /// The name that is these bytes.
     pub fn new(bytes: impl AsRef<[u8]>) -> Result<Self, InvalidName> {

@@ -28,6 +28,7 @@ pub use table::{flush, get_info, get_timeouts, set_timeouts, zero_all};
 
 use crate::Operation;
 use crate::uapi::IPVS_GENL_VERSION;
+use crate::write::Bytes;
 
 const NETLINK_HEADER_LENGTH: usize = 16;
 
@@ -53,16 +54,16 @@ impl<R> Clone for Request<R> {
 
 impl<R> Request<R> {
     /// A request for one answer, with the attributes that `fill` appends.
-    fn new(operation: Operation, command: u8, fill: impl FnOnce(&mut Vec<u8>)) -> Self {
+    fn new(operation: Operation, command: u8, fill: impl FnOnce(&mut Bytes)) -> Self {
         // Room for a service and a destination with the attributes that most have.
-        let mut payload = Vec::with_capacity(128);
-        payload.extend_from_slice(&[command, IPVS_GENL_VERSION, 0, 0]);
+        let mut payload = Bytes(Vec::with_capacity(128));
+        payload.0.extend_from_slice(&[command, IPVS_GENL_VERSION, 0, 0]);
         fill(&mut payload);
-        Self { operation, payload, fixed_family: None, dump: false, answer: PhantomData }
+        Self { operation, payload: payload.0, fixed_family: None, dump: false, answer: PhantomData }
     }
 
     /// A request for a dump.
-    fn dump(operation: Operation, command: u8, fill: impl FnOnce(&mut Vec<u8>)) -> Self {
+    fn dump(operation: Operation, command: u8, fill: impl FnOnce(&mut Bytes)) -> Self {
         Self { dump: true, ..Self::new(operation, command, fill) }
     }
 

@@ -2,21 +2,25 @@
 
 use super::need;
 use crate::wire::{Attribute, Command, Message};
+use crate::write::Sink;
 use crate::{DecodeError, Info, Timeouts, Version};
 
 /// The time-outs that are some; the unknown attributes last.
-pub(crate) fn timeout_attributes(timeouts: &Timeouts, mut each: impl FnMut(Attribute)) {
-    timeouts.tcp.map(Attribute::TimeoutTcp).map(&mut each);
-    timeouts.tcp_fin.map(Attribute::TimeoutTcpFin).map(&mut each);
-    timeouts.udp.map(Attribute::TimeoutUdp).map(&mut each);
-    timeouts.unknown.iter().cloned().map(Attribute::Other).for_each(each);
+pub(crate) fn timeout_attributes(timeouts: &Timeouts, sink: &mut impl Sink<Attribute>) {
+    let known = [
+        timeouts.tcp.map(Attribute::TimeoutTcp),
+        timeouts.tcp_fin.map(Attribute::TimeoutTcpFin),
+        timeouts.udp.map(Attribute::TimeoutUdp),
+    ];
+    let unknown = timeouts.unknown.iter().cloned().map(Attribute::Other);
+    known.into_iter().flatten().chain(unknown).for_each(|attribute| sink.put(attribute));
 }
 
 impl From<Timeouts> for Message {
     /// As the kernel tells them.
     fn from(timeouts: Timeouts) -> Self {
         let mut attributes = Vec::new();
-        timeout_attributes(&timeouts, |attribute| attributes.push(attribute));
+        timeout_attributes(&timeouts, &mut attributes);
         Self { command: Command::SetConfig, attributes }
     }
 }

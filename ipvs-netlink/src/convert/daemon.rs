@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use super::need;
 use crate::uapi::*;
 use crate::wire::DaemonAttribute as Attr;
+use crate::write::Sink;
 use crate::{Daemon, DaemonConfig, DaemonRole, DecodeError};
 
 impl From<DaemonRole> for u32 {
@@ -28,23 +29,23 @@ impl From<u32> for DaemonRole {
 }
 
 /// All that the kernel needs to start a sync daemon; what is left to it is left out.
-pub(crate) fn daemon_attributes(role: DaemonRole, config: &DaemonConfig, mut each: impl FnMut(Attr)) {
-    each(Attr::State(role.into()));
-    each(Attr::Interface(config.interface.clone()));
-    each(Attr::SyncId(config.sync_id));
+pub(crate) fn daemon_attributes(role: DaemonRole, config: &DaemonConfig, sink: &mut impl Sink<Attr>) {
+    sink.put(Attr::State(role.into()));
+    sink.put(Attr::Interface(config.interface.clone()));
+    sink.put(Attr::SyncId(config.sync_id));
     if config.sync_maxlen != 0 {
-        each(Attr::SyncMaxlen(config.sync_maxlen));
+        sink.put(Attr::SyncMaxlen(config.sync_maxlen));
     }
     match config.group {
-        Some(IpAddr::V4(group)) => each(Attr::Group(group)),
-        Some(IpAddr::V6(group)) => each(Attr::Group6(group)),
+        Some(IpAddr::V4(group)) => sink.put(Attr::Group(group)),
+        Some(IpAddr::V6(group)) => sink.put(Attr::Group6(group)),
         None => {}
     }
     if config.port != 0 {
-        each(Attr::Port(config.port));
+        sink.put(Attr::Port(config.port));
     }
     if config.ttl != 0 {
-        each(Attr::Ttl(config.ttl));
+        sink.put(Attr::Ttl(config.ttl));
     }
 }
 
@@ -52,7 +53,7 @@ impl From<Daemon> for Vec<Attr> {
     /// As the kernel lists it, the unknown attributes last.
     fn from(daemon: Daemon) -> Self {
         let mut attributes = Vec::new();
-        daemon_attributes(daemon.role, &daemon.config, |attribute| attributes.push(attribute));
+        daemon_attributes(daemon.role, &daemon.config, &mut attributes);
         attributes.extend(daemon.unknown.into_iter().map(Attr::Other));
         attributes
     }

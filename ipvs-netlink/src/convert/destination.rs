@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use super::{from_union, need, to_union};
 use crate::uapi::*;
 use crate::wire::DestinationAttribute as Attr;
+use crate::write::Sink;
 use crate::{
     DecodeError, Destination, DestinationConfig, DestinationKey, Family, Forward, Stats, Tunnel,
     TunnelChecksum, TunnelKind,
@@ -12,10 +13,10 @@ use crate::{
 
 /// What identifies a destination in a request.
 #[inline]
-pub(crate) fn destination_key_attributes(key: &DestinationKey, mut each: impl FnMut(Attr)) {
-    each(Attr::Family(Family::of(key.0.ip()).into()));
-    each(Attr::Address(to_union(key.0.ip())));
-    each(Attr::Port(key.0.port()));
+pub(crate) fn destination_key_attributes(key: &DestinationKey, sink: &mut impl Sink<Attr>) {
+    sink.put(Attr::Family(Family::of(key.0.ip()).into()));
+    sink.put(Attr::Address(to_union(key.0.ip())));
+    sink.put(Attr::Port(key.0.port()));
 }
 
 /// All that the kernel needs to create or to change a destination; a SET has no partial form.
@@ -23,10 +24,10 @@ pub(crate) fn destination_key_attributes(key: &DestinationKey, mut each: impl Fn
 pub(crate) fn destination_attributes(
     key: &DestinationKey,
     config: &DestinationConfig,
-    mut each: impl FnMut(Attr),
+    sink: &mut impl Sink<Attr>,
 ) {
-    destination_key_attributes(key, &mut each);
-    each(Attr::ForwardingMethod(match config.forward {
+    destination_key_attributes(key, sink);
+    sink.put(Attr::ForwardingMethod(match config.forward {
         Forward::Masquerade => IP_VS_CONN_F_MASQ,
         Forward::Local => IP_VS_CONN_F_LOCALNODE,
         Forward::Tunnel(_) => IP_VS_CONN_F_TUNNEL,
@@ -34,11 +35,11 @@ pub(crate) fn destination_attributes(
         Forward::Bypass => IP_VS_CONN_F_BYPASS,
         Forward::Other(number) => number,
     }));
-    each(Attr::Weight(config.weight));
-    each(Attr::UpperThreshold(config.upper_threshold));
-    each(Attr::LowerThreshold(config.lower_threshold));
+    sink.put(Attr::Weight(config.weight));
+    sink.put(Attr::UpperThreshold(config.upper_threshold));
+    sink.put(Attr::LowerThreshold(config.lower_threshold));
     if let Forward::Tunnel(tunnel) = config.forward {
-        tunnel_attributes(tunnel).into_iter().for_each(each);
+        tunnel_attributes(tunnel).into_iter().for_each(|attribute| sink.put(attribute));
     }
 }
 
@@ -80,7 +81,7 @@ impl From<Destination> for Vec<Attr> {
     /// As the kernel lists it, the unknown attributes last.
     fn from(destination: Destination) -> Self {
         let mut attributes = Vec::new();
-        destination_attributes(&destination.key, &destination.config, |attribute| attributes.push(attribute));
+        destination_attributes(&destination.key, &destination.config, &mut attributes);
         attributes.extend([
             Attr::ActiveConnections(destination.active_connections),
             Attr::InactiveConnections(destination.inactive_connections),

@@ -4,43 +4,46 @@ use std::net::SocketAddr;
 
 use super::{from_union, need, to_union};
 use crate::wire::ServiceAttribute as Attr;
+use crate::write::Sink;
 use crate::{DecodeError, Family, Netmask, Protocol, Service, ServiceConfig, ServiceKey, Stats};
 
 /// What identifies a service in a request.
 #[inline]
-pub(crate) fn service_key_attributes(key: &ServiceKey, mut each: impl FnMut(Attr)) {
-    each(Attr::Family(key.family().into()));
+pub(crate) fn service_key_attributes(key: &ServiceKey, sink: &mut impl Sink<Attr>) {
+    sink.put(Attr::Family(key.family().into()));
     match *key {
         ServiceKey::Address { protocol, address } => {
-            each(Attr::Protocol(protocol.0));
-            each(Attr::Address(to_union(address.ip())));
-            each(Attr::Port(address.port()));
+            sink.put(Attr::Protocol(protocol.0));
+            sink.put(Attr::Address(to_union(address.ip())));
+            sink.put(Attr::Port(address.port()));
         }
-        ServiceKey::FwMark { mark, .. } => each(Attr::FwMark(mark)),
+        ServiceKey::FwMark { mark, .. } => sink.put(Attr::FwMark(mark)),
     }
 }
 
 /// All that the kernel needs to create or to change a service; a SET has no partial form.
 #[inline]
-pub(crate) fn service_attributes(key: &ServiceKey, config: &ServiceConfig, mut each: impl FnMut(Attr)) {
-    service_key_attributes(key, &mut each);
-    each(Attr::SchedulerName(config.scheduler.clone()));
-    each(Attr::Flags(config.flags));
-    each(Attr::Timeout(config.timeout));
+pub(crate) fn service_attributes(key: &ServiceKey, config: &ServiceConfig, sink: &mut impl Sink<Attr>) {
+    service_key_attributes(key, sink);
+    sink.put(Attr::SchedulerName(config.scheduler.clone()));
+    sink.put(Attr::Flags(config.flags));
+    sink.put(Attr::Timeout(config.timeout));
     // One of the other family is left out: the kernel would not refuse, but misread it.
     match (config.netmask, key.family()) {
-        (Netmask::V4(mask), Family::Inet) => each(Attr::Netmask(mask)),
-        (Netmask::V6(prefix_length), Family::Inet6) => each(Attr::Netmask(prefix_length.to_ne_bytes())),
+        (Netmask::V4(mask), Family::Inet) => sink.put(Attr::Netmask(mask)),
+        (Netmask::V6(prefix_length), Family::Inet6) => sink.put(Attr::Netmask(prefix_length.to_ne_bytes())),
         (Netmask::V4(_), Family::Inet6) | (Netmask::V6(_), Family::Inet) => {}
     }
-    config.persistence_engine.clone().map(Attr::PersistenceEngine).map(each);
+    if let Some(engine) = &config.persistence_engine {
+        sink.put(Attr::PersistenceEngine(engine.clone()));
+    }
 }
 
 impl From<Service> for Vec<Attr> {
     /// As the kernel lists it, the unknown attributes last.
     fn from(service: Service) -> Self {
         let mut attributes = Vec::new();
-        service_attributes(&service.key, &service.config, |attribute| attributes.push(attribute));
+        service_attributes(&service.key, &service.config, &mut attributes);
         attributes.push(Attr::Stats64(service.stats.into()));
         attributes.extend(service.unknown.into_iter().map(Attr::Other));
         attributes

@@ -4,7 +4,8 @@ use super::Request;
 use crate::convert::daemon_attributes;
 use crate::uapi::*;
 use crate::wire::DaemonAttribute;
-use crate::{Daemon, DaemonConfig, DaemonRole, Operation, Verb, write};
+use crate::write::Sink;
+use crate::{Daemon, DaemonConfig, DaemonRole, Operation, Verb};
 
 /// Start a sync daemon (`IPVS_CMD_NEW_DAEMON`).
 ///
@@ -22,8 +23,8 @@ use crate::{Daemon, DaemonConfig, DaemonRole, Operation, Verb, write};
 /// ```
 pub fn start_daemon(role: DaemonRole, config: &DaemonConfig) -> Request<()> {
     Request::new(operation(Verb::StartDaemon, role), IPVS_CMD_NEW_DAEMON, |bytes| {
-        write::nest(bytes, IPVS_CMD_ATTR_DAEMON, |bytes| {
-            daemon_attributes(role, config, |attribute| write::attribute(bytes, &attribute));
+        bytes.nest(IPVS_CMD_ATTR_DAEMON, |bytes| {
+            daemon_attributes(role, config, bytes);
         });
     })
 }
@@ -41,8 +42,8 @@ pub fn start_daemon(role: DaemonRole, config: &DaemonConfig) -> Request<()> {
 /// ```
 pub fn stop_daemon(role: DaemonRole) -> Request<()> {
     Request::new(operation(Verb::StopDaemon, role), IPVS_CMD_DEL_DAEMON, |bytes| {
-        write::nest(bytes, IPVS_CMD_ATTR_DAEMON, |bytes| {
-            write::attribute(bytes, &DaemonAttribute::State(role.into()));
+        bytes.nest(IPVS_CMD_ATTR_DAEMON, |bytes| {
+            bytes.put(DaemonAttribute::State(role.into()));
         });
     })
 }

@@ -3,7 +3,8 @@
 use super::{Request, service};
 use crate::convert::{destination_attributes, destination_key_attributes};
 use crate::uapi::*;
-use crate::{Destination, DestinationConfig, DestinationKey, Operation, ServiceKey, Verb, write};
+use crate::write::Bytes;
+use crate::{Destination, DestinationConfig, DestinationKey, Operation, ServiceKey, Verb};
 
 /// Add a destination to a service (`IPVS_CMD_NEW_DEST`).
 ///
@@ -28,7 +29,7 @@ pub fn add_destination(
     config: &DestinationConfig,
 ) -> Request<()> {
     request(Verb::AddDestination, IPVS_CMD_NEW_DEST, service, destination, |bytes| {
-        destination_attributes(destination, config, |attribute| write::attribute(bytes, &attribute));
+        destination_attributes(destination, config, bytes);
     })
 }
 
@@ -58,7 +59,7 @@ pub fn set_destination(
     config: &DestinationConfig,
 ) -> Request<()> {
     request(Verb::SetDestination, IPVS_CMD_SET_DEST, service, destination, |bytes| {
-        destination_attributes(destination, config, |attribute| write::attribute(bytes, &attribute));
+        destination_attributes(destination, config, bytes);
     })
 }
 
@@ -79,7 +80,7 @@ pub fn set_destination(
 /// ```
 pub fn delete_destination(service: &ServiceKey, destination: &DestinationKey) -> Request<()> {
     request(Verb::DeleteDestination, IPVS_CMD_DEL_DEST, service, destination, |bytes| {
-        destination_key_attributes(destination, |attribute| write::attribute(bytes, &attribute));
+        destination_key_attributes(destination, bytes);
     })
 }
 
@@ -110,12 +111,12 @@ fn request(
     command: u8,
     service: &ServiceKey,
     destination: &DestinationKey,
-    fill: impl FnOnce(&mut Vec<u8>),
+    fill: impl FnOnce(&mut Bytes),
 ) -> Request<()> {
     let operation =
         Operation { service: Some(*service), destination: Some(*destination), ..Operation::of_all(verb) };
     Request::new(operation, command, |bytes| {
         service::key(bytes, service);
-        write::nest(bytes, IPVS_CMD_ATTR_DEST, fill);
+        bytes.nest(IPVS_CMD_ATTR_DEST, fill);
     })
 }

@@ -3,7 +3,8 @@
 use super::Request;
 use crate::convert::{service_attributes, service_key_attributes};
 use crate::uapi::*;
-use crate::{Operation, Service, ServiceConfig, ServiceKey, Verb, write};
+use crate::write::Bytes;
+use crate::{Operation, Service, ServiceConfig, ServiceKey, Verb};
 
 /// Create a service (`IPVS_CMD_NEW_SERVICE`).
 ///
@@ -117,16 +118,16 @@ pub fn zero_service(service: &ServiceKey) -> Request<()> {
 }
 
 /// Appends what identifies a service.
-pub(super) fn key(bytes: &mut Vec<u8>, service: &ServiceKey) {
-    write::nest(bytes, IPVS_CMD_ATTR_SERVICE, |bytes| {
-        service_key_attributes(service, |attribute| write::attribute(bytes, &attribute));
+pub(super) fn key(bytes: &mut Bytes, service: &ServiceKey) {
+    bytes.nest(IPVS_CMD_ATTR_SERVICE, |bytes| {
+        service_key_attributes(service, bytes);
     });
 }
 
 fn whole(verb: Verb, command: u8, service: &ServiceKey, config: &ServiceConfig) -> Request<()> {
     Request::new(operation(verb, service), command, |bytes| {
-        write::nest(bytes, IPVS_CMD_ATTR_SERVICE, |bytes| {
-            service_attributes(service, config, |attribute| write::attribute(bytes, &attribute));
+        bytes.nest(IPVS_CMD_ATTR_SERVICE, |bytes| {
+            service_attributes(service, config, bytes);
         });
     })
 }

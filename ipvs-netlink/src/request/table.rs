@@ -7,7 +7,8 @@ use super::Request;
 use crate::answer::FamilyId;
 use crate::convert::timeout_attributes;
 use crate::uapi::*;
-use crate::{Info, Operation, Timeouts, Verb, write};
+use crate::write::Sink;
+use crate::{Info, Operation, Timeouts, Verb};
 
 /// The version of IPVS and the size of its connection table (`IPVS_CMD_GET_INFO`).
 ///
@@ -48,7 +49,7 @@ pub fn get_timeouts() -> Request<Timeouts> {
 /// ```
 pub fn set_timeouts(timeouts: &Timeouts) -> Request<()> {
     Request::new(Operation::of_all(Verb::SetTimeouts), IPVS_CMD_SET_CONFIG, |bytes| {
-        timeout_attributes(timeouts, |attribute| write::attribute(bytes, &attribute));
+        timeout_attributes(timeouts, bytes);
     })
 }
 
@@ -80,7 +81,7 @@ pub fn flush() -> Request<()> {
 pub(crate) fn resolve_family() -> Request<FamilyId> {
     let name = DefaultNla::new(CTRL_ATTR_FAMILY_NAME, [IPVS_GENL_NAME.as_bytes(), b"\0"].concat());
     let request = Request::new(Operation::of_all(Verb::ResolveFamily), CTRL_CMD_GETFAMILY, |bytes| {
-        write::attribute(bytes, &name);
+        bytes.put(name);
     });
     Request { fixed_family: Some(GENL_ID_CTRL), ..request }
 }

@@ -46,7 +46,7 @@ pub enum DestinationAttribute {
 }
 
 impl Nla for DestinationAttribute {
-    #[inline]
+    #[inline(always)]
     fn value_len(&self) -> usize {
         match self {
             Self::Address(address) => address.len(),
@@ -64,7 +64,7 @@ impl Nla for DestinationAttribute {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn kind(&self) -> u16 {
         match self {
             Self::Address(_) => IPVS_DEST_ATTR_ADDR,
@@ -86,7 +86,7 @@ impl Nla for DestinationAttribute {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn emit_value(&self, buffer: &mut [u8]) {
         match self {
             Self::Address(address) => buffer.copy_from_slice(address),

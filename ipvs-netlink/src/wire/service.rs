@@ -44,7 +44,7 @@ pub enum ServiceAttribute {
 }
 
 impl Nla for ServiceAttribute {
-    #[inline]
+    #[inline(always)]
     fn value_len(&self) -> usize {
         match self {
             Self::Family(_) | Self::Protocol(_) | Self::Port(_) => 2,
@@ -57,7 +57,7 @@ impl Nla for ServiceAttribute {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn kind(&self) -> u16 {
         match self {
             Self::Family(_) => IPVS_SVC_ATTR_AF,
@@ -76,7 +76,7 @@ impl Nla for ServiceAttribute {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn emit_value(&self, buffer: &mut [u8]) {
         match self {
             Self::Family(value) | Self::Protocol(value) => buffer.copy_from_slice(&value.to_ne_bytes()),
