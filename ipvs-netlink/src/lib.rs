@@ -2,8 +2,15 @@
 //!
 //! Three layers, each usable without the ones above it:
 //! [wire types](wire) (bytes and attributes), typed values ([`Service`], [`Destination`], …) and the verbs on
-//! them ([`request`]), and clients ([`blocking`], and [`tokio`] behind the feature `tokio`) over one
-//! [`Exchange`] without I/O.
+//! them ([`request`]), and clients ([`blocking`], and `tokio` behind the feature of that name) over one
+//! [`Exchange`] without I/O. Beside netlink: [connection entries](connection), the [counters of all services](totals)
+//! and the [settings](sysctl), as readers without I/O.
+//!
+//! Features, none of them on unless asked for: `tokio` (its client), `netns` (clients of another network namespace) and
+//! `serde` (the values serialised). The README has the commands of the kernel and where each is here.
+//!
+//! Unless said otherwise, numbers are in native byte order and times in seconds, and what is here works alike on Linux
+//! 5.10 to 7.2.
 
 mod answer;
 pub mod blocking;
