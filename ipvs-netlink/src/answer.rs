@@ -6,7 +6,7 @@ use netlink_packet_core::{NlasIterator, ParseableParametrized, parse_u16};
 use netlink_packet_generic::GenlHeader;
 
 use crate::wire::{Attribute, Message};
-use crate::{DecodeError, Destination, DestinationKey, Info, Service, ServiceKey};
+use crate::{Daemon, DecodeError, Destination, DestinationKey, Info, Service, ServiceKey, Timeouts};
 
 const GENL_HEADER_LENGTH: usize = 4;
 const CTRL_ATTR_FAMILY_ID: u16 = 1;
@@ -110,6 +110,36 @@ impl gather::Gather for Info {
     }
 }
 
+impl gather::Gather for Timeouts {
+    type Partial = Option<Self>;
+
+    fn gather(partial: &mut Option<Self>, payload: &[u8]) -> Result<(), Flaw> {
+        *partial = Some(message(payload)?.into());
+        Ok(())
+    }
+
+    fn finish(partial: Option<Self>) -> Result<Self, Flaw> {
+        Ok(partial.ok_or(DecodeError::Missing("IPVS_CMD_ATTR_TIMEOUT_UDP"))?)
+    }
+}
+
+impl gather::Gather for Vec<Daemon> {
+    type Partial = Self;
+
+    fn gather(daemons: &mut Self, payload: &[u8]) -> Result<(), Flaw> {
+        let daemon = daemon(payload)?;
+        if daemons.iter().any(|earlier| earlier.role == daemon.role) {
+            return Err(Flaw::Repeated);
+        }
+        daemons.push(daemon);
+        Ok(())
+    }
+
+    fn finish(daemons: Self) -> Result<Self, Flaw> {
+        Ok(daemons)
+    }
+}
+
 impl gather::Gather for Vec<Service> {
     type Partial = (Self, HashSet<ServiceKey>);
 
@@ -172,4 +202,12 @@ fn destination(payload: &[u8]) -> Result<Destination, DecodeError> {
         _ => None,
     });
     attributes.ok_or(DecodeError::Missing("IPVS_CMD_ATTR_DEST"))?.try_into()
+}
+
+fn daemon(payload: &[u8]) -> Result<Daemon, DecodeError> {
+    let attributes = message(payload)?.attributes.into_iter().find_map(|attribute| match attribute {
+        Attribute::Daemon(attributes) => Some(attributes),
+        _ => None,
+    });
+    attributes.ok_or(DecodeError::Missing("IPVS_CMD_ATTR_DAEMON"))?.try_into()
 }

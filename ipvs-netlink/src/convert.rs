@@ -1,15 +1,21 @@
 //! Between attributes and values, both ways.
+//!
+//! Values give their attributes one by one, so that a request can be written without a list in between.
 
+mod config;
+mod daemon;
 mod destination;
 mod service;
+mod stats;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+pub(crate) use config::timeout_attributes;
+pub(crate) use daemon::daemon_attributes;
 pub(crate) use destination::{destination_attributes, destination_key_attributes};
 pub(crate) use service::{service_attributes, service_key_attributes};
 
-use crate::wire::{Attribute, Counter, Message, StatsAttribute};
-use crate::{DecodeError, Family, Info, Stats, Version};
+use crate::{DecodeError, Family};
 
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
@@ -57,71 +63,5 @@ fn from_union(family: Family, bytes: [u8; 16]) -> IpAddr {
     match family {
         Family::Inet => Ipv4Addr::new(bytes[0], bytes[1], bytes[2], bytes[3]).into(),
         Family::Inet6 => Ipv6Addr::from(bytes).into(),
-    }
-}
-
-impl From<Vec<StatsAttribute>> for Stats {
-    /// A counter that is not there is 0.
-    fn from(attributes: Vec<StatsAttribute>) -> Self {
-        let mut stats = Self::default();
-        for attribute in attributes {
-            let (counter, value) = match attribute {
-                StatsAttribute::Narrow(counter, value) => (counter, value.into()),
-                StatsAttribute::Wide(counter, value) => (counter, value),
-                StatsAttribute::Other(_) => continue,
-            };
-            *match counter {
-                Counter::Connections => &mut stats.connections,
-                Counter::PacketsIn => &mut stats.packets_in,
-                Counter::PacketsOut => &mut stats.packets_out,
-                Counter::BytesIn => &mut stats.bytes_in,
-                Counter::BytesOut => &mut stats.bytes_out,
-                Counter::ConnectionsRate => &mut stats.connections_rate,
-                Counter::PacketsInRate => &mut stats.packets_in_rate,
-                Counter::PacketsOutRate => &mut stats.packets_out_rate,
-                Counter::BytesInRate => &mut stats.bytes_in_rate,
-                Counter::BytesOutRate => &mut stats.bytes_out_rate,
-            } = value;
-        }
-        stats
-    }
-}
-
-impl From<Stats> for Vec<StatsAttribute> {
-    /// All counters in 64 bits, as `IPVS_*_ATTR_STATS64` has them.
-    fn from(stats: Stats) -> Self {
-        [
-            (Counter::Connections, stats.connections),
-            (Counter::PacketsIn, stats.packets_in),
-            (Counter::PacketsOut, stats.packets_out),
-            (Counter::BytesIn, stats.bytes_in),
-            (Counter::BytesOut, stats.bytes_out),
-            (Counter::ConnectionsRate, stats.connections_rate),
-            (Counter::PacketsInRate, stats.packets_in_rate),
-            (Counter::PacketsOutRate, stats.packets_out_rate),
-            (Counter::BytesInRate, stats.bytes_in_rate),
-            (Counter::BytesOutRate, stats.bytes_out_rate),
-        ]
-        .map(|(counter, value)| StatsAttribute::Wide(counter, value))
-        .into()
-    }
-}
-
-impl TryFrom<Message> for Info {
-    type Error = DecodeError;
-
-    fn try_from(message: Message) -> Result<Self, DecodeError> {
-        let (mut version, mut size) = (None, None);
-        for attribute in message.attributes {
-            match attribute {
-                Attribute::Version(value) => version = Some(Version(value)),
-                Attribute::ConnectionTableSize(value) => size = Some(value),
-                _ => {}
-            }
-        }
-        Ok(Self {
-            version: need(version, "IPVS_INFO_ATTR_VERSION")?,
-            connection_table_size: need(size, "IPVS_INFO_ATTR_CONN_TAB_SIZE")?,
-        })
     }
 }

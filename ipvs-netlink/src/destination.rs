@@ -82,6 +82,13 @@ pub struct DestinationConfig {
     pub lower_threshold: u32,
 }
 
+impl DestinationConfig {
+    /// Without limits.
+    pub fn new(forward: Forward, weight: u32) -> Self {
+        Self { forward, weight, upper_threshold: 0, lower_threshold: 0 }
+    }
+}
+
 /// A destination as the kernel lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Destination {

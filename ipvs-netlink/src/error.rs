@@ -12,8 +12,9 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The service or the destination is already in the kernel (EEXIST), with whatever configuration it has.
-    #[error("cannot {}: it is already in the kernel: look at what is there and set that instead", .0.operation)]
+    /// The service, the destination or the sync daemon is already in the kernel (EEXIST), with whatever configuration
+    /// it has.
+    #[error("cannot {}: it is already in the kernel: look at what is there and change that instead", .0.operation)]
     AlreadyExists(Refusal),
     /// The kernel has no such service (ESRCH).
     #[error("cannot {}: the kernel has no such service in this network namespace", .0.operation)]
@@ -21,6 +22,9 @@ pub enum Error {
     /// The service has no such destination (ENOENT).
     #[error("cannot {}: the service has no such destination", .0.operation)]
     NoSuchDestination(Refusal),
+    /// No sync daemon of this role runs (ESRCH).
+    #[error("cannot {}: none runs in this network namespace", .0.operation)]
+    NoSuchDaemon(Refusal),
     /// The kernel has no such scheduler, or no such persistence engine (ENOENT: it does not say which).
     #[error(
         "cannot {}: the kernel has no such scheduler or persistence engine: \
@@ -90,7 +94,7 @@ pub struct Refusal {
 impl Refusal {
     /// The errno in words, the kernel's text, and, as IPVS itself gives none, what the errno is known to mean.
     fn reason(&self) -> String {
-        use Verb::{AddDestination, SetDestination};
+        use Verb::{AddDestination, AddService, SetDestination, SetService, SetTimeouts, StartDaemon};
         let mut reason = io::Error::from_raw_os_error(self.errno).to_string();
         if let Some(message) = &self.message {
             reason = format!("{reason}: {message}");
@@ -105,6 +109,15 @@ impl Refusal {
                 (AddDestination | SetDestination, ERANGE) => {
                     ": the weight is over 2147483647, or the lower threshold above the upper one"
                 }
+                (AddService | SetService, EINVAL) => {
+                    ": is its netmask of its own family, and a prefix length from 1 to 128"
+                }
+                (SetTimeouts, EINVAL) => ": one of them is too long for the kernel's clock",
+                (StartDaemon, EINVAL) => {
+                    ": is its group a multicast address (one of IPv6 with its scope), its id at most 255, and every \
+                     destination of the family of its service"
+                }
+                (StartDaemon, ENODEV) => ": this network namespace has no such interface",
                 _ => "",
             }
     }
@@ -132,6 +145,7 @@ const EPERM: i32 = 1;
 const ENOENT: i32 = 2;
 const ESRCH: i32 = 3;
 const EEXIST: i32 = 17;
+const ENODEV: i32 = 19;
 const EINVAL: i32 = 22;
 const ERANGE: i32 = 34;
 
@@ -162,6 +176,7 @@ impl Error {
             Self::AlreadyExists(refusal)
             | Self::NoSuchService(refusal)
             | Self::NoSuchDestination(refusal)
+            | Self::NoSuchDaemon(refusal)
             | Self::NoSuchScheduler(refusal)
             | Self::NotPermitted(refusal)
             | Self::Kernel(refusal) => Some(refusal),
@@ -179,7 +194,8 @@ impl Error {
         match (refusal.errno, refusal.operation.verb) {
             (ENOENT, ResolveFamily) => Self::NotInKernel,
             (EPERM, _) => Self::NotPermitted(refusal),
-            (EEXIST, AddService | AddDestination) => Self::AlreadyExists(refusal),
+            (EEXIST, AddService | AddDestination | StartDaemon) => Self::AlreadyExists(refusal),
+            (ESRCH, StopDaemon) => Self::NoSuchDaemon(refusal),
             (ESRCH, _) => Self::NoSuchService(refusal),
             (ENOENT, SetDestination | DeleteDestination) => Self::NoSuchDestination(refusal),
             (ENOENT, AddService | SetService) => Self::NoSuchScheduler(refusal),
@@ -203,7 +219,8 @@ mod tests {
         let destination =
             matches!(verb, Verb::AddDestination | Verb::SetDestination | Verb::DeleteDestination)
                 .then(|| DestinationKey("10.0.0.1:5300".parse().unwrap()));
-        Error::refused(Refusal { operation: Operation { verb, service, destination }, errno, message: None })
+        let operation = Operation { service, destination, ..Operation::of_all(verb) };
+        Error::refused(Refusal { operation, errno, message: None })
     }
 
     #[test]
@@ -215,6 +232,8 @@ mod tests {
         assert!(matches!(refused(Verb::SetDestination, ENOENT), Error::NoSuchDestination(_)));
         assert!(matches!(refused(Verb::DeleteDestination, ENOENT), Error::NoSuchDestination(_)));
         assert!(matches!(refused(Verb::DeleteDestination, ESRCH), Error::NoSuchService(_)));
+        assert!(matches!(refused(Verb::StartDaemon, EEXIST), Error::AlreadyExists(_)));
+        assert!(matches!(refused(Verb::StopDaemon, ESRCH), Error::NoSuchDaemon(_)));
         assert!(matches!(refused(Verb::ListServices, EPERM), Error::NotPermitted(_)));
         assert!(matches!(refused(Verb::ResolveFamily, ENOENT), Error::NotInKernel));
         assert!(matches!(refused(Verb::AddDestination, EINVAL), Error::Kernel(_)));

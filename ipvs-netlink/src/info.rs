@@ -2,14 +2,18 @@
 
 use std::fmt;
 
+use netlink_packet_core::DefaultNla;
+
 /// The answer to `IPVS_CMD_GET_INFO`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Info {
     /// The version of IPVS, 1.2.1 for a long time.
     pub version: Version,
     /// Buckets of the connection table. Since 7.1 it is the namespace's own, grows and shrinks, and is 0 before
     /// the first service.
     pub connection_table_size: u32,
+    /// Attributes that this library has no name for.
+    pub unknown: Vec<DefaultNla>,
 }
 
 /// A version as `IPVS_INFO_ATTR_VERSION` has it: one byte for each number.

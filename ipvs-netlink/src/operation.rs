@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{DestinationKey, ServiceKey};
+use crate::{DaemonRole, DestinationKey, ServiceKey};
 
 /// A verb of the IPVS API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -28,6 +28,22 @@ pub enum Verb {
     DeleteDestination,
     /// `IPVS_CMD_GET_DEST`, always a dump.
     ListDestinations,
+    /// `IPVS_CMD_ZERO` for one service.
+    ZeroService,
+    /// `IPVS_CMD_ZERO` for all.
+    ZeroAll,
+    /// `IPVS_CMD_FLUSH`.
+    Flush,
+    /// `IPVS_CMD_GET_CONFIG`.
+    GetTimeouts,
+    /// `IPVS_CMD_SET_CONFIG`.
+    SetTimeouts,
+    /// `IPVS_CMD_NEW_DAEMON`.
+    StartDaemon,
+    /// `IPVS_CMD_DEL_DAEMON`.
+    StopDaemon,
+    /// `IPVS_CMD_GET_DAEMON`, always a dump.
+    ListDaemons,
     /// `IPVS_CMD_GET_INFO`.
     GetInfo,
 }
@@ -43,6 +59,15 @@ pub struct Operation {
     pub service: Option<ServiceKey>,
     /// The destination; only for the verbs that name one.
     pub destination: Option<DestinationKey>,
+    /// The sync daemon; only for the verbs that name one.
+    pub daemon: Option<DaemonRole>,
+}
+
+impl Operation {
+    /// A verb that names no object.
+    pub(crate) fn of_all(verb: Verb) -> Self {
+        Self { verb, service: None, destination: None, daemon: None }
+    }
 }
 
 impl fmt::Display for Operation {
@@ -55,8 +80,19 @@ impl fmt::Display for Operation {
             Verb::GetService => "get",
             Verb::ListServices => "list the services",
             Verb::ListDestinations => "list the destinations of",
+            Verb::ZeroService => "zero the counters of",
+            Verb::ZeroAll => "zero all counters",
+            Verb::Flush => "delete all services",
+            Verb::GetTimeouts => "get the time-outs",
+            Verb::SetTimeouts => "set the time-outs",
+            Verb::StartDaemon => "start",
+            Verb::StopDaemon => "stop",
+            Verb::ListDaemons => "list the sync daemons",
             Verb::GetInfo => "get the version of IPVS",
         })?;
+        if let Some(role) = self.daemon {
+            write!(f, " the {role} sync daemon")?;
+        }
         if let Some(destination) = self.destination {
             write!(f, " destination {destination} of")?;
         }

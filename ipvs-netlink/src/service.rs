@@ -1,61 +1,9 @@
 //! A service: its configuration apart from its key.
 
-use std::fmt;
-use std::str::FromStr;
-
 use netlink_packet_core::DefaultNla;
 
-use crate::{Family, ServiceKey, Stats};
-
-/// A scheduler's name, open: whatever module the kernel has (`ip_vs_NAME`), at most 15 bytes.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize, serde::Deserialize),
-    serde(try_from = "String", into = "String")
-)]
-pub struct SchedulerName(String);
-
-/// A name that the kernel would refuse: empty, over 15 bytes, or with a NUL byte (`IP_VS_SCHEDNAME_MAXLEN`).
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no name for the kernel: 1 to 15 bytes, none of them NUL")]
-pub struct InvalidName(pub String);
-
-impl SchedulerName {
-    /// The name as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for SchedulerName {
-    type Err = InvalidName;
-    fn from_str(name: &str) -> Result<Self, InvalidName> {
-        if name.is_empty() || name.len() > 15 || name.contains('\0') {
-            return Err(InvalidName(name.to_owned()));
-        }
-        Ok(Self(name.to_owned()))
-    }
-}
-
-impl TryFrom<String> for SchedulerName {
-    type Error = InvalidName;
-    fn try_from(name: String) -> Result<Self, InvalidName> {
-        name.parse()
-    }
-}
-
-impl From<SchedulerName> for String {
-    fn from(name: SchedulerName) -> Self {
-        name.0
-    }
-}
-
-impl fmt::Display for SchedulerName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
+use crate::uapi::*;
+use crate::{Family, Name, SchedulerName, ServiceKey, Stats};
 
 /// Service flags (`IPVS_SVC_ATTR_FLAGS`): bits and the mask of those that a write changes.
 ///
@@ -71,17 +19,17 @@ pub struct Flags {
 
 impl Flags {
     /// `IP_VS_SVC_F_PERSISTENT`.
-    pub const PERSISTENT: u32 = 0x1;
+    pub const PERSISTENT: u32 = IP_VS_SVC_F_PERSISTENT;
     /// `IP_VS_SVC_F_HASHED`: the kernel's own, set in every dump.
-    pub const HASHED: u32 = 0x2;
+    pub const HASHED: u32 = IP_VS_SVC_F_HASHED;
     /// `IP_VS_SVC_F_ONEPACKET`: one-packet scheduling (OPS).
-    pub const ONE_PACKET: u32 = 0x4;
+    pub const ONE_PACKET: u32 = IP_VS_SVC_F_ONEPACKET;
     /// `IP_VS_SVC_F_SCHED1`: fallback, for `sh` and `mh`.
-    pub const SCHED1: u32 = 0x8;
+    pub const SCHED1: u32 = IP_VS_SVC_F_SCHED1;
     /// `IP_VS_SVC_F_SCHED2`: hash the port too, for `sh` and `mh`.
-    pub const SCHED2: u32 = 0x10;
+    pub const SCHED2: u32 = IP_VS_SVC_F_SCHED2;
     /// `IP_VS_SVC_F_SCHED3`.
-    pub const SCHED3: u32 = 0x20;
+    pub const SCHED3: u32 = IP_VS_SVC_F_SCHED3;
 
     /// All flags at once: exactly the bits of `value`.
     pub fn exactly(value: u32) -> Self {
@@ -102,7 +50,8 @@ impl Flags {
 
 /// How much of a client's address persistence looks at (`IPVS_SVC_ATTR_NETMASK`).
 ///
-/// As the kernel has it: an IPv4 mask as four bytes, or an IPv6 prefix length.
+/// As the kernel has it: an IPv4 mask as four bytes, or an IPv6 prefix length. One of the other family than the
+/// service's is not sent, and the kernel then refuses the request (EINVAL).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Netmask {
@@ -135,7 +84,7 @@ pub struct ServiceConfig {
     /// Persistence granularity (`IPVS_SVC_ATTR_NETMASK`).
     pub netmask: Netmask,
     /// Persistence engine (`IPVS_SVC_ATTR_PE_NAME`), such as `sip`; a SET without it removes it.
-    pub persistence_engine: Option<String>,
+    pub persistence_engine: Option<Name>,
 }
 
 impl ServiceConfig {

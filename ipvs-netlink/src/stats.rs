@@ -1,9 +1,12 @@
 //! What the kernel counts for a service and for a destination.
 
-/// Traffic counters and rates (`IPVS_*_ATTR_STATS64`).
+use netlink_packet_core::DefaultNla;
+
+/// Traffic counters and rates: `IPVS_*_ATTR_STATS64` (since 4.1), or `IPVS_*_ATTR_STATS` where there is no other,
+/// whose counters of connections and packets, and whose rates, wrap at 32 bits.
 ///
 /// The kernel's estimator takes a snapshot every 2 seconds, and none while `net.ipv4.vs.run_estimation` is 0.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Stats {
     /// Connections scheduled; under one-packet scheduling each packet is one.
@@ -26,4 +29,7 @@ pub struct Stats {
     pub bytes_in_rate: u64,
     /// Bytes of replies per second.
     pub bytes_out_rate: u64,
+    /// Attributes that this library has no name for.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    pub unknown: Vec<DefaultNla>,
 }

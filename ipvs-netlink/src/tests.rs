@@ -2,7 +2,10 @@
 
 mod conversation;
 mod exchange;
+mod fake;
 mod golden;
+mod header;
+mod kernels;
 mod properties;
 mod verbs;
 mod window;

@@ -15,24 +15,30 @@ pub(crate) struct Window {
     exchanges: Vec<Exchange<()>>,
     /// Those of the first requests: the kernel works in order.
     results: Vec<Result<()>>,
+    torn: bool,
 }
 
 impl Window {
     /// The window for `requests`, numbered from `first` on, and what to send.
     pub fn new(requests: &[Request<()>], family: u16, first: u32) -> (Self, Vec<u8>) {
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(requests.len() * 192);
         let mut exchanges = Vec::with_capacity(requests.len());
         for (request, index) in requests.iter().zip(0..) {
             let sequence = first.wrapping_add(index);
-            bytes.extend(request.encode(family, sequence));
+            request.encode_into(&mut bytes, family, sequence);
             exchanges.push(Exchange::new(request, sequence));
         }
-        (Self { first, exchanges, results: Vec::with_capacity(requests.len()) }, bytes)
+        (Self { first, exchanges, results: Vec::with_capacity(requests.len()), torn: false }, bytes)
     }
 
     /// Whether every request has its result.
     pub fn is_complete(&self) -> bool {
         self.results.len() == self.exchanges.len()
+    }
+
+    /// Whether a datagram could not be read, so that more answers may follow.
+    pub fn is_torn(&self) -> bool {
+        self.torn
     }
 
     /// Takes one datagram.
@@ -41,6 +47,7 @@ impl Window {
             match frame {
                 Ok(frame) => self.take(frame),
                 Err(source) => {
+                    self.torn = true;
                     let unread = |operation| Error::Decode { operation, source: source.clone() };
                     self.fail(self.exchanges.len(), unread);
                 }

@@ -62,15 +62,15 @@ pub fn judge(name: &At<String>, problems: &mut Problems) -> Option<SchedulerName
 
 /// Whether weights that differ change nothing.
 pub fn ignores_weights(name: &SchedulerName) -> bool {
-    KNOWN.iter().any(|(known, weights, _)| *known == name.as_str() && !weights)
+    KNOWN.iter().any(|(known, weights, _)| *name == **known && !weights)
 }
 
 /// Warns of a scheduler that does not spread the datagrams of one client under OPS.
 pub fn advise(name: &SchedulerName, place: Place, problems: &mut Problems) {
-    let Some((_, _, spread)) = KNOWN.iter().find(|(known, ..)| *known == name.as_str()) else {
+    let Some((_, _, spread)) = KNOWN.iter().find(|(known, ..)| *name == **known) else {
         problems.warning(place, format!("the scheduler `{name}` is none that ipvsd knows")).help(format!(
             "one of your own is the kernel's module ip_vs_{name}; {}",
-            suggest(name.as_str(), &names())
+            suggest(&name.to_string(), &names())
         ));
         return;
     };

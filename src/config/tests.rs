@@ -89,7 +89,7 @@ fn every_setting_arrives() {
     assert_eq!(config.refusals, Refusals { group: Some(7), hidden: false });
     let service = &config.services[0];
     assert!(!service.ops);
-    assert_eq!(service.scheduler.as_str(), "wlc");
+    assert_eq!(service.scheduler, "wlc");
     assert_eq!((service.policy.when_all_down, service.drain), (WhenAllDown::Refuse, Duration::ZERO));
     let [check] = service.checks.as_slice() else { panic!("one check") };
     assert_eq!((check.interval, check.timeout), (Duration::from_secs(1), Duration::from_secs(2)));
@@ -122,9 +122,10 @@ fn defaults_hold_where_a_service_says_nothing() {
     .unwrap()
     .config
     .services;
-    assert_eq!((services[0].scheduler.as_str(), services[0].forward), ("sh", Forward::Direct));
+    assert_eq!(services[0].scheduler, "sh");
+    assert_eq!(services[0].forward, Forward::Direct);
     assert_eq!(services[0].checks.len(), 1);
-    assert_eq!(services[1].scheduler.as_str(), "rr");
+    assert_eq!(services[1].scheduler, "rr");
     assert!(matches!(services[1].forward, Forward::Tunnel(_)));
     assert!(services[1].checks.is_empty());
 }

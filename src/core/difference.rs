@@ -82,7 +82,10 @@ fn service(config: &ServiceConfig) -> [Field; 6] {
         ("flags", format!("{others:#x}")),
         ("persistence", format!("{} s", config.timeout)),
         ("netmask", netmask),
-        ("persistence engine", config.persistence_engine.clone().unwrap_or_else(|| "none".to_owned())),
+        (
+            "persistence engine",
+            config.persistence_engine.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string),
+        ),
     ]
 }
 

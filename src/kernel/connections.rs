@@ -17,8 +17,8 @@ pub fn read(services: &BTreeSet<ServiceKey>) -> io::Result<BTreeSet<(ServiceKey,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
         table => table?,
     };
-    // A table of millions of entries is read line by line.
-    for line in BufReader::new(table).lines() {
+    // A table of millions of entries is read line by line; what a client put into one need not be UTF-8.
+    for line in BufReader::new(table).split(b'\n') {
         if let Some(entry) = connection::parse(&line?)
             && services.contains(&entry.service)
         {

@@ -75,7 +75,8 @@ async fn window(client: &mut Client, batches: &mut VecDeque<Batch>) {
         let room = WINDOW - steps.len();
         steps.extend(batch.left.drain(..room.min(batch.left.len())).map(|step| (place, step)));
     }
-    let requests = steps.iter().map(|(place, step)| message(&batches[*place].key, &step.action)).collect();
+    let requests: Vec<_> =
+        steps.iter().map(|(place, step)| message(&batches[*place].key, &step.action)).collect();
     let results = client.send_all(requests).await;
     for ((place, step), result) in steps.into_iter().zip(results) {
         let result = match result {

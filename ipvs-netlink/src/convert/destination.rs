@@ -3,55 +3,44 @@
 use std::net::SocketAddr;
 
 use super::{from_union, need, to_union};
+use crate::uapi::*;
 use crate::wire::DestinationAttribute as Attr;
+use crate::write::Sink;
 use crate::{
     DecodeError, Destination, DestinationConfig, DestinationKey, Family, Forward, Stats, Tunnel,
     TunnelChecksum, TunnelKind,
 };
 
-const IP_VS_CONN_F_MASQ: u32 = 0;
-const IP_VS_CONN_F_LOCALNODE: u32 = 1;
-const IP_VS_CONN_F_TUNNEL: u32 = 2;
-const IP_VS_CONN_F_DROUTE: u32 = 3;
-const IP_VS_CONN_F_BYPASS: u32 = 4;
-
-const IP_VS_CONN_F_TUNNEL_TYPE_IPIP: u8 = 0;
-const IP_VS_CONN_F_TUNNEL_TYPE_GUE: u8 = 1;
-const IP_VS_CONN_F_TUNNEL_TYPE_GRE: u8 = 2;
-
-const IP_VS_TUNNEL_ENCAP_FLAG_NOCSUM: u16 = 0;
-const IP_VS_TUNNEL_ENCAP_FLAG_CSUM: u16 = 1;
-const IP_VS_TUNNEL_ENCAP_FLAG_REMCSUM: u16 = 2;
-
 /// What identifies a destination in a request.
-pub(crate) fn destination_key_attributes(key: &DestinationKey) -> Vec<Attr> {
-    vec![
-        Attr::Family(Family::of(key.0.ip()).into()),
-        Attr::Address(to_union(key.0.ip())),
-        Attr::Port(key.0.port()),
-    ]
+#[inline]
+pub(crate) fn destination_key_attributes(key: &DestinationKey, sink: &mut impl Sink<Attr>) {
+    sink.put(Attr::Family(Family::of(key.0.ip()).into()));
+    sink.put(Attr::Address(to_union(key.0.ip())));
+    sink.put(Attr::Port(key.0.port()));
 }
 
 /// All that the kernel needs to create or to change a destination; a SET has no partial form.
-pub(crate) fn destination_attributes(key: &DestinationKey, config: &DestinationConfig) -> Vec<Attr> {
-    let mut attributes = destination_key_attributes(key);
-    attributes.extend([
-        Attr::ForwardingMethod(match config.forward {
-            Forward::Masquerade => IP_VS_CONN_F_MASQ,
-            Forward::Local => IP_VS_CONN_F_LOCALNODE,
-            Forward::Tunnel(_) => IP_VS_CONN_F_TUNNEL,
-            Forward::Direct => IP_VS_CONN_F_DROUTE,
-            Forward::Bypass => IP_VS_CONN_F_BYPASS,
-            Forward::Other(number) => number,
-        }),
-        Attr::Weight(config.weight),
-        Attr::UpperThreshold(config.upper_threshold),
-        Attr::LowerThreshold(config.lower_threshold),
-    ]);
+#[inline]
+pub(crate) fn destination_attributes(
+    key: &DestinationKey,
+    config: &DestinationConfig,
+    sink: &mut impl Sink<Attr>,
+) {
+    destination_key_attributes(key, sink);
+    sink.put(Attr::ForwardingMethod(match config.forward {
+        Forward::Masquerade => IP_VS_CONN_F_MASQ,
+        Forward::Local => IP_VS_CONN_F_LOCALNODE,
+        Forward::Tunnel(_) => IP_VS_CONN_F_TUNNEL,
+        Forward::Direct => IP_VS_CONN_F_DROUTE,
+        Forward::Bypass => IP_VS_CONN_F_BYPASS,
+        Forward::Other(number) => number,
+    }));
+    sink.put(Attr::Weight(config.weight));
+    sink.put(Attr::UpperThreshold(config.upper_threshold));
+    sink.put(Attr::LowerThreshold(config.lower_threshold));
     if let Forward::Tunnel(tunnel) = config.forward {
-        attributes.extend(tunnel_attributes(tunnel));
+        tunnel_attributes(tunnel).into_iter().for_each(|attribute| sink.put(attribute));
     }
-    attributes
 }
 
 fn tunnel_attributes(tunnel: Tunnel) -> [Attr; 3] {
@@ -74,9 +63,9 @@ fn tunnel_attributes(tunnel: Tunnel) -> [Attr; 3] {
 fn tunnel(kind: u8, port: u16, flags: u16) -> Tunnel {
     Tunnel {
         kind: match kind {
-            IP_VS_CONN_F_TUNNEL_TYPE_IPIP => TunnelKind::Ipip,
+            IP_VS_CONN_F_TUNNEL_TYPE_IPIP if port == 0 => TunnelKind::Ipip,
             IP_VS_CONN_F_TUNNEL_TYPE_GUE => TunnelKind::Gue { port },
-            IP_VS_CONN_F_TUNNEL_TYPE_GRE => TunnelKind::Gre,
+            IP_VS_CONN_F_TUNNEL_TYPE_GRE if port == 0 => TunnelKind::Gre,
             kind => TunnelKind::Other { kind, port },
         },
         checksum: match flags {
@@ -91,7 +80,8 @@ fn tunnel(kind: u8, port: u16, flags: u16) -> Tunnel {
 impl From<Destination> for Vec<Attr> {
     /// As the kernel lists it, the unknown attributes last.
     fn from(destination: Destination) -> Self {
-        let mut attributes = destination_attributes(&destination.key, &destination.config);
+        let mut attributes = Vec::new();
+        destination_attributes(&destination.key, &destination.config, &mut attributes);
         attributes.extend([
             Attr::ActiveConnections(destination.active_connections),
             Attr::InactiveConnections(destination.inactive_connections),

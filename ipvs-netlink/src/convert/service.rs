@@ -4,45 +4,46 @@ use std::net::SocketAddr;
 
 use super::{from_union, need, to_union};
 use crate::wire::ServiceAttribute as Attr;
-use crate::{
-    DecodeError, Family, Flags, InvalidName, Netmask, Protocol, SchedulerName, Service, ServiceConfig,
-    ServiceKey, Stats,
-};
+use crate::write::Sink;
+use crate::{DecodeError, Family, Netmask, Protocol, Service, ServiceConfig, ServiceKey, Stats};
 
 /// What identifies a service in a request.
-pub(crate) fn service_key_attributes(key: &ServiceKey) -> Vec<Attr> {
-    let family = Attr::Family(key.family().into());
+#[inline]
+pub(crate) fn service_key_attributes(key: &ServiceKey, sink: &mut impl Sink<Attr>) {
+    sink.put(Attr::Family(key.family().into()));
     match *key {
-        ServiceKey::Address { protocol, address } => vec![
-            family,
-            Attr::Protocol(protocol.0),
-            Attr::Address(to_union(address.ip())),
-            Attr::Port(address.port()),
-        ],
-        ServiceKey::FwMark { mark, .. } => vec![family, Attr::FwMark(mark)],
+        ServiceKey::Address { protocol, address } => {
+            sink.put(Attr::Protocol(protocol.0));
+            sink.put(Attr::Address(to_union(address.ip())));
+            sink.put(Attr::Port(address.port()));
+        }
+        ServiceKey::FwMark { mark, .. } => sink.put(Attr::FwMark(mark)),
     }
 }
 
 /// All that the kernel needs to create or to change a service; a SET has no partial form.
-pub(crate) fn service_attributes(key: &ServiceKey, config: &ServiceConfig) -> Vec<Attr> {
-    let mut attributes = service_key_attributes(key);
-    attributes.extend([
-        Attr::SchedulerName(config.scheduler.to_string()),
-        Attr::Flags(config.flags),
-        Attr::Timeout(config.timeout),
-        Attr::Netmask(match config.netmask {
-            Netmask::V4(mask) => mask,
-            Netmask::V6(prefix_length) => prefix_length.to_ne_bytes(),
-        }),
-    ]);
-    attributes.extend(config.persistence_engine.clone().map(Attr::PersistenceEngine));
-    attributes
+#[inline]
+pub(crate) fn service_attributes(key: &ServiceKey, config: &ServiceConfig, sink: &mut impl Sink<Attr>) {
+    service_key_attributes(key, sink);
+    sink.put(Attr::SchedulerName(config.scheduler.clone()));
+    sink.put(Attr::Flags(config.flags));
+    sink.put(Attr::Timeout(config.timeout));
+    // One of the other family is left out: the kernel would not refuse, but misread it.
+    match (config.netmask, key.family()) {
+        (Netmask::V4(mask), Family::Inet) => sink.put(Attr::Netmask(mask)),
+        (Netmask::V6(prefix_length), Family::Inet6) => sink.put(Attr::Netmask(prefix_length.to_ne_bytes())),
+        (Netmask::V4(_), Family::Inet6) | (Netmask::V6(_), Family::Inet) => {}
+    }
+    if let Some(engine) = &config.persistence_engine {
+        sink.put(Attr::PersistenceEngine(engine.clone()));
+    }
 }
 
 impl From<Service> for Vec<Attr> {
     /// As the kernel lists it, the unknown attributes last.
     fn from(service: Service) -> Self {
-        let mut attributes = service_attributes(&service.key, &service.config);
+        let mut attributes = Vec::new();
+        service_attributes(&service.key, &service.config, &mut attributes);
         attributes.push(Attr::Stats64(service.stats.into()));
         attributes.extend(service.unknown.into_iter().map(Attr::Other));
         attributes
@@ -85,13 +86,10 @@ impl TryFrom<Vec<Attr>> for Service {
                 }
             }
         };
-        let scheduler: Result<SchedulerName, InvalidName> =
-            need(scheduler, "IPVS_SVC_ATTR_SCHED_NAME")?.try_into();
-        let flags: Flags = need(flags, "IPVS_SVC_ATTR_FLAGS")?;
         let netmask = need(netmask, "IPVS_SVC_ATTR_NETMASK")?;
         let config = ServiceConfig {
-            scheduler: scheduler.map_err(|error| DecodeError::Malformed(error.to_string()))?,
-            flags,
+            scheduler: need(scheduler, "IPVS_SVC_ATTR_SCHED_NAME")?,
+            flags: need(flags, "IPVS_SVC_ATTR_FLAGS")?,
             timeout: need(timeout, "IPVS_SVC_ATTR_TIMEOUT")?,
             netmask: match family {
                 Family::Inet => Netmask::V4(netmask),

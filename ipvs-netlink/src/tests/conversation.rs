@@ -1,155 +1,206 @@
-//! What one verb takes, with a kernel that answers from a function.
+//! What one verb takes, and many: with a kernel that answers from a function.
 
-use netlink_packet_core::{NLM_F_DUMP_INTR, NLM_F_MULTIPART, NetlinkBuffer};
+use netlink_packet_core::{NLM_F_DUMP_INTR, NLM_F_MULTIPART};
 
+use super::fake::{Asked, CONTROLLER, Event, TIMEOUT, client};
 use super::*;
-use crate::answer::Answer;
-use crate::conversation::{Conversation, Session, Step};
-use crate::{Error, Request, Result, Verb, request};
-
-/// What the kernel gets to see: the message type, the command and the sequence number.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Asked {
-    family: u16,
-    command: u8,
-    sequence: u32,
-}
-
-const CONTROLLER: u16 = 0x10;
-const GET_SERVICE: u8 = 4;
-const NEW_SERVICE: u8 = 1;
-const GET_DEST: u8 = 8;
-
-/// Has a conversation with `kernel`, which answers each message with datagrams; all that was asked is noted.
-struct Talk<K> {
-    session: Session,
-    kernel: K,
-    asked: Vec<(u16, u8)>,
-}
-
-impl<K: FnMut(Asked) -> Vec<Vec<u8>>> Talk<K> {
-    fn new(kernel: K) -> Self {
-        Self { session: Session::default(), kernel, asked: Vec::new() }
-    }
-
-    fn about<R: Answer>(&mut self, request: Request<R>) -> Result<R> {
-        let (mut conversation, mut bytes) = Conversation::start(&mut self.session, request);
-        loop {
-            let header = NetlinkBuffer::new_checked(&bytes[..]).unwrap();
-            let (family, sequence) = (header.message_type(), header.sequence_number());
-            let asked = Asked { family, command: bytes[16], sequence };
-            self.asked.push((asked.family, asked.command));
-            conversation.sent();
-            let mut datagrams = (self.kernel)(asked).into_iter();
-            bytes = loop {
-                let datagram = datagrams.next().expect("the kernel answers enough");
-                match conversation.feed(&datagram) {
-                    Step::Send(bytes) => break bytes,
-                    Step::Receive => {}
-                    Step::End(result) => return result,
-                }
-            };
-        }
-    }
-}
+use crate::uapi::*;
+use crate::{Error, Verb, request};
 
 /// The controller's part: the family has this id.
-fn resolved(asked: Asked, id: u16) -> Vec<Vec<u8>> {
-    vec![family(asked.sequence, id), ack(asked.sequence, 0)]
+fn resolved(asked: Asked, id: u16) -> Vec<Event> {
+    vec![family(asked.sequence, id).into(), ack(asked.sequence, 0).into()]
+}
+
+fn acked(asked: Asked, errno: i32) -> Vec<Event> {
+    vec![ack(asked.sequence, errno).into()]
 }
 
 #[test]
 fn the_family_is_resolved_once() {
-    let mut talk = Talk::new(|asked| match asked.family {
+    let mut client = client(|asked| match asked.family {
         CONTROLLER => resolved(asked, FAMILY),
-        _ => vec![ack(asked.sequence, 0)],
+        _ => acked(asked, 0),
     });
-    talk.about(request::add_service(&key(), &config())).unwrap();
-    talk.about(request::add_service(&key(), &config())).unwrap();
-    assert_eq!(talk.asked, [(CONTROLLER, 3), (FAMILY, NEW_SERVICE), (FAMILY, NEW_SERVICE)]);
-    assert!(!talk.session.unread);
+    client.session.family = None;
+    client.ask(request::add_service(&key(), &config())).unwrap();
+    client.ask(request::add_service(&key(), &config())).unwrap();
+    let add = (FAMILY, IPVS_CMD_NEW_SERVICE);
+    assert_eq!(client.transport.asked, [(CONTROLLER, 3), add, add]);
+    assert!(!client.session.unread);
 }
 
 #[test]
 fn a_kernel_without_the_family_has_no_ipvs() {
-    let mut talk = Talk::new(|asked| vec![ack(asked.sequence, 2)]);
-    assert!(matches!(talk.about(request::list_services()), Err(Error::NotInKernel)));
+    let mut client = client(|asked| acked(asked, 2));
+    client.session.family = None;
+    assert!(matches!(client.ask(request::list_services()), Err(Error::NotInKernel)));
 }
 
 #[test]
 fn a_family_that_moved_is_followed() {
     let mut moved = 0x30;
-    let mut talk = Talk::new(|asked| match asked.family {
+    let mut client = client(|asked| match asked.family {
         CONTROLLER => {
             moved += 1;
             resolved(asked, moved)
         }
-        0x32 => vec![ack(asked.sequence, 0)],
-        _ => vec![ack(asked.sequence, 2)],
+        0x32 => acked(asked, 0),
+        _ => acked(asked, 2),
     });
-    talk.session.family = Some(0x31);
-    talk.about(request::add_service(&key(), &config())).unwrap_err();
-    talk.about(request::add_service(&key(), &config())).unwrap();
-    assert_eq!(talk.session.family, Some(0x32));
+    client.session.family = Some(0x31);
+    client.ask(request::add_service(&key(), &config())).unwrap_err();
+    client.ask(request::add_service(&key(), &config())).unwrap();
+    assert_eq!(client.session.family, Some(0x32));
+}
+
+#[test]
+fn many_changes_follow_a_family_that_moved() {
+    let mut client = client(|asked| match asked.family {
+        CONTROLLER => resolved(asked, 0x32),
+        0x32 => acked(asked, 0),
+        _ => acked(asked, 2),
+    });
+    let results = client.ask_all(&[request::delete_service(&key()), request::zero_all()]);
+    assert!(matches!(&results[..], [Ok(()), Ok(())]), "{results:?}");
 }
 
 #[test]
 fn enoent_of_a_family_that_stayed_is_meant() {
-    let mut talk = Talk::new(|asked| match asked.family {
+    let mut client = client(|asked| match asked.family {
         CONTROLLER => resolved(asked, FAMILY),
-        _ => vec![ack(asked.sequence, 2)],
+        _ => acked(asked, 2),
     });
-    talk.session.family = Some(FAMILY);
-    let result = talk.about(request::add_service(&key(), &config()));
+    let result = client.ask(request::add_service(&key(), &config()));
     assert!(matches!(result, Err(Error::NoSuchScheduler(_))), "{result:?}");
-    assert_eq!(talk.asked, [(FAMILY, NEW_SERVICE), (CONTROLLER, 3)]);
+    assert_eq!(client.transport.asked, [(FAMILY, IPVS_CMD_NEW_SERVICE), (CONTROLLER, 3)]);
 }
 
 #[test]
 fn an_interrupted_dump_is_asked_for_again_a_few_times() {
     for failures in 0..6 {
         let mut left = failures;
-        let mut talk = Talk::new(|asked| {
+        let mut client = client(|asked| {
             let flags = NLM_F_MULTIPART | if left > 0 { NLM_F_DUMP_INTR } else { 0 };
             left -= 1;
-            vec![service_message(asked.sequence, flags, &service()), done(asked.sequence, 0)]
+            let first = service_message(asked.sequence, flags, &service());
+            vec![first.into(), done(asked.sequence, 0).into()]
         });
-        talk.session.family = Some(FAMILY);
-        let result = talk.about(request::list_services());
+        let result = client.ask(request::list_services());
         match failures {
             0..4 => assert_eq!(result.unwrap(), [service()]),
             _ => assert!(matches!(result, Err(Error::Interrupted { .. })), "{result:?}"),
         }
-        assert_eq!(talk.session.unread, failures >= 4);
+        assert_eq!(client.session.unread, failures >= 4);
     }
 }
 
 #[test]
-fn an_overrun_asks_again_for_a_dump_and_never_for_a_change() {
-    let mut session = Session::default();
-    session.family = Some(FAMILY);
-    let (mut dump, _) = Conversation::start(&mut session, request::list_services());
-    dump.sent();
-    assert!(matches!(dump.overrun(), Step::Send(_)));
-    assert!(dump.must_drain());
-    let (mut change, _) = Conversation::start(&mut session, request::delete_service(&key()));
-    change.sent();
-    assert!(matches!(change.overrun(), Step::End(Err(Error::Interrupted { .. }))));
+fn a_dump_that_ran_over_is_asked_for_again_on_an_empty_socket() {
+    let mut first = true;
+    let mut client = client(|asked| {
+        let rest = [
+            service_message(asked.sequence, NLM_F_MULTIPART, &service()).into(),
+            done(asked.sequence, 0).into(),
+        ];
+        let overrun = std::mem::take(&mut first).then_some(Event::Overrun);
+        overrun.into_iter().chain(rest).collect()
+    });
+    assert_eq!(client.ask(request::list_services()).unwrap(), [service()]);
+    assert_eq!((client.transport.asked.len(), client.transport.drained), (2, 2));
+}
+
+#[test]
+fn a_change_that_ran_over_is_not_made_twice() {
+    let mut client = client(|_| vec![Event::Overrun]);
+    let result = client.ask(request::delete_service(&key()));
+    assert!(matches!(result, Err(Error::Interrupted { .. })), "{result:?}");
+    assert_eq!(client.transport.asked.len(), 1);
+}
+
+#[test]
+fn a_dump_that_the_kernel_breaks_off_failed_and_leaves_nothing() {
+    let mut client = client(|asked| {
+        let first = service_message(asked.sequence, NLM_F_MULTIPART, &service());
+        vec![first.into(), done(asked.sequence, 12).into()]
+    });
+    let error = client.ask(request::list_services()).unwrap_err();
+    assert!(matches!(&error, Error::Kernel(refusal) if refusal.errno == 12), "{error:?}");
+    assert!(!client.session.unread);
+}
+
+#[test]
+fn what_a_timed_out_request_left_behind_harms_no_other() {
+    let mut late = None;
+    let mut client = client(|asked| match late.take() {
+        None => {
+            late = Some(asked.sequence);
+            vec![Event::Silence]
+        }
+        // The answer to the first comes only now, and it is a refusal.
+        Some(sequence) => vec![ack(sequence, 3).into(), ack(asked.sequence, 0).into()],
+    });
+    let error = client.ask(request::delete_service(&key())).unwrap_err();
+    assert!(matches!(error, Error::Timeout { after: TIMEOUT, .. }), "{error:?}");
+    assert_eq!(error.operation().unwrap().service, Some(key()));
+    client.ask(request::delete_service(&key())).unwrap();
+}
+
+#[test]
+fn a_window_that_times_out_or_runs_over_has_what_was_answered() {
+    for (event, expected) in [(Event::Silence, "no answer"), (Event::Overrun, "ran over")] {
+        let mut seen = 0;
+        let mut client = client(|asked| {
+            seen += 1;
+            match seen {
+                1 => acked(asked, 0),
+                2 => vec![event.clone(), ack(asked.sequence, 0).into()],
+                _ => acked(asked, 17),
+            }
+        });
+        let results =
+            client.ask_all(&[1, 2].map(|number| request::delete_destination(&key(), &server(number))));
+        let [Ok(()), Err(error)] = &results[..] else { panic!("{results:?}") };
+        assert!(error.to_string().contains(expected), "{error}");
+        // The late answer to the second is dropped, and not taken for the next one's.
+        assert!(matches!(client.ask(request::add_service(&key(), &config())), Err(Error::AlreadyExists(_))));
+        assert_eq!(client.transport.drained, 1);
+    }
+}
+
+#[test]
+fn windows_are_bounded_and_their_results_in_order() {
+    let refuse = |asked: Asked| acked(asked, if asked.command == IPVS_CMD_ZERO { 3 } else { 0 });
+    let mut client = client(refuse);
+    let requests: Vec<_> = (0..200)
+        .map(|number| match number % 50 {
+            7 => request::zero_service(&key()),
+            _ => request::delete_destination(&key(), &server(number)),
+        })
+        .collect();
+    let failed: Vec<_> = client
+        .ask_all(&requests)
+        .iter()
+        .enumerate()
+        .filter_map(|(index, result)| matches!(result, Err(Error::NoSuchService(_))).then_some(index))
+        .collect();
+    assert_eq!(failed, [7, 57, 107, 157]);
+    assert_eq!(client.transport.asked.len(), 200);
+    assert!(!client.session.unread);
 }
 
 #[test]
 fn an_empty_list_of_destinations_is_confirmed() {
     for exists in [true, false] {
-        let mut talk = Talk::new(|asked| match (asked.command, exists) {
-            (GET_DEST, _) => vec![done(asked.sequence, 0)],
-            (GET_SERVICE, true) => {
-                vec![service_message(asked.sequence, 0, &service()), ack(asked.sequence, 0)]
+        let mut client = client(|asked| match (asked.command, exists) {
+            (IPVS_CMD_GET_DEST, _) => vec![done(asked.sequence, 0).into()],
+            (IPVS_CMD_GET_SERVICE, true) => {
+                vec![service_message(asked.sequence, 0, &service()).into(), ack(asked.sequence, 0).into()]
             }
-            _ => vec![ack(asked.sequence, 3)],
+            _ => acked(asked, 3),
         });
-        talk.session.family = Some(FAMILY);
-        let result = talk.about(request::list_destinations(&key()));
-        assert_eq!(talk.asked, [(FAMILY, GET_DEST), (FAMILY, GET_SERVICE)]);
+        let result = client.ask(request::list_destinations(&key()));
+        assert_eq!(client.transport.asked, [(FAMILY, IPVS_CMD_GET_DEST), (FAMILY, IPVS_CMD_GET_SERVICE)]);
         match (exists, result) {
             (true, result) => assert_eq!(result.unwrap(), []),
             (false, Err(Error::NoSuchService(refusal))) => {
@@ -158,6 +209,6 @@ fn an_empty_list_of_destinations_is_confirmed() {
             }
             (false, other) => panic!("{other:?}"),
         }
-        assert!(!talk.session.unread);
+        assert!(!client.session.unread);
     }
 }

@@ -105,7 +105,10 @@ fn the_destinations_that_a_kernel_listed() {
 #[test]
 fn the_information_that_a_kernel_gave() {
     let info = Info::try_from(parse(&hex(INFO))).unwrap();
-    assert_eq!(info, Info { version: Version(0x0001_0201), connection_table_size: 4096 });
+    assert_eq!(
+        info,
+        Info { version: Version(0x0001_0201), connection_table_size: 4096, unknown: Vec::new() }
+    );
 }
 
 #[test]
@@ -141,7 +144,7 @@ fn an_ipv6_service_has_a_prefix_length_and_its_engine() {
     let config = ServiceConfig {
         netmask: Netmask::V6(64),
         timeout: 300,
-        persistence_engine: Some("sip".to_owned()),
+        persistence_engine: Some("sip".parse().unwrap()),
         ..ServiceConfig::new("wrr".parse().unwrap(), key.family())
     };
     let expected = hex("

@@ -12,7 +12,8 @@ use crate::answer::{Answer, FamilyId};
 use crate::frame::frames;
 use crate::window::Window;
 use crate::{
-    Exchange, Family, Info, Netmask, Protocol, Request, Tunnel, TunnelChecksum, TunnelKind, request,
+    Daemon, DaemonConfig, Exchange, Family, Info, Name, Netmask, Protocol, Request, Timeouts, Tunnel,
+    TunnelChecksum, TunnelKind, Version, request,
 };
 
 fn address() -> impl Strategy<Value = SocketAddr> {
@@ -29,7 +30,7 @@ fn service_key() -> impl Strategy<Value = ServiceKey> {
 }
 
 fn stats() -> impl Strategy<Value = Stats> {
-    any::<[u64; 10]>().prop_map(|[a, b, c, d, e, f, g, h, i, j]| Stats {
+    (any::<[u64; 10]>(), unknown()).prop_map(|([a, b, c, d, e, f, g, h, i, j], unknown)| Stats {
         connections: a,
         packets_in: b,
         packets_out: c,
@@ -40,7 +41,13 @@ fn stats() -> impl Strategy<Value = Stats> {
         packets_out_rate: h,
         bytes_in_rate: i,
         bytes_out_rate: j,
+        unknown,
     })
+}
+
+/// Text or not.
+fn name() -> impl Strategy<Value = Name> {
+    vec(1u8.., 1..=Name::MAX).prop_map(|bytes| Name::new(bytes).unwrap())
 }
 
 /// Attributes with numbers that nobody has given a name yet.
@@ -52,11 +59,11 @@ fn unknown() -> impl Strategy<Value = Vec<DefaultNla>> {
 prop_compose! {
     fn any_service()(
         key in service_key(),
-        scheduler in "[a-z]{1,15}",
+        scheduler in name(),
         flags in any::<(u32, u32)>(),
         timeout in any::<u32>(),
         mask in any::<[u8; 4]>(),
-        persistence_engine in prop::option::of("[a-z]{1,15}"),
+        persistence_engine in prop::option::of(name()),
         stats in stats(),
         unknown in unknown(),
     ) -> Service {
@@ -65,7 +72,6 @@ prop_compose! {
             Family::Inet6 => Netmask::V6(u32::from_ne_bytes(mask)),
         };
         let flags = Flags { value: flags.0, mask: flags.1 };
-        let scheduler = scheduler.parse().unwrap();
         let config = ServiceConfig { scheduler, flags, timeout, netmask, persistence_engine };
         Service { key, config, stats, unknown }
     }
@@ -115,6 +121,28 @@ prop_compose! {
     }
 }
 
+prop_compose! {
+    fn any_daemon()(
+        role in any::<u32>(),
+        interface in name(),
+        sync_id in any::<u32>(),
+        numbers in any::<(u16, u16, u8)>(),
+        group in any::<Option<IpAddr>>(),
+        unknown in unknown(),
+    ) -> Daemon {
+        let (sync_maxlen, port, ttl) = numbers;
+        let config = DaemonConfig { interface, sync_id, sync_maxlen, group, port, ttl };
+        Daemon { role: role.into(), config, unknown }
+    }
+}
+
+prop_compose! {
+    fn any_timeouts()(seconds in any::<[Option<u32>; 3]>(), unknown in unknown()) -> Timeouts {
+        let [tcp, tcp_fin, udp] = seconds;
+        Timeouts { tcp, tcp_fin, udp, unknown }
+    }
+}
+
 /// Feeds `datagram` to everything that reads datagrams. All that is promised is that nothing panics.
 fn feed_to_all(datagram: &[u8]) {
     fn exchange<R: Answer>(request: Request<R>, datagram: &[u8]) {
@@ -126,6 +154,8 @@ fn feed_to_all(datagram: &[u8]) {
     exchange(request::get_service(&key()), datagram);
     exchange(request::list_services(), datagram);
     exchange(request::list_destinations(&key()), datagram);
+    exchange(request::list_daemons(), datagram);
+    exchange::<Timeouts>(request::get_timeouts(), datagram);
     exchange::<Info>(request::get_info(), datagram);
     exchange::<FamilyId>(request::resolve_family(), datagram);
     let first = frames(datagram).next().and_then(|frame| frame.ok()).map_or(0, |frame| frame.sequence);
@@ -138,7 +168,7 @@ fn answers() -> Vec<Vec<u8>> {
     let written = [ack(1, 0), ack(1, 22), done(1, 0), done(1, 12), family(1, FAMILY)];
     let quoted = request::delete_service(&key()).encode(FAMILY, 1);
     let texts = [true, false].map(|capped| ack_with_text(1, 22, "no", &quoted, capped));
-    captured.map(golden::hex).chain(written).chain(texts).collect()
+    captured.map(golden::hex).chain(written).chain(texts).chain(kernels::everything()).collect()
 }
 
 /// The attributes as bytes, parsed again.
@@ -173,6 +203,38 @@ proptest! {
         prop_assert_eq!(&parsed, &message);
         let Some(Attribute::Destination(attributes)) = parsed.attributes.into_iter().next() else { panic!() };
         prop_assert_eq!(Destination::try_from(attributes).unwrap(), destination);
+    }
+
+    #[test]
+    fn a_sync_daemon_survives_its_bytes(daemon in any_daemon()) {
+        let attributes = vec![Attribute::Daemon(daemon.clone().into())];
+        let message = Message { command: Command::NewDaemon, attributes };
+        let parsed = through_bytes(&message);
+        prop_assert_eq!(&parsed, &message);
+        let Some(Attribute::Daemon(attributes)) = parsed.attributes.into_iter().next() else { panic!() };
+        prop_assert_eq!(Daemon::try_from(attributes).unwrap(), daemon);
+    }
+
+    #[test]
+    fn timeouts_and_information_survive_their_bytes(timeouts in any_timeouts(), numbers in any::<(u32, u32)>()) {
+        let info =
+            Info { version: Version(numbers.0), connection_table_size: numbers.1, unknown: timeouts.unknown.clone() };
+        prop_assert_eq!(Timeouts::from(through_bytes(&timeouts.clone().into())), timeouts);
+        prop_assert_eq!(Info::try_from(through_bytes(&info.clone().into())).unwrap(), info);
+    }
+
+    #[test]
+    fn a_request_is_the_attributes_of_its_value(service in any_service(), destination in any_destination()) {
+        let header = GenlHeader { cmd: Command::NewDestination.into(), version: 1 };
+        let request = request::add_destination(&service.key, &destination.key, &destination.config);
+        let bytes = request.encode(FAMILY, 1);
+        let message = Message::parse_with_param(&bytes[20..], header).unwrap();
+        let mut emitted = vec![0; message.buffer_len()];
+        message.emit(&mut emitted);
+        prop_assert_eq!(&emitted, &bytes[20..]);
+        let Some(Attribute::Destination(sent)) = message.attributes.get(1) else { panic!() };
+        let whole: Vec<_> = destination.into();
+        prop_assert_eq!(&whole[..sent.len()], &sent[..]);
     }
 
     #[test]

@@ -4,8 +4,10 @@ use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkBuffer, P
 use netlink_packet_generic::GenlHeader;
 
 use super::*;
-use crate::wire::{DestinationAttribute as Dest, ServiceAttribute as Svc};
-use crate::{Family, Netmask, Request, Tunnel, TunnelChecksum, TunnelKind, request};
+use crate::wire::{DaemonAttribute as Daemon, DestinationAttribute as Dest, ServiceAttribute as Svc};
+use crate::{
+    DaemonConfig, DaemonRole, Family, Netmask, Request, Timeouts, Tunnel, TunnelChecksum, TunnelKind, request,
+};
 
 const DO: u16 = NLM_F_REQUEST | NLM_F_ACK;
 const LIST: u16 = NLM_F_REQUEST | NLM_F_DUMP;
@@ -35,7 +37,7 @@ fn service_id() -> Vec<Svc> {
 
 fn service_whole() -> Attribute {
     let rest = [
-        Svc::SchedulerName("rr".to_owned()),
+        Svc::SchedulerName("rr".parse().unwrap()),
         Svc::Flags(Flags { value: 4, mask: u32::MAX }),
         Svc::Timeout(0),
         Svc::Netmask([255; 4]),
@@ -97,14 +99,75 @@ fn a_firewall_mark_is_its_family_and_its_number() {
 
 #[test]
 fn an_ipv4_mask_is_sent_in_network_order_and_a_prefix_length_in_native_order() {
-    for (netmask, bytes) in
-        [(Netmask::V4([255, 255, 255, 0]), [255, 255, 255, 0]), (Netmask::V6(56), 56u32.to_ne_bytes())]
-    {
+    let key6 = ServiceKey::udp("[2001:db8::53]:53".parse().unwrap());
+    let (mask, length) = (Netmask::V4([255, 255, 255, 0]), Netmask::V6(56));
+    for (key, netmask, sent) in [
+        (key(), mask, Some([255, 255, 255, 0])),
+        (key6, length, Some(56u32.to_ne_bytes())),
+        // The kernel would take /56 for the mask 56.0.0.0.
+        (key(), length, None),
+        (key6, mask, None),
+    ] {
         let config = ServiceConfig { netmask, ..config() };
-        let attributes = asked(request::add_service(&key(), &config), Command::NewService, DO);
+        let attributes = asked(request::add_service(&key, &config), Command::NewService, DO);
         let [Attribute::Service(attributes)] = &attributes[..] else { panic!("{attributes:?}") };
-        assert!(attributes.contains(&Svc::Netmask(bytes)), "{attributes:?}");
+        let found = attributes.iter().find_map(|attribute| match attribute {
+            Svc::Netmask(bytes) => Some(*bytes),
+            _ => None,
+        });
+        assert_eq!(found, sent);
     }
+}
+
+#[test]
+fn the_verbs_of_counters_and_of_the_table() {
+    let id = [Attribute::Service(service_id())];
+    assert_eq!(asked(request::zero_service(&key()), Command::Zero, DO), id);
+    assert_eq!(asked(request::zero_all(), Command::Zero, DO), []);
+    assert_eq!(asked(request::flush(), Command::Flush, DO), []);
+}
+
+#[test]
+fn the_verbs_of_timeouts() {
+    assert_eq!(asked(request::get_timeouts(), Command::GetConfig, DO), []);
+    let all = Timeouts { tcp: Some(1), tcp_fin: Some(2), udp: Some(3), unknown: Vec::new() };
+    let attributes = [Attribute::TimeoutTcp(1), Attribute::TimeoutTcpFin(2), Attribute::TimeoutUdp(3)];
+    assert_eq!(asked(request::set_timeouts(&all), Command::SetConfig, DO), attributes);
+    let udp = Timeouts { udp: Some(3), ..Timeouts::default() };
+    assert_eq!(asked(request::set_timeouts(&udp), Command::SetConfig, DO), attributes[2..]);
+}
+
+#[test]
+fn the_verbs_of_sync_daemons() {
+    let least = DaemonConfig { sync_id: 7, ..DaemonConfig::new("eth0".parse().unwrap()) };
+    let needed =
+        |state| vec![Daemon::State(state), Daemon::Interface("eth0".parse().unwrap()), Daemon::SyncId(7)];
+    let start = request::start_daemon(DaemonRole::Master, &least);
+    assert_eq!(asked(start, Command::NewDaemon, DO), [Attribute::Daemon(needed(1))]);
+
+    for (group, attribute) in [
+        ("239.1.2.3", Daemon::Group("239.1.2.3".parse().unwrap())),
+        ("ff05::81", Daemon::Group6("ff05::81".parse().unwrap())),
+    ] {
+        let group = Some(group.parse().unwrap());
+        let config = DaemonConfig { sync_maxlen: 1400, group, port: 8849, ttl: 3, ..least.clone() };
+        let rest = [Daemon::SyncMaxlen(1400), attribute, Daemon::Port(8849), Daemon::Ttl(3)];
+        let whole = [Attribute::Daemon(needed(2).into_iter().chain(rest).collect())];
+        assert_eq!(asked(request::start_daemon(DaemonRole::Backup, &config), Command::NewDaemon, DO), whole);
+    }
+
+    let stop = request::stop_daemon(DaemonRole::Backup);
+    assert_eq!(asked(stop, Command::DeleteDaemon, DO), [Attribute::Daemon(vec![Daemon::State(2)])]);
+    assert_eq!(asked(request::list_daemons(), Command::GetDaemon, LIST), []);
+}
+
+#[test]
+fn a_sync_daemons_port_is_sent_in_native_order_and_its_group_in_network_order() {
+    let group = Some("239.1.2.3".parse().unwrap());
+    let config = DaemonConfig { group, port: 8849, ..DaemonConfig::new("lo".parse().unwrap()) };
+    let bytes = request::start_daemon(DaemonRole::Master, &config).encode(FAMILY, 1);
+    assert!(bytes.windows(4).any(|window| window == [239, 1, 2, 3]));
+    assert!(bytes.windows(2).any(|window| window == 8849u16.to_ne_bytes()));
 }
 
 #[test]

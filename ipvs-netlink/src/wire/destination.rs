@@ -1,27 +1,11 @@
 //! The attributes within `IPVS_CMD_ATTR_DEST` (`IPVS_DEST_ATTR_*`).
 
 use netlink_packet_core::{
-    DecodeError, DefaultNla, Emitable, ErrorContext, NLA_F_NESTED, Nla, NlaBuffer, Parseable, emit_u16,
-    emit_u16_be, emit_u32, parse_u8, parse_u16, parse_u16_be, parse_u32,
+    DecodeError, DefaultNla, Emitable, ErrorContext, NLA_F_NESTED, Nla, NlaBuffer, Parseable,
 };
 
-use super::{StatsAttribute, parse_address, parse_nest};
-
-const IPVS_DEST_ATTR_ADDR: u16 = 1;
-const IPVS_DEST_ATTR_PORT: u16 = 2;
-const IPVS_DEST_ATTR_FWD_METHOD: u16 = 3;
-const IPVS_DEST_ATTR_WEIGHT: u16 = 4;
-const IPVS_DEST_ATTR_U_THRESH: u16 = 5;
-const IPVS_DEST_ATTR_L_THRESH: u16 = 6;
-const IPVS_DEST_ATTR_ACTIVE_CONNS: u16 = 7;
-const IPVS_DEST_ATTR_INACT_CONNS: u16 = 8;
-const IPVS_DEST_ATTR_PERSIST_CONNS: u16 = 9;
-const IPVS_DEST_ATTR_STATS: u16 = 10;
-const IPVS_DEST_ATTR_ADDR_FAMILY: u16 = 11;
-const IPVS_DEST_ATTR_STATS64: u16 = 12;
-const IPVS_DEST_ATTR_TUN_TYPE: u16 = 13;
-const IPVS_DEST_ATTR_TUN_PORT: u16 = 14;
-const IPVS_DEST_ATTR_TUN_FLAGS: u16 = 15;
+use super::{StatsAttribute, parse_address, parse_nest, parse_u8, parse_u16, parse_u16_be, parse_u32};
+use crate::uapi::*;
 
 /// An attribute of a destination; numbers are in native byte order on the wire unless said.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +46,7 @@ pub enum DestinationAttribute {
 }
 
 impl Nla for DestinationAttribute {
+    #[inline(always)]
     fn value_len(&self) -> usize {
         match self {
             Self::Address(address) => address.len(),
@@ -79,6 +64,7 @@ impl Nla for DestinationAttribute {
         }
     }
 
+    #[inline(always)]
     fn kind(&self) -> u16 {
         match self {
             Self::Address(_) => IPVS_DEST_ATTR_ADDR,
@@ -100,12 +86,13 @@ impl Nla for DestinationAttribute {
         }
     }
 
+    #[inline(always)]
     fn emit_value(&self, buffer: &mut [u8]) {
         match self {
             Self::Address(address) => buffer.copy_from_slice(address),
-            Self::Port(port) | Self::TunnelPort(port) => emit_u16_be(buffer, *port).expect("value_len is 2"),
+            Self::Port(port) | Self::TunnelPort(port) => buffer.copy_from_slice(&port.to_be_bytes()),
             Self::Family(value) | Self::TunnelFlags(value) => {
-                emit_u16(buffer, *value).expect("value_len is 2");
+                buffer.copy_from_slice(&value.to_ne_bytes());
             }
             Self::TunnelType(value) => buffer[0] = *value,
             Self::ForwardingMethod(value)
@@ -114,7 +101,7 @@ impl Nla for DestinationAttribute {
             | Self::LowerThreshold(value)
             | Self::ActiveConnections(value)
             | Self::InactiveConnections(value)
-            | Self::PersistentConnections(value) => emit_u32(buffer, *value).expect("value_len is 4"),
+            | Self::PersistentConnections(value) => buffer.copy_from_slice(&value.to_ne_bytes()),
             Self::Stats(nest) | Self::Stats64(nest) => nest.as_slice().emit(buffer),
             Self::Other(nla) => nla.emit_value(buffer),
         }

@@ -2,31 +2,12 @@
 
 use netlink_packet_core::{
     DecodeError, DefaultNla, Emitable, ErrorContext, NLA_F_NESTED, Nla, NlaBuffer, NlasIterator, Parseable,
-    ParseableParametrized, emit_u32, parse_u32,
+    ParseableParametrized,
 };
 use netlink_packet_generic::{GenlFamily, GenlHeader};
 
-use super::{DestinationAttribute, ServiceAttribute, parse_nest};
-
-const IPVS_GENL_NAME: &str = "IPVS";
-const IPVS_GENL_VERSION: u8 = 1;
-
-const IPVS_CMD_NEW_SERVICE: u8 = 1;
-const IPVS_CMD_SET_SERVICE: u8 = 2;
-const IPVS_CMD_DEL_SERVICE: u8 = 3;
-const IPVS_CMD_GET_SERVICE: u8 = 4;
-const IPVS_CMD_NEW_DEST: u8 = 5;
-const IPVS_CMD_SET_DEST: u8 = 6;
-const IPVS_CMD_DEL_DEST: u8 = 7;
-const IPVS_CMD_GET_DEST: u8 = 8;
-const IPVS_CMD_SET_INFO: u8 = 14;
-const IPVS_CMD_GET_INFO: u8 = 15;
-
-const IPVS_CMD_ATTR_SERVICE: u16 = 1;
-const IPVS_CMD_ATTR_DEST: u16 = 2;
-
-const IPVS_INFO_ATTR_VERSION: u16 = 1;
-const IPVS_INFO_ATTR_CONN_TAB_SIZE: u16 = 2;
+use super::{DaemonAttribute, DestinationAttribute, ServiceAttribute, parse_nest, parse_u32};
+use crate::uapi::*;
 
 /// A message of the family `IPVS`, version 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,10 +38,24 @@ pub enum Command {
     DeleteDestination,
     /// `IPVS_CMD_GET_DEST`: a dump only.
     GetDestination,
+    /// `IPVS_CMD_NEW_DAEMON`; also what the kernel answers to `GetDaemon` with.
+    NewDaemon,
+    /// `IPVS_CMD_DEL_DAEMON`.
+    DeleteDaemon,
+    /// `IPVS_CMD_GET_DAEMON`: a dump only.
+    GetDaemon,
+    /// `IPVS_CMD_SET_CONFIG`; also what the kernel answers to `GetConfig` with.
+    SetConfig,
+    /// `IPVS_CMD_GET_CONFIG`.
+    GetConfig,
     /// `IPVS_CMD_SET_INFO`: what the kernel answers to `GetInfo` with; never a request.
     SetInfo,
     /// `IPVS_CMD_GET_INFO`.
     GetInfo,
+    /// `IPVS_CMD_ZERO`: with a service's key its counters, without all.
+    Zero,
+    /// `IPVS_CMD_FLUSH`.
+    Flush,
     /// A command that this library has no name for.
     Other(u8),
 }
@@ -76,8 +71,15 @@ impl From<u8> for Command {
             IPVS_CMD_SET_DEST => Self::SetDestination,
             IPVS_CMD_DEL_DEST => Self::DeleteDestination,
             IPVS_CMD_GET_DEST => Self::GetDestination,
+            IPVS_CMD_NEW_DAEMON => Self::NewDaemon,
+            IPVS_CMD_DEL_DAEMON => Self::DeleteDaemon,
+            IPVS_CMD_GET_DAEMON => Self::GetDaemon,
+            IPVS_CMD_SET_CONFIG => Self::SetConfig,
+            IPVS_CMD_GET_CONFIG => Self::GetConfig,
             IPVS_CMD_SET_INFO => Self::SetInfo,
             IPVS_CMD_GET_INFO => Self::GetInfo,
+            IPVS_CMD_ZERO => Self::Zero,
+            IPVS_CMD_FLUSH => Self::Flush,
             other => Self::Other(other),
         }
     }
@@ -94,8 +96,15 @@ impl From<Command> for u8 {
             Command::SetDestination => IPVS_CMD_SET_DEST,
             Command::DeleteDestination => IPVS_CMD_DEL_DEST,
             Command::GetDestination => IPVS_CMD_GET_DEST,
+            Command::NewDaemon => IPVS_CMD_NEW_DAEMON,
+            Command::DeleteDaemon => IPVS_CMD_DEL_DAEMON,
+            Command::GetDaemon => IPVS_CMD_GET_DAEMON,
+            Command::SetConfig => IPVS_CMD_SET_CONFIG,
+            Command::GetConfig => IPVS_CMD_GET_CONFIG,
             Command::SetInfo => IPVS_CMD_SET_INFO,
             Command::GetInfo => IPVS_CMD_GET_INFO,
+            Command::Zero => IPVS_CMD_ZERO,
+            Command::Flush => IPVS_CMD_FLUSH,
             Command::Other(other) => other,
         }
     }
@@ -110,6 +119,14 @@ pub enum Attribute {
     Service(Vec<ServiceAttribute>),
     /// `IPVS_CMD_ATTR_DEST`.
     Destination(Vec<DestinationAttribute>),
+    /// `IPVS_CMD_ATTR_DAEMON`.
+    Daemon(Vec<DaemonAttribute>),
+    /// `IPVS_CMD_ATTR_TIMEOUT_TCP`, in seconds.
+    TimeoutTcp(u32),
+    /// `IPVS_CMD_ATTR_TIMEOUT_TCP_FIN`, in seconds.
+    TimeoutTcpFin(u32),
+    /// `IPVS_CMD_ATTR_TIMEOUT_UDP`, in seconds.
+    TimeoutUdp(u32),
     /// `IPVS_INFO_ATTR_VERSION`.
     Version(u32),
     /// `IPVS_INFO_ATTR_CONN_TAB_SIZE`.
@@ -123,7 +140,12 @@ impl Nla for Attribute {
         match self {
             Self::Service(nest) => nest.as_slice().buffer_len(),
             Self::Destination(nest) => nest.as_slice().buffer_len(),
-            Self::Version(_) | Self::ConnectionTableSize(_) => 4,
+            Self::Daemon(nest) => nest.as_slice().buffer_len(),
+            Self::TimeoutTcp(_)
+            | Self::TimeoutTcpFin(_)
+            | Self::TimeoutUdp(_)
+            | Self::Version(_)
+            | Self::ConnectionTableSize(_) => 4,
             Self::Other(nla) => nla.value_len(),
         }
     }
@@ -132,6 +154,10 @@ impl Nla for Attribute {
         match self {
             Self::Service(_) => IPVS_CMD_ATTR_SERVICE | NLA_F_NESTED,
             Self::Destination(_) => IPVS_CMD_ATTR_DEST | NLA_F_NESTED,
+            Self::Daemon(_) => IPVS_CMD_ATTR_DAEMON | NLA_F_NESTED,
+            Self::TimeoutTcp(_) => IPVS_CMD_ATTR_TIMEOUT_TCP,
+            Self::TimeoutTcpFin(_) => IPVS_CMD_ATTR_TIMEOUT_TCP_FIN,
+            Self::TimeoutUdp(_) => IPVS_CMD_ATTR_TIMEOUT_UDP,
             Self::Version(_) => IPVS_INFO_ATTR_VERSION,
             Self::ConnectionTableSize(_) => IPVS_INFO_ATTR_CONN_TAB_SIZE,
             Self::Other(nla) => nla.kind(),
@@ -142,8 +168,13 @@ impl Nla for Attribute {
         match self {
             Self::Service(nest) => nest.as_slice().emit(buffer),
             Self::Destination(nest) => nest.as_slice().emit(buffer),
-            Self::Version(value) | Self::ConnectionTableSize(value) => {
-                emit_u32(buffer, *value).expect("value_len is 4");
+            Self::Daemon(nest) => nest.as_slice().emit(buffer),
+            Self::TimeoutTcp(value)
+            | Self::TimeoutTcpFin(value)
+            | Self::TimeoutUdp(value)
+            | Self::Version(value)
+            | Self::ConnectionTableSize(value) => {
+                buffer.copy_from_slice(&value.to_ne_bytes());
             }
             Self::Other(nla) => nla.emit_value(buffer),
         }
@@ -163,6 +194,16 @@ impl<'a> ParseableParametrized<NlaBuffer<&'a [u8]>, Command> for Attribute {
             (Command::SetInfo, _) => Self::Other(DefaultNla::parse(nla)?),
             (_, IPVS_CMD_ATTR_SERVICE) => Self::Service(parse_nest(value).context("IPVS_CMD_ATTR_SERVICE")?),
             (_, IPVS_CMD_ATTR_DEST) => Self::Destination(parse_nest(value).context("IPVS_CMD_ATTR_DEST")?),
+            (_, IPVS_CMD_ATTR_DAEMON) => Self::Daemon(parse_nest(value).context("IPVS_CMD_ATTR_DAEMON")?),
+            (_, IPVS_CMD_ATTR_TIMEOUT_TCP) => {
+                Self::TimeoutTcp(parse_u32(value).context("IPVS_CMD_ATTR_TIMEOUT_TCP")?)
+            }
+            (_, IPVS_CMD_ATTR_TIMEOUT_TCP_FIN) => {
+                Self::TimeoutTcpFin(parse_u32(value).context("IPVS_CMD_ATTR_TIMEOUT_TCP_FIN")?)
+            }
+            (_, IPVS_CMD_ATTR_TIMEOUT_UDP) => {
+                Self::TimeoutUdp(parse_u32(value).context("IPVS_CMD_ATTR_TIMEOUT_UDP")?)
+            }
             _ => Self::Other(DefaultNla::parse(nla)?),
         })
     }

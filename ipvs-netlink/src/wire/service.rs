@@ -1,25 +1,15 @@
 //! The attributes within `IPVS_CMD_ATTR_SERVICE` (`IPVS_SVC_ATTR_*`).
 
 use netlink_packet_core::{
-    DecodeError, DefaultNla, Emitable, ErrorContext, NLA_F_NESTED, Nla, NlaBuffer, Parseable, emit_u16,
-    emit_u16_be, emit_u32, parse_u16, parse_u16_be, parse_u32,
+    DecodeError, DefaultNla, Emitable, ErrorContext, NLA_F_NESTED, Nla, NlaBuffer, Parseable,
 };
 
-use super::{StatsAttribute, emit_name, parse_address, parse_name, parse_nest};
-use crate::Flags;
-
-const IPVS_SVC_ATTR_AF: u16 = 1;
-const IPVS_SVC_ATTR_PROTOCOL: u16 = 2;
-const IPVS_SVC_ATTR_ADDR: u16 = 3;
-const IPVS_SVC_ATTR_PORT: u16 = 4;
-const IPVS_SVC_ATTR_FWMARK: u16 = 5;
-const IPVS_SVC_ATTR_SCHED_NAME: u16 = 6;
-const IPVS_SVC_ATTR_FLAGS: u16 = 7;
-const IPVS_SVC_ATTR_TIMEOUT: u16 = 8;
-const IPVS_SVC_ATTR_NETMASK: u16 = 9;
-const IPVS_SVC_ATTR_STATS: u16 = 10;
-const IPVS_SVC_ATTR_PE_NAME: u16 = 11;
-const IPVS_SVC_ATTR_STATS64: u16 = 12;
+use super::{
+    StatsAttribute, emit_name, parse_address, parse_bytes, parse_name, parse_nest, parse_u16, parse_u16_be,
+    parse_u32,
+};
+use crate::uapi::*;
+use crate::{Flags, Name};
 
 /// An attribute of a service; numbers are in native byte order on the wire unless said.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +26,7 @@ pub enum ServiceAttribute {
     /// `IPVS_SVC_ATTR_FWMARK`.
     FwMark(u32),
     /// `IPVS_SVC_ATTR_SCHED_NAME`.
-    SchedulerName(String),
+    SchedulerName(Name),
     /// `IPVS_SVC_ATTR_FLAGS` (`struct ip_vs_flags`).
     Flags(Flags),
     /// `IPVS_SVC_ATTR_TIMEOUT`, in seconds.
@@ -46,7 +36,7 @@ pub enum ServiceAttribute {
     /// `IPVS_SVC_ATTR_STATS`.
     Stats(Vec<StatsAttribute>),
     /// `IPVS_SVC_ATTR_PE_NAME`.
-    PersistenceEngine(String),
+    PersistenceEngine(Name),
     /// `IPVS_SVC_ATTR_STATS64`, since 4.1.
     Stats64(Vec<StatsAttribute>),
     /// Whatever this library has no name for.
@@ -54,18 +44,20 @@ pub enum ServiceAttribute {
 }
 
 impl Nla for ServiceAttribute {
+    #[inline(always)]
     fn value_len(&self) -> usize {
         match self {
             Self::Family(_) | Self::Protocol(_) | Self::Port(_) => 2,
             Self::Address(address) => address.len(),
             Self::FwMark(_) | Self::Timeout(_) | Self::Netmask(_) => 4,
-            Self::SchedulerName(name) | Self::PersistenceEngine(name) => name.len() + 1,
+            Self::SchedulerName(name) | Self::PersistenceEngine(name) => name.as_bytes().len() + 1,
             Self::Flags(_) => 8,
             Self::Stats(nest) | Self::Stats64(nest) => nest.as_slice().buffer_len(),
             Self::Other(nla) => nla.value_len(),
         }
     }
 
+    #[inline(always)]
     fn kind(&self) -> u16 {
         match self {
             Self::Family(_) => IPVS_SVC_ATTR_AF,
@@ -84,16 +76,17 @@ impl Nla for ServiceAttribute {
         }
     }
 
+    #[inline(always)]
     fn emit_value(&self, buffer: &mut [u8]) {
         match self {
-            Self::Family(value) | Self::Protocol(value) => emit_u16(buffer, *value).expect("value_len is 2"),
+            Self::Family(value) | Self::Protocol(value) => buffer.copy_from_slice(&value.to_ne_bytes()),
             Self::Address(address) => buffer.copy_from_slice(address),
-            Self::Port(port) => emit_u16_be(buffer, *port).expect("value_len is 2"),
-            Self::FwMark(value) | Self::Timeout(value) => emit_u32(buffer, *value).expect("value_len is 4"),
+            Self::Port(port) => buffer.copy_from_slice(&port.to_be_bytes()),
+            Self::FwMark(value) | Self::Timeout(value) => buffer.copy_from_slice(&value.to_ne_bytes()),
             Self::SchedulerName(name) | Self::PersistenceEngine(name) => emit_name(buffer, name),
             Self::Flags(flags) => {
-                emit_u32(&mut buffer[..4], flags.value).expect("half of value_len");
-                emit_u32(&mut buffer[4..], flags.mask).expect("half of value_len");
+                buffer[..4].copy_from_slice(&flags.value.to_ne_bytes());
+                buffer[4..].copy_from_slice(&flags.mask.to_ne_bytes());
             }
             Self::Netmask(bytes) => buffer.copy_from_slice(bytes),
             Self::Stats(nest) | Self::Stats64(nest) => nest.as_slice().emit(buffer),
@@ -116,12 +109,7 @@ impl<'a> Parseable<NlaBuffer<&'a [u8]>> for ServiceAttribute {
             }
             IPVS_SVC_ATTR_FLAGS => Self::Flags(parse_flags(value).context("IPVS_SVC_ATTR_FLAGS")?),
             IPVS_SVC_ATTR_TIMEOUT => Self::Timeout(parse_u32(value).context("IPVS_SVC_ATTR_TIMEOUT")?),
-            IPVS_SVC_ATTR_NETMASK => Self::Netmask(
-                value
-                    .try_into()
-                    .map_err(|_| DecodeError::invalid_number(4, value.len()))
-                    .context("IPVS_SVC_ATTR_NETMASK")?,
-            ),
+            IPVS_SVC_ATTR_NETMASK => Self::Netmask(parse_bytes(value).context("IPVS_SVC_ATTR_NETMASK")?),
             IPVS_SVC_ATTR_STATS => Self::Stats(parse_nest(value).context("IPVS_SVC_ATTR_STATS")?),
             IPVS_SVC_ATTR_PE_NAME => {
                 Self::PersistenceEngine(parse_name(value).context("IPVS_SVC_ATTR_PE_NAME")?)

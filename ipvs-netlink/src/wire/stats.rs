@@ -1,8 +1,9 @@
 //! The attributes within `IPVS_*_ATTR_STATS` and `IPVS_*_ATTR_STATS64` (`IPVS_STATS_ATTR_*`).
 
-use netlink_packet_core::{
-    DecodeError, DefaultNla, Nla, NlaBuffer, Parseable, emit_u32, emit_u64, parse_u32, parse_u64,
-};
+use netlink_packet_core::{DecodeError, DefaultNla, Nla, NlaBuffer, Parseable};
+
+use super::{parse_u32, parse_u64};
+use crate::uapi::*;
 
 /// One counter or rate; STATS has most of them in 32 bits, STATS64 all of them in 64.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,40 +22,40 @@ pub enum StatsAttribute {
 #[repr(u16)]
 pub enum Counter {
     /// `IPVS_STATS_ATTR_CONNS`.
-    Connections = 1,
+    Connections = IPVS_STATS_ATTR_CONNS,
     /// `IPVS_STATS_ATTR_INPKTS`.
-    PacketsIn = 2,
+    PacketsIn = IPVS_STATS_ATTR_INPKTS,
     /// `IPVS_STATS_ATTR_OUTPKTS`.
-    PacketsOut = 3,
+    PacketsOut = IPVS_STATS_ATTR_OUTPKTS,
     /// `IPVS_STATS_ATTR_INBYTES`.
-    BytesIn = 4,
+    BytesIn = IPVS_STATS_ATTR_INBYTES,
     /// `IPVS_STATS_ATTR_OUTBYTES`.
-    BytesOut = 5,
+    BytesOut = IPVS_STATS_ATTR_OUTBYTES,
     /// `IPVS_STATS_ATTR_CPS`.
-    ConnectionsRate = 6,
+    ConnectionsRate = IPVS_STATS_ATTR_CPS,
     /// `IPVS_STATS_ATTR_INPPS`.
-    PacketsInRate = 7,
+    PacketsInRate = IPVS_STATS_ATTR_INPPS,
     /// `IPVS_STATS_ATTR_OUTPPS`.
-    PacketsOutRate = 8,
+    PacketsOutRate = IPVS_STATS_ATTR_OUTPPS,
     /// `IPVS_STATS_ATTR_INBPS`.
-    BytesInRate = 9,
+    BytesInRate = IPVS_STATS_ATTR_INBPS,
     /// `IPVS_STATS_ATTR_OUTBPS`.
-    BytesOutRate = 10,
+    BytesOutRate = IPVS_STATS_ATTR_OUTBPS,
 }
 
 impl Counter {
     fn from_kind(kind: u16) -> Option<Self> {
         Some(match kind {
-            1 => Self::Connections,
-            2 => Self::PacketsIn,
-            3 => Self::PacketsOut,
-            4 => Self::BytesIn,
-            5 => Self::BytesOut,
-            6 => Self::ConnectionsRate,
-            7 => Self::PacketsInRate,
-            8 => Self::PacketsOutRate,
-            9 => Self::BytesInRate,
-            10 => Self::BytesOutRate,
+            IPVS_STATS_ATTR_CONNS => Self::Connections,
+            IPVS_STATS_ATTR_INPKTS => Self::PacketsIn,
+            IPVS_STATS_ATTR_OUTPKTS => Self::PacketsOut,
+            IPVS_STATS_ATTR_INBYTES => Self::BytesIn,
+            IPVS_STATS_ATTR_OUTBYTES => Self::BytesOut,
+            IPVS_STATS_ATTR_CPS => Self::ConnectionsRate,
+            IPVS_STATS_ATTR_INPPS => Self::PacketsInRate,
+            IPVS_STATS_ATTR_OUTPPS => Self::PacketsOutRate,
+            IPVS_STATS_ATTR_INBPS => Self::BytesInRate,
+            IPVS_STATS_ATTR_OUTBPS => Self::BytesOutRate,
             _ => return None,
         })
     }
@@ -78,8 +79,8 @@ impl Nla for StatsAttribute {
 
     fn emit_value(&self, buffer: &mut [u8]) {
         match self {
-            Self::Narrow(_, value) => emit_u32(buffer, *value).expect("value_len is 4"),
-            Self::Wide(_, value) => emit_u64(buffer, *value).expect("value_len is 8"),
+            Self::Narrow(_, value) => buffer.copy_from_slice(&value.to_ne_bytes()),
+            Self::Wide(_, value) => buffer.copy_from_slice(&value.to_ne_bytes()),
             Self::Other(nla) => nla.emit_value(buffer),
         }
     }

@@ -99,7 +99,7 @@ pub fn large_dump() {
     client.add_service(&key, &ops(&key)).unwrap();
     let weight = weighted(Forward::Masquerade, 1);
     let add = |index| request::add_destination(&key, &numbered(index), &weight);
-    assert!(client.send_all((0..1000).map(add).collect()).iter().all(Result::is_ok));
+    assert!(client.send_all((0..1000).map(add)).iter().all(Result::is_ok));
     let mut listed: Vec<_> =
         client.list_destinations(&key).unwrap().iter().map(|listed| listed.key).collect();
     listed.reverse();

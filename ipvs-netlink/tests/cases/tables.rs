@@ -10,14 +10,14 @@ pub fn services() {
         client.add_service(&key, &ServiceConfig::new(scheduler("rr"), key.family())).expect("add");
         let service = client.get_service(&key).expect("get");
         assert_eq!(service.key, key);
-        assert_eq!(service.config.scheduler.as_str(), "rr");
+        assert_eq!(service.config.scheduler, "rr");
         assert_eq!(service.config.netmask, Netmask::host(key.family()));
         assert_eq!(service.config.persistence_engine, None);
         assert_eq!(service.unknown, []);
 
         client.set_service(&key, &ServiceConfig::new(scheduler("wrr"), key.family())).expect("set");
         assert_eq!(client.list_services().expect("list"), [client.get_service(&key).expect("get again")]);
-        assert_eq!(client.get_service(&key).unwrap().config.scheduler.as_str(), "wrr");
+        assert_eq!(client.get_service(&key).unwrap().config.scheduler, "wrr");
 
         client.delete_service(&key).expect("delete");
         assert_eq!(client.list_services().expect("list nothing"), []);
@@ -96,6 +96,46 @@ pub fn persistence() {
         assert_eq!((listed.timeout, listed.netmask), (300, netmask));
         assert!(listed.flags.contains(Flags::PERSISTENT));
     }
+}
+
+pub fn persistence_engine() {
+    let mut client = client();
+    let key = vip(0);
+    let engine = Some(scheduler("sip"));
+    client.add_service(&key, &ServiceConfig { persistence_engine: engine.clone(), ..ops(&key) }).unwrap();
+    assert_eq!(client.get_service(&key).unwrap().config.persistence_engine, engine);
+    client.set_service(&key, &ops(&key)).unwrap();
+    assert_eq!(client.get_service(&key).unwrap().config.persistence_engine, None);
+    let unknown = ServiceConfig { persistence_engine: Some(scheduler("no-such")), ..ops(&key) };
+    assert!(matches!(client.set_service(&key, &unknown), Err(Error::NoSuchScheduler(_))));
+}
+
+pub fn made_again() {
+    let mut client = client();
+    for (index, mask) in [(0, Netmask::V4([255, 255, 0, 255])), (1, Netmask::V6(1))] {
+        // A flag that nobody has a name for is stored, too.
+        let flags = Flags::exactly(Flags::PERSISTENT | 0x4000);
+        let config = ServiceConfig { flags, timeout: 77, netmask: mask, ..ops(&vip(index)) };
+        client.add_service(&vip(index), &config).unwrap();
+        let weighted = weighted(Forward::Other(6), 5);
+        client.add_destination(&vip(index), &server(index), &weighted).unwrap();
+    }
+    let tables = |client: &mut Client| {
+        let mut services = client.list_services().unwrap();
+        services.sort_by_key(|service| service.key);
+        let servers: Vec<_> =
+            services.iter().map(|service| client.list_destinations(&service.key).unwrap()).collect();
+        (services, servers)
+    };
+    let before = tables(&mut client);
+    client.flush().unwrap();
+    for (service, servers) in before.0.iter().zip(&before.1) {
+        client.add_service(&service.key, &service.config).unwrap();
+        for server in servers {
+            client.add_destination(&service.key, &server.key, &server.config).unwrap();
+        }
+    }
+    assert_eq!(tables(&mut client), before);
 }
 
 pub fn tunnels() {

@@ -19,7 +19,7 @@ pub fn same_verbs() {
         assert!(matches!(client.add_service(&key, &ops(&key)).await, Err(Error::AlreadyExists(_))));
         let weight = weighted(Forward::Masquerade, 1);
         let add = |index| request::add_destination(&key, &numbered(index), &weight);
-        let results = client.send_all((0..200).chain([7]).map(add).collect()).await;
+        let results = client.send_all((0..200).chain([7]).map(add)).await;
         assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 200);
         assert!(matches!(results[200], Err(Error::AlreadyExists(_))));
         assert_eq!(client.list_destinations(&key).await.unwrap().len(), 200);
@@ -41,7 +41,7 @@ pub fn dropped_future() {
         client.add_service(&key, &ops(&key)).await.unwrap();
         let weight = weighted(Forward::Masquerade, 1);
         let add = |index| request::add_destination(&key, &numbered(index), &weight);
-        assert!(client.send_all((0..MANY).map(add).collect()).await.iter().all(Result::is_ok));
+        assert!(client.send_all((0..MANY).map(add)).await.iter().all(Result::is_ok));
         for _ in 0..3 {
             ::tokio::task::yield_now().await;
             let mut dump = pin!(client.list_destinations(&key));

@@ -1,0 +1,104 @@
+//! The loops of every client, written once: over a transport that is a socket or, in tests, a fake.
+
+use std::time::{Duration, Instant};
+
+use crate::answer::Answer;
+use crate::client::Failure;
+use crate::conversation::{Conversation, Session, Step};
+use crate::window::{WINDOW, Window};
+use crate::{Request, Result};
+
+/// What carries datagrams to the kernel and back.
+pub(crate) trait Transport {
+    /// Sends.
+    fn send(&mut self, bytes: &[u8]) -> impl Future<Output = std::result::Result<(), Failure>>;
+
+    /// The next datagram; [`Failure::Timeout`] if there is none before `deadline`.
+    fn receive(&mut self, deadline: Instant) -> impl Future<Output = std::result::Result<&[u8], Failure>>;
+
+    /// Drops what has been received and not been read.
+    fn drain(&mut self);
+}
+
+/// A transport, and what a client knows besides.
+pub(crate) struct Link<T> {
+    pub session: Session,
+    pub transport: T,
+    /// How long one request, or one window of them, may take.
+    pub timeout: Duration,
+}
+
+impl<T: Transport> Link<T> {
+    /// One request and all that it takes.
+    pub async fn converse<R: Answer>(&mut self, request: Request<R>) -> Result<R> {
+        let operation = request.operation();
+        let Self { session, transport, timeout } = self;
+        let failed = |failure: Failure| failure.of(operation, *timeout);
+        let deadline = Instant::now() + *timeout;
+        let (mut conversation, mut bytes) = Conversation::start(session, request);
+        loop {
+            if conversation.must_drain() {
+                transport.drain();
+            }
+            transport.send(&bytes).await.map_err(failed)?;
+            conversation.sent();
+            bytes = loop {
+                let step = match transport.receive(deadline).await {
+                    Ok(datagram) => conversation.feed(datagram),
+                    Err(Failure::Overrun) => conversation.overrun(),
+                    Err(failure) => return Err(failed(failure)),
+                };
+                match step {
+                    Step::Send(bytes) => break bytes,
+                    Step::Receive => {}
+                    Step::End(result) => return result,
+                }
+            };
+        }
+    }
+
+    /// Many changes, a window of them in one send; one result for each. They are taken as they are sent.
+    pub async fn change(&mut self, requests: impl IntoIterator<Item = Request<()>>) -> Vec<Result<()>> {
+        let mut requests = requests.into_iter();
+        let (mut results, mut window) =
+            (Vec::with_capacity(requests.size_hint().0), Vec::with_capacity(WINDOW));
+        loop {
+            window.clear();
+            window.extend(requests.by_ref().take(WINDOW));
+            match self.session.family {
+                _ if window.is_empty() => return results,
+                Some(family) => {
+                    for (result, request) in self.window(&window, family).await.into_iter().zip(&window) {
+                        results.push(match result {
+                            // On its own it finds out whether the family's id is still right.
+                            Err(error) if error.may_be_stale_family() => self.converse(request.clone()).await,
+                            result => result,
+                        });
+                    }
+                }
+                None => {
+                    for request in &window {
+                        results.push(self.converse(request.clone()).await);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn window(&mut self, requests: &[Request<()>], family: u16) -> Vec<Result<()>> {
+        let Self { session, transport, timeout } = self;
+        let deadline = Instant::now() + *timeout;
+        let (mut window, bytes) = Window::new(requests, family, session.sequences(requests.len() as u32));
+        if std::mem::replace(&mut session.unread, true) {
+            transport.drain();
+        }
+        let mut outcome = transport.send(&bytes).await;
+        while outcome.is_ok() && !window.is_complete() {
+            outcome = transport.receive(deadline).await.map(|datagram| window.feed(datagram));
+        }
+        // Every request got its answer and nothing follows the last.
+        session.unread = outcome.is_err() || window.is_torn();
+        let failure = outcome.err().unwrap_or(Failure::Overrun);
+        window.results(|operation| failure.of(operation, *timeout))
+    }
+}
