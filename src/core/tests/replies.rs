@@ -100,14 +100,17 @@ impl Replies {
         excuse: impl Fn(&ServiceKey) -> bool,
     ) -> Option<String> {
         self.in_flight.retain(|_, until| *until > now);
-        let mut all: BTreeSet<Needed> = self.in_flight.keys().copied().collect();
         let services = kernel.services.iter().filter(|(key, _)| ours.contains(key));
-        all.extend(services.flat_map(|(key, service)| needed(*key, service)));
+        let works: BTreeSet<Needed> = services.flat_map(|(key, service)| needed(*key, service)).collect();
+        let all: BTreeSet<Needed> = self.in_flight.keys().chain(&works).copied().collect();
         self.excused.retain(|needed| all.contains(needed));
         let mut wrong = None;
         for needed @ (key, server, need) in all {
             if kernel.rules.hold(&need) {
-                self.excused.remove(&needed);
+                // For replies that were on the way when somebody took their rule, it comes too late.
+                if works.contains(&needed) {
+                    self.excused.remove(&needed);
+                }
             } else if self.torn.hold(&need) || excuse(&key) {
                 self.excused.insert(needed);
             } else if !self.excused.contains(&needed) {

@@ -134,6 +134,8 @@ impl World {
             let all = self.promises.ours.iter().chain(self.kernel.services.keys());
             edits.extend(all.map(|key| (*key, u64::MAX)));
         }
+        // Of a service whose servers are not listed nothing is known.
+        edits.retain(|key, _| own.contains(key));
         let mut found = Vec::new();
         for (key, mut service) in services {
             service.servers.clear();
