@@ -95,7 +95,7 @@ pub enum Event {
         /// Whether it is repaired; none where drift is only reported.
         ruling: Option<Ruling>,
     },
-    /// Somebody else changed the tables of the reply rules; they are repaired.
+    /// Somebody else changed the tables of the reply rules.
     RulesDrift {
         /// So many VIPs are left.
         requests: usize,
@@ -103,6 +103,8 @@ pub enum Event {
         replies: usize,
         /// What is to be mended beside them.
         damage: Vec<String>,
+        /// Whether it is repaired.
+        ruling: Ruling,
     },
     /// Connection entries pin clients to a server that cannot be spared yet: no other has weight.
     EvictionPostponed {

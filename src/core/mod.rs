@@ -94,6 +94,9 @@ pub struct Core {
     /// The connection entries could not be read when they were last asked for.
     connections_unread: bool,
     brake: Brake<(ServiceKey, Thing)>,
+    rules_brake: Brake<()>,
+    /// The rules as they were last made.
+    rules_made: Option<Rules>,
     sysctl_brake: Brake<&'static str>,
     reported: Reported,
     /// A look at rules and services is under way.
@@ -156,6 +159,8 @@ impl Core {
             evictions: BTreeMap::new(),
             connections_unread: false,
             brake: Brake::default(),
+            rules_brake: Brake::default(),
+            rules_made: None,
             sysctl_brake: Brake::default(),
             reported: Reported::default(),
             looking: false,
@@ -314,7 +319,8 @@ impl Core {
     /// When plans may change although nothing is heard of.
     fn plan_times(&self) -> impl Iterator<Item = Time> {
         let times = self.drains.values().copied().chain(self.kept.times());
-        let times = times.chain(self.retries.times()).chain(self.brake.times());
+        let times =
+            times.chain(self.retries.times()).chain(self.brake.times()).chain(self.rules_brake.times());
         times.chain(self.pools.values().filter_map(Pool::next))
     }
 

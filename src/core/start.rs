@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ipvs_netlink::{DestinationKey, ServiceKey};
 
+use super::drift::{Brake, Ruling};
 use super::event::Event;
 use super::model::{Config, Target, TargetId};
 use super::plan::{FoundService, FoundServices};
@@ -62,6 +63,8 @@ impl Core {
         self.quorums.retain(|key, _| self.index.contains_key(key));
         // Of a new config everything is put right.
         self.reported = Reported::default();
+        self.brake = Brake::default();
+        self.rules_brake = Brake::default();
         self.started = false;
         self.look(out);
     }
@@ -109,7 +112,11 @@ impl Core {
         if self.started && self.rules_asked.is_none() && drifted && !self.retries.fails(&Subject::Rules) {
             let FoundRules { rules, damage } = &found;
             let (requests, replies) = (rules.requests.len(), rules.replies.len());
-            out.push(Output::Say(Event::RulesDrift { requests, replies, damage: damage.clone() }));
+            let ruling = self.rules_brake.drifted((), now);
+            if ruling != Ruling::Held {
+                let damage = damage.clone();
+                out.push(Output::Say(Event::RulesDrift { requests, replies, damage, ruling }));
+            }
         }
         self.rules_damaged = !found.damage.is_empty();
         self.rules = Some(found.rules);

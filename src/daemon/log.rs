@@ -57,7 +57,14 @@ pub fn say(event: &Event) {
                 None => tracing::warn!(service, vip = %key, server, what, "drift, only reported"),
             }
         }
-        Event::RulesDrift { requests, replies, damage } => {
+        Event::RulesDrift { requests, replies, damage, ruling: Ruling::BackOff(wait) } => {
+            let damage = damage.join("; ");
+            tracing::error!(
+                vips = requests, servers = replies, damage, left_alone_for = ?wait,
+                "drift of the reply rules again and again: another program manages this"
+            );
+        }
+        Event::RulesDrift { requests, replies, damage, .. } => {
             let damage = damage.join("; ");
             tracing::warn!(
                 vips = requests,
