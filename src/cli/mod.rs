@@ -116,7 +116,10 @@ fn block_on(work: impl Future<Output = Result<(), crate::daemon::Refusal>>) -> E
         Ok(runtime) => runtime,
         Err(status) => return status,
     };
-    match runtime.block_on(work) {
+    let done = runtime.block_on(work);
+    // A thread that reads a file may never end.
+    runtime.shutdown_background();
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(refusal) => {
             for line in refusal.to_string().lines() {
