@@ -19,7 +19,7 @@ use crate::config::{LoadError, Report};
 pub type Reloaded = Result<Report, Rejected>;
 
 /// Why a reload changed nothing.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum Rejected {
     /// The file cannot be read, or is wrong.
     #[error(transparent)]

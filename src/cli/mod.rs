@@ -1,5 +1,5 @@
 //! The command line: one file a subcommand. Exit status 0 done, 1 failed, 2 usage or config error;
-//! `plan` 3 there are changes.
+//! `plan` 3 there are changes, and 1 with a config that is wrong, too.
 
 mod flush;
 mod plan;
@@ -34,7 +34,7 @@ enum Command {
     Run(ConfigFile),
     /// Say what `run` would change, the kernel against the config, and change nothing.
     ///
-    /// Exit status 0 nothing, 3 something, 1 that cannot be said.
+    /// Exit status 0 nothing, 3 something, 1 that cannot be said, with a bad config for one.
     Plan {
         #[command(flatten)]
         file: ConfigFile,
@@ -116,7 +116,10 @@ fn block_on(work: impl Future<Output = Result<(), crate::daemon::Refusal>>) -> E
         Ok(runtime) => runtime,
         Err(status) => return status,
     };
-    match runtime.block_on(work) {
+    let done = runtime.block_on(work);
+    // A thread that reads a file may never end.
+    runtime.shutdown_background();
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(refusal) => {
             for line in refusal.to_string().lines() {

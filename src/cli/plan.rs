@@ -10,9 +10,9 @@ use crate::core::changes::Change;
 use crate::daemon;
 
 pub fn main(path: &Path, json: bool) -> ExitCode {
-    let (loaded, runtime) = match super::load(path).and_then(|loaded| Ok((loaded, super::runtime()?))) {
-        Ok(ready) => ready,
-        Err(status) => return status,
+    // With a bad config, too, it cannot be said what would change: that is all that the status tells.
+    let Ok((loaded, runtime)) = super::load(path).and_then(|loaded| Ok((loaded, super::runtime()?))) else {
+        return ExitCode::from(super::FAILED);
     };
     super::start_logging();
     let changes = match runtime.block_on(daemon::plan(&loaded.config)) {

@@ -25,6 +25,7 @@ mod validate;
 mod words;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use report::{Located, Report, Severity};
@@ -45,7 +46,7 @@ pub struct Loaded {
 }
 
 /// Why a file gives no config.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum LoadError {
     /// The file cannot be read.
     #[error("cannot read the config {}: {source}", .path.display())]
@@ -53,16 +54,23 @@ pub enum LoadError {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        source: Arc<std::io::Error>,
     },
     /// The file is read, and wrong.
     #[error(transparent)]
     Invalid(#[from] Report),
 }
 
+impl LoadError {
+    /// This file could not be read.
+    pub fn unread(path: &Path, error: std::io::Error) -> Self {
+        Self::Read { path: path.to_owned(), source: Arc::new(error) }
+    }
+}
+
 /// Reads a file as TOML (UTF-8).
 pub fn load(path: &Path) -> Result<Loaded, LoadError> {
-    let bytes = std::fs::read(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
+    let bytes = std::fs::read(path).map_err(|error| LoadError::unread(path, error))?;
     let name = path.display().to_string();
     match std::str::from_utf8(&bytes) {
         Ok(text) => Ok(parse(&name, text)?),

@@ -1,6 +1,6 @@
 //! What would change: the kernel against a config, for people and as data. The way there is [`super::plan`]'s.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
 
@@ -9,9 +9,12 @@ use serde::Serialize;
 
 use super::desired;
 use super::difference::{Difference, of_server, of_service};
+use super::evict::EXPIRE;
+use super::memory::Memory;
 use super::model::{Config, Outer, Rules, Service, TargetId};
 use super::plan::{FoundService, FoundServices, Wanted};
 use super::pool::{Known, Member, Pool};
+use super::rules::Need;
 
 /// One change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -61,6 +64,13 @@ pub enum Object {
         /// The server.
         server: SocketAddr,
     },
+    /// Connection entries of an OPS service, which is to have none.
+    ConnectionEntries {
+        /// The name of the service in the config.
+        service: String,
+        /// Its VIP and port.
+        vip: SocketAddr,
+    },
     /// The rule that keeps requests to a VIP untracked.
     RequestRule {
         /// VIP and port.
@@ -101,9 +111,15 @@ pub fn changes(
 ) -> Vec<Change> {
     let mut changes = Vec::new();
     let mut named = BTreeSet::new();
+    // Under NAT with OPS a server answers for one VIP, and for the one that it has until it has lost its weight there.
+    let other_vip = |vip: SocketAddr, server: SocketAddr| {
+        let other = *held.replies.get(&server).filter(|other| **other != vip)?;
+        let there = found.get(&ServiceKey::udp(other))?.servers.get(&DestinationKey(server))?;
+        (there.weight > 0).then_some(other)
+    };
     for (key, vip, place) in desired::listens(config) {
         named.insert(key);
-        service(&config.services[place], vip, found.get(&key), &mut changes);
+        service(&config.services[place], vip, found.get(&key), other_vip, &mut changes);
     }
     for key in own.difference(&named) {
         if let (Some(found), ServiceKey::Address { address: vip, .. }) = (found.get(key), key) {
@@ -116,6 +132,42 @@ pub fn changes(
         changes.push(Change { change: Kind::Change, object: Object::Tables, differences: Vec::new(), note });
     }
     changes
+}
+
+/// The connection entries that are to go: `entries` has the VIP and server of each.
+pub fn evictions(
+    config: &Config,
+    found: &FoundServices,
+    entries: &BTreeSet<(ServiceKey, DestinationKey)>,
+) -> Vec<Change> {
+    let mut changes = Vec::new();
+    for (key, vip, place) in desired::listens(config) {
+        let service = &config.services[place];
+        let to: BTreeSet<SocketAddr> =
+            desired::servers_of(service, vip).map(|server| server.address).collect();
+        let pinned = entries.iter().filter(|(of, server)| *of == key && to.contains(&server.0)).count();
+        if !service.ops || pinned == 0 {
+            continue;
+        }
+        let servers = found.get(&key).into_iter().flat_map(|found| found.servers.values());
+        let alone = servers.filter(|server| server.weight > 0).count() < 2;
+        let when = if alone { "when another server has weight, " } else { "" };
+        let note = Some(match pinned {
+            1 => format!("they pin clients to 1 server: {when}it is taken out for a moment"),
+            _ => format!(
+                "they pin clients to {pinned} servers: {when}each is taken out for a moment, one after the other"
+            ),
+        });
+        let object = Object::ConnectionEntries { service: service.name.clone(), vip };
+        changes.push(Change { change: Kind::Remove, object, differences: Vec::new(), note });
+    }
+    changes
+}
+
+/// The sysctl that an earlier run set to evict connection entries and did not put back, if it is not what it was.
+pub fn put_back(memory: &Memory, sysctls: &BTreeMap<String, String>) -> Option<Change> {
+    let (was, is) = (memory.sysctls.get(EXPIRE)?, sysctls.get(EXPIRE)?);
+    (is != was).then(|| Change::sysctl(EXPIRE, is, was, "put back as it was before ipvsd"))
 }
 
 /// What the pool of `service` at `vip` makes of the weights that are found.
@@ -134,12 +186,31 @@ fn wanted(service: &Service, vip: SocketAddr, found: Option<&FoundService>) -> W
     desired::wanted(service, vip, &pool)
 }
 
-fn service(service: &Service, vip: SocketAddr, found: Option<&FoundService>, changes: &mut Vec<Change>) {
+fn service(
+    service: &Service,
+    vip: SocketAddr,
+    found: Option<&FoundService>,
+    other_vip: impl Fn(SocketAddr, SocketAddr) -> Option<SocketAddr>,
+    changes: &mut Vec<Change>,
+) {
     let wanted = wanted(service, vip, found);
     let name = Some(service.name.clone());
     let differences = of_service(found.map(|found| &found.config), &wanted.config);
+    // The other VIP that each server must leave before it has weight here.
+    let leaves: BTreeMap<&DestinationKey, SocketAddr> = (wanted.servers.iter())
+        .filter(|(_, server)| matches!(server.need, Some(Need::Reply { .. })) && server.full > 0)
+        .filter_map(|(key, _)| Some((key, other_vip(vip, key.0)?)))
+        .collect();
     if !differences.is_empty() {
-        let note = found.and_then(|found| cost(&found.config, &wanted.config));
+        let serve = wanted.servers.values().filter(|server| server.full > 0).count();
+        let note = match found {
+            Some(found) => cost(&found.config, &wanted.config),
+            None => (serve > 0 && leaves.len() == serve).then(|| {
+                "its servers are still behind another VIP: clients are refused here until the first has \
+                 been drained there, for `drain`"
+                    .to_owned()
+            }),
+        };
         let change = if found.is_some() { Kind::Change } else { Kind::Add };
         let object = Object::Service { service: name.clone(), vip };
         changes.push(Change { change, object, differences, note });
@@ -153,7 +224,11 @@ fn service(service: &Service, vip: SocketAddr, found: Option<&FoundService>, cha
         let differences = of_server(has, &DestinationConfig { weight, ..server.config });
         if !differences.is_empty() {
             let later = has.is_none() && weight < server.full;
-            let note = later.then(|| format!("its weight {} comes when its check succeeds", server.full));
+            let check = later.then(|| format!("its weight {} comes when its check succeeds", server.full));
+            let other = (leaves.get(key).filter(|_| has.is_none_or(|has| has.weight == 0)))
+                .map(|other| format!("it has no weight here until it has been drained at {other}"));
+            let notes: Vec<String> = check.into_iter().chain(other).collect();
+            let note = (!notes.is_empty()).then(|| notes.join("; "));
             let change = if has.is_some() { Kind::Change } else { Kind::Add };
             changes.push(Change { change, object: object(key), differences, note });
         }
@@ -275,6 +350,9 @@ impl fmt::Display for Object {
                 write!(f, "server {server} of {name} at {vip}")
             }
             Self::Server { service: None, vip, server } => write!(f, "server {server} at {vip}"),
+            Self::ConnectionEntries { service, vip } => {
+                write!(f, "connection entries of {service} at {vip}")
+            }
             Self::RequestRule { vip } => write!(f, "request rule of {vip}"),
             Self::ReplyRule { server } => write!(f, "reply rule of {server}"),
             Self::TunnelRule { to } => write!(f, "tunnel rule of {to}"),

@@ -20,6 +20,7 @@
 //!      └── SIGTERM, timer ──────────────────────────────────┘
 //! ```
 
+mod ending;
 mod hints;
 mod hooks;
 mod lock;
@@ -40,6 +41,7 @@ use crate::admin;
 use crate::core::model::{Config, Rules};
 use crate::core::{Input, desired};
 use crate::nft::{self, Nft};
+use ending::Ending;
 use tasks::{Removed, Tasks};
 
 pub use plan::plan;
@@ -48,7 +50,8 @@ pub use prepare::Refusal;
 /// Runs the services of `config` until SIGTERM or SIGINT; SIGHUP reads `path` again.
 ///
 /// # Errors
-/// What keeps the daemon from starting, each with its cure; another ipvsd in this network namespace, for one.
+/// What keeps the daemon from starting, each with its cure; another ipvsd in this network namespace, for one. Or what
+/// it should have removed before its end, and could not.
 pub async fn run(path: &Path, config: Config) -> Result<(), Refusal> {
     // First of all: until then a SIGHUP would end the process.
     let mut hangup = signal(SignalKind::hangup()).map_err(Refusal::io("listen for SIGHUP"))?;
@@ -64,15 +67,27 @@ pub async fn run(path: &Path, config: Config) -> Result<(), Refusal> {
     let rules = desired::rules_of(&config);
     let services = config.services.len();
     tracing::info!(config = %path.display(), services, "started");
+    let mut ending = Ending::default();
+    ending.follow(&config);
     tasks.input(Input::Config(config));
     while tasks.finished.is_none() {
-        tokio::select! {
-            input = tasks.next() => tasks.input(input?),
-            // Nobody waits for the answer; the log has it.
-            _ = hangup.recv() => drop(reloads.send(oneshot::channel().0)),
-            _ = terminate.recv() => tasks.input(Input::Stop),
-            _ = interrupt.recv() => tasks.input(Input::Stop),
+        let input = tokio::select! {
+            input = tasks.next() => input?,
+            _ = hangup.recv() => {
+                // Nobody waits for the answer; the log has it.
+                drop(reloads.send(oneshot::channel().0));
+                continue;
+            }
+            _ = terminate.recv() => Input::Stop,
+            _ = interrupt.recv() => Input::Stop,
+            () = ending.too_late() => return Err(ending.left().await),
+        };
+        match &input {
+            Input::Config(config) => ending.follow(config),
+            Input::Stop => ending.begin(),
+            _ => {}
         }
+        tasks.input(input);
     }
     if tasks.finished == Some(Removed(true)) {
         remove_rules(&rules).await?;
@@ -93,10 +108,16 @@ pub async fn flush(config: Config) -> Result<(), Refusal> {
     // A kernel without IPVS has no services; rules of an earlier run may still be there.
     if let Some(client) = prepare::connect().await? {
         let mut tasks = Tasks::start(client)?;
+        let mut ending = Ending::default();
+        ending.follow(&config);
         tasks.input(Input::Config(config));
         tasks.input(Input::Remove);
+        ending.begin();
         while tasks.finished.is_none() {
-            let input = tasks.next().await?;
+            let input = tokio::select! {
+                input = tasks.next() => input?,
+                () = ending.too_late() => return Err(ending.left().await),
+            };
             // The daemon would try again until it works; a command says what is wrong and ends.
             if let Input::FoundServices(Err(error))
             | Input::FoundRules(Err(error))

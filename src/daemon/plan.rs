@@ -7,12 +7,12 @@ use ipvs_netlink::{Flags, ServiceKey};
 
 use super::prepare::{self, Refusal};
 use super::remember;
-use crate::core::changes::{Change, changes};
+use crate::core::changes::{Change, changes, evictions, put_back};
 use crate::core::model::{Config, Rules};
 use crate::core::plan::FoundServices;
 use crate::core::{desired, sysctls};
 use crate::kernel::preflight::{self, Finding};
-use crate::kernel::{facts, look};
+use crate::kernel::{connections, facts, look};
 use crate::nft::{self, Nft};
 
 /// What differs between the kernel and `config`, sysctls first.
@@ -29,11 +29,12 @@ pub async fn plan(config: &Config) -> Result<Vec<Change>, Refusal> {
     };
     let named: BTreeSet<ServiceKey> = desired::listens(config).map(|(key, ..)| key).collect();
     let (_, memory) = remember::read()?;
-    let own: BTreeSet<ServiceKey> = named.union(&memory.unwrap_or_default().created).copied().collect();
+    let memory = memory.unwrap_or_default();
+    let own: BTreeSet<ServiceKey> = named.union(&memory.created).copied().collect();
     let found = look::find(&mut client, &own).await.map_err(|error| Refusal::new(error.to_string()))?;
     let found: FoundServices = found.into_iter().collect();
     leave_to_others(&mut held, &found, &own);
-    let foreign = found.iter().filter(|(key, _)| !named.contains(key)).count();
+    let foreign = found.iter().filter(|(key, _)| !own.contains(key)).count();
     let facts = facts::read(config, foreign).map_err(Refusal::io("read the network's settings"))?;
 
     let due = sysctls::due(config, &facts.sysctls, foreign > 0);
@@ -45,7 +46,14 @@ pub async fn plan(config: &Config) -> Result<Vec<Change>, Refusal> {
     if !refusals.is_empty() {
         return Err(Refusal::new(refusals.join("\n")));
     }
+    let entries = connections::read(&named).map_err(Refusal::io("read /proc/net/ip_vs_conn"))?;
+    let evictions = evictions(config, &found, &entries);
+    // As long as there are evictions they need it.
+    if evictions.is_empty() {
+        all.extend(put_back(&memory, &facts.sysctls));
+    }
     all.extend(changes(config, &found, &own, &held, &damage));
+    all.extend(evictions);
     Ok(all)
 }
 

@@ -8,6 +8,7 @@ use std::path::Path;
 use ipvs_netlink::Error;
 use ipvs_netlink::tokio::Client;
 
+use super::remember;
 use crate::command;
 use crate::core::desired;
 use crate::core::model::{Config, Probe, Rules};
@@ -77,7 +78,9 @@ pub fn trust(path: &Path, config: &Config) -> Result<(), Refusal> {
 pub async fn prepare(config: &Config) -> Result<Client, Refusal> {
     let mut client = ipvs().await?;
     let services = client.list_services().await.map_err(|error| Refusal::new(error.to_string()))?;
-    let own: Vec<_> = desired::listens(config).map(|(key, ..)| key).collect();
+    let (_, memory) = remember::read()?;
+    let mut own = memory.unwrap_or_default().created;
+    own.extend(desired::listens(config).map(|(key, ..)| key));
     let foreign = services.iter().filter(|service| !own.contains(&service.key)).count();
     let facts = facts::read(config, foreign).map_err(Refusal::io("read the network's settings"))?;
 

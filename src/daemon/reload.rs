@@ -1,5 +1,6 @@
 //! Reading the config again, one time after the other, beside the loop: verdicts do not wait for it.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
@@ -7,16 +8,21 @@ use tokio::sync::oneshot;
 
 use super::prepare;
 use crate::admin::{Rejected, Reloaded};
-use crate::config;
+use crate::config::{self, LoadError, Loaded};
 use crate::core::Input;
 
-/// Answers each request when the core has the new config or the old one goes on, until no more can come.
+/// Answers each request when the core has the new config or the old one goes on, until no more can come. All that wait
+/// while the config is being read get what the next reading brings.
 pub async fn run(
     path: PathBuf,
     mut requests: UnboundedReceiver<oneshot::Sender<Reloaded>>,
     to_core: UnboundedSender<Input>,
 ) {
     while let Some(request) = requests.recv().await {
+        let mut callers = vec![request];
+        while let Ok(request) = requests.try_recv() {
+            callers.push(request);
+        }
         let reloaded = reload(&path, &to_core).await;
         let config = path.display();
         match &reloaded {
@@ -24,16 +30,68 @@ pub async fn run(
             Ok(warnings) => tracing::warn!(%config, "reloaded\n{warnings}"),
             Err(error) => tracing::error!(%config, "reload refused, the running config goes on\n{error}"),
         }
-        // Whoever asked may have gone.
-        let _ = request.send(reloaded);
+        for caller in callers {
+            // Whoever asked may have gone.
+            let _ = caller.send(reloaded.clone());
+        }
     }
 }
 
 /// A bad file changes nothing: the config that is running goes on.
 async fn reload(path: &Path, to_core: &UnboundedSender<Input>) -> Reloaded {
-    let loaded = config::load(path)?;
-    prepare::trust(path, &loaded.config).map_err(|refusal| Rejected::Machine(refusal.to_string()))?;
-    prepare::prepare(&loaded.config).await.map_err(|refusal| Rejected::Machine(refusal.to_string()))?;
+    let owned = path.to_owned();
+    let reading = tokio::task::spawn_blocking(move || read(&owned));
+    let gone = |error| Rejected::Config(LoadError::unread(path, io::Error::other(error)));
+    let loaded = reading.await.map_err(gone)??;
+    let machine = |refusal: prepare::Refusal| Rejected::Machine(refusal.to_string());
+    prepare::prepare(&loaded.config).await.map_err(machine)?;
     let _ = to_core.send(Input::Config(loaded.config));
     Ok(loaded.warnings)
+}
+
+/// It may take for ever (NFS without its server, say): on a thread of its own.
+fn read(path: &Path) -> Result<Loaded, Rejected> {
+    // A FIFO would be read until somebody writes. Of a file that is not there, `load` says so.
+    if path.metadata().is_ok_and(|found| !found.is_file()) {
+        return Err(LoadError::unread(path, io::Error::other("it is not a regular file")).into());
+    }
+    let loaded = config::load(path)?;
+    prepare::trust(path, &loaded.config).map_err(|refusal| Rejected::Machine(refusal.to_string()))?;
+    Ok(loaded)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use nix::sys::stat::Mode;
+    use tokio::sync::mpsc::unbounded_channel;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_fifo_is_refused_and_all_who_wait_are_answered() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ipvsd.toml");
+        nix::unistd::mkfifo(&path, Mode::S_IRWXU).unwrap();
+        let (reloads, asked) = unbounded_channel();
+        let callers: Vec<_> = (0..3)
+            .map(|_| {
+                let (answer, answered) = oneshot::channel();
+                reloads.send(answer).unwrap();
+                answered
+            })
+            .collect();
+        drop(reloads);
+        let (to_core, mut core) = unbounded_channel();
+        timeout(Duration::from_secs(60), run(path, asked, to_core))
+            .await
+            .expect("nobody writes into the FIFO");
+        for caller in callers {
+            let said = caller.await.unwrap().unwrap_err().to_string();
+            assert!(said.contains("ipvsd.toml: it is not a regular file"), "{said}");
+        }
+        assert!(core.recv().await.is_none(), "the core hears of nothing");
+    }
 }

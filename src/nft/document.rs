@@ -82,6 +82,11 @@ impl Commands<'_> {
         self.push(Command::Typed(NfCmd::Add(self.table())), "add the table".into());
     }
 
+    /// A table that exists and is added without flags has none from then on: a dormant one works again.
+    pub fn clear_flags(&mut self) {
+        self.push(Command::Typed(NfCmd::Add(self.table())), "clear the flags of the table".into());
+    }
+
     pub fn delete_table(&mut self) {
         self.push(Command::Typed(NfCmd::Delete(self.table())), "delete the table".into());
     }

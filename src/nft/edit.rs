@@ -9,18 +9,21 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::document::{Commands, Document};
-use super::listing::{Found, FoundChain, Listing, Place};
+use super::listing::{Flags, Found, FoundChain, Listing, Place};
 use super::ruleset;
 use super::table::{Body, Chain, Family, Key, Set, Table};
 use crate::core::model::Rules;
 
-/// The transaction that makes the tables hold `wanted` and nothing else; none if they do.
+/// The transaction that makes the tables hold `wanted` and nothing else; none if they do. Of a table with flags it only
+/// clears these: nothing else goes into that transaction.
 pub fn edit(wanted: &Rules, found: &Listing) -> Option<Document> {
     let mut document = Document::default();
     for family in Family::ALL {
         let mut commands = document.on(family);
         match (ruleset::table(wanted, family), found.tables.get(&family)) {
             (None, None) => {}
+            (_, Some(Found { flags: Flags::Unreadable, .. }))
+            | (Some(_), Some(Found { flags: Flags::Some, .. })) => commands.clear_flags(),
             (None, Some(_)) => commands.delete_table(),
             (Some(wanted), None) => {
                 commands.add_table();

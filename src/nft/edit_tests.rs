@@ -270,3 +270,17 @@ fn the_first_load() {
     insta::assert_snapshot!(commands.join("\n"));
     assert!(edit(&Rules::default(), &Listing::default()).is_none());
 }
+
+#[test]
+fn of_a_table_with_flags_only_these_are_cleared() {
+    let mut found = Listing::default();
+    found.unreadable(Family::Ip);
+    // As nft 1.0.6 prints it.
+    let table = json!({"table": {"family": "ip6", "name": NAME, "handle": 1, "flags": NAME}});
+    found.read(Family::Ip6, &json!({"nftables": [table]}));
+    let clear = |family: &str| format!("{family} {NAME}: clear the flags of the table");
+    let changes = |wanted: &Rules| edit(wanted, &found).unwrap().changes().to_vec();
+    assert_eq!(changes(&every_shape()), [clear("ip"), clear("ip6")]);
+    assert_eq!(found.damage()[0], clear("ip"));
+    assert!(found.has_flags());
+}

@@ -177,6 +177,13 @@ fn damage_is_found_and_repaired() {
             "add rule ip ipvsd refused-log-26998-drop drop",
         ],
         &["add chain ip ipvsd refused-log-1"],
+        &["add table ip ipvsd { flags dormant; }"],
+        &[
+            "add table ip6 ipvsd { flags dormant; }",
+            "flush map ip6 ipvsd rewrite",
+            "delete chain ip6 ipvsd postrouting",
+            "add chain ip6 ipvsd stray { type filter hook forward priority 0; policy drop; }",
+        ],
         &["delete table ip6 ipvsd"],
         &["delete table ip ipvsd", "add table ip ipvsd"],
     ];
@@ -194,6 +201,8 @@ fn damage_is_found_and_repaired() {
             );
             assert!(wait(Nft::new().apply(&wanted)), "{damage:?}");
             holds(&wanted);
+            let text = Command::new("nft").args(["list", "ruleset"]).output().unwrap().stdout;
+            assert!(!String::from_utf8_lossy(&text).contains("dormant"), "{damage:?}");
         }
     });
 }

@@ -1,5 +1,8 @@
 //! What is in the kernel of our tables, read from `nft -j -p list table`. Anyone may have written into them: whatever
 //! cannot be read is kept as foreign, so that an edit can take it out, and nothing is an error.
+//!
+//! A table with the flag `dormant` is there, and the kernel passes it by. nft 1.0.6 prints a wrong name for the flag, and
+//! sometimes no JSON at all.
 
 use std::collections::BTreeMap;
 
@@ -23,10 +26,21 @@ pub struct Listing {
 /// A table that exists.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Found {
+    pub flags: Flags,
     pub sets: BTreeMap<String, FoundSet>,
     pub chains: BTreeMap<String, FoundChain>,
     /// Kind and name of counters, flowtables and whatever else we never make.
     pub others: Vec<(String, String)>,
+}
+
+/// The flags of a table. Ours have none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Flags {
+    #[default]
+    None,
+    Some,
+    /// Its listing was not JSON, as it may be of a table with flags; nothing else is known of it.
+    Unreadable,
 }
 
 /// A set or map.
@@ -65,6 +79,7 @@ impl Listing {
         for (kind, object) in objects.filter_map(Value::as_object).flatten() {
             let text = |field: &str| object.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
             match kind.as_str() {
+                "table" if object.get("flags").is_some() => found.flags = Flags::Some,
                 "metainfo" | "table" => {}
                 "set" => {
                     _ = found
@@ -89,6 +104,16 @@ impl Listing {
             }
         }
         self.tables.insert(family, found);
+    }
+
+    /// Adds that this table is there, and its listing not JSON.
+    pub(super) fn unreadable(&mut self, family: Family) {
+        self.tables.insert(family, Found { flags: Flags::Unreadable, ..Found::default() });
+    }
+
+    /// Whether a table has flags.
+    pub(super) fn has_flags(&self) -> bool {
+        self.tables.values().any(|table| table.flags != Flags::None)
     }
 
     /// What the tables say, so far as it can be read; only with no [`damage`](Listing::damage) do they say it wholly.

@@ -59,6 +59,15 @@ pub enum Error {
         /// Its own words, on one line.
         said: String,
     },
+    /// They are there again, or were not what makes a listing unreadable.
+    #[error(
+        "cannot {tried}: `nft` did it, and the listing still shows them or is not JSON; \
+         look with `nft list table ip ipvsd` and `nft list table ip6 ipvsd`"
+    )]
+    Flags {
+        /// What was asked of it.
+        tried: String,
+    },
     /// It printed something that is not JSON.
     #[error(
         "cannot {tried}: what `nft` printed is not JSON ({error}); some versions print too little where a table \
@@ -78,7 +87,7 @@ impl Nft {
         Nft
     }
 
-    /// What is there of our tables.
+    /// What is there of our tables. One whose listing is not JSON is [damaged](Listing::damage).
     pub async fn observe(&self) -> Result<Listing, Error> {
         let mut listing = Listing::default();
         for family in Family::ALL {
@@ -87,6 +96,10 @@ impl Nft {
             match run(&arguments, Vec::new(), format!("list the table {family} {NAME}")).await {
                 Ok(printed) => listing.read(family, &printed),
                 Err(Error::Refused { said, .. }) if said.contains("No such file or directory") => {}
+                Err(Error::Unreadable { error, .. }) => {
+                    tracing::debug!(target: "ipvsd::nft", %error, "the listing of the table {family} {NAME} is not JSON");
+                    listing.unreadable(family);
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -94,7 +107,7 @@ impl Nft {
     }
 
     /// Makes our tables hold `wanted` and nothing else, in one transaction; says whether there was anything to do.
-    /// After an error nothing has changed.
+    /// After an error nothing has changed. Flags of a table are cleared before that: the kernel refuses both in one.
     pub async fn apply(&self, wanted: &Rules) -> Result<bool, Error> {
         self.apply_to(&self.observe().await?, wanted).await
     }
@@ -102,8 +115,17 @@ impl Nft {
     /// The same where `found` was observed a moment ago. If somebody has changed our tables since, nft refuses, or
     /// they hold something else than `wanted`: whoever listens to nftables hears of it.
     pub async fn apply_to(&self, found: &Listing, wanted: &Rules) -> Result<bool, Error> {
-        match edit(wanted, found) {
-            None => Ok(false),
+        let Some(document) = edit(wanted, found) else { return Ok(false) };
+        self.commit(&document).await?;
+        if !found.has_flags() {
+            return Ok(true);
+        }
+        let found = self.observe().await?;
+        if found.has_flags() {
+            return Err(Error::Flags { tried: format!("clear the flags of the tables {NAME}") });
+        }
+        match edit(wanted, &found) {
+            None => Ok(true),
             Some(document) => self.commit(&document).await.map(|()| true),
         }
     }

@@ -22,6 +22,7 @@ const FAMILY: Family = Family::V4;
 pub fn tests() -> Vec<Trial> {
     let mut tests = vec![
         case("faults::nft_is_missing_or_refuses", nft),
+        case("faults::an_end_comes_although_nft_refuses", end),
         case("faults::notifications_of_nftables_are_lost", overrun),
         case("faults::the_state_directory_is_full_or_read_only", state),
         case_in_vm("faults::the_module_is_unloaded", module),
@@ -87,6 +88,21 @@ impl Nft {
     fn ipvsd(&self) -> PathBuf {
         self.script("ipvsd", &format!("PATH={} exec {IPVSD} \"$@\"", self.dir.path().display()))
     }
+}
+
+fn end() {
+    let network = Network::new(3);
+    let _servers = echoes(&network, 5300);
+    let nft = Nft::new(&network);
+    let text = format!("on_stop = \"remove\"\n{}", text(&network));
+    let mut daemon = Daemon::start(&network.director, nft.ipvsd(), &text);
+    wait_for_weights(&network, FAMILY, &[1, 1, 1]);
+    nft.script("nft", "exit 1");
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(daemon.wait_exit(LIMIT).code(), Some(1));
+    assert!(reading::services(&network.director).is_empty(), "what can be removed is");
+    daemon.wait_for("left in the kernel: the reply rules (cannot list the table ip ipvsd", LIMIT);
+    assert!(!network.director.check("nft", &["list", "table", "ip", "ipvsd"]).is_empty());
 }
 
 fn nft() {

@@ -178,6 +178,64 @@ fn what_is_not_ours_is_not_named() {
 }
 
 #[test]
+fn a_service_that_moves_to_another_vip() {
+    let config = parsed(CONFIG);
+    let (found, held) = made(&config);
+    let moved = parsed(&CONFIG.replace("\"192.0.2.53:53\", ", "\"192.0.2.55:53\", "));
+    let said = said(&moved, &found, &held);
+    for line in [
+        "+ service dns at 192.0.2.55:53: scheduler wrr, OPS on (its servers are still behind another VIP: clients \
+         are refused here until the first has been drained there, for `drain`)\n",
+        "+ server 10.0.1.11:5300 of dns at 192.0.2.55:53: forward nat, weight 0 (its weight 1 comes when its check \
+         succeeds; it has no weight here until it has been drained at 192.0.2.53:53)\n",
+    ] {
+        assert!(said.contains(line), "no {line}in\n{said}");
+    }
+    // One server more that is free: nobody is refused.
+    let free = parsed(
+        &CONFIG
+            .replace("\"192.0.2.53:53\", ", "\"192.0.2.55:53\", ")
+            .replace("servers = [\"10.0.1.11:5300\"", "servers = [\"10.0.1.13:5300\", \"10.0.1.11:5300\""),
+    );
+    assert!(!self::said(&free, &found, &held).contains("refused"));
+}
+
+#[test]
+fn connection_entries_of_ops_services_go() {
+    let config = parsed(&CONFIG.replace("check = \"none\"", "check = \"none\"\nops = false"));
+    let (mut found, _) = made(&config);
+    let entries: BTreeSet<(ServiceKey, DestinationKey)> = [
+        ("192.0.2.53:53", "10.0.1.11:5300"),
+        ("192.0.2.53:53", "10.0.1.12:5300"),
+        // Not in the config any more, not OPS, not ours.
+        ("192.0.2.53:53", "10.0.1.99:5300"),
+        ("192.0.2.54:514", "10.0.1.21:514"),
+        ("192.0.2.99:53", "10.0.1.11:5300"),
+    ]
+    .map(|(vip, address)| (key(vip), server(address)))
+    .into();
+    let said = |found: &FoundServices, entries| {
+        evictions(&config, found, entries).iter().map(|change| format!("{change}\n")).collect::<String>()
+    };
+    insta::assert_snapshot!(said(&found, &entries), @"- connection entries of dns at 192.0.2.53:53 (they pin clients to 2 servers: each is taken out for a moment, one after the other)");
+    let dns = found.get_mut(&key("192.0.2.53:53")).unwrap();
+    dns.servers.get_mut(&server("10.0.1.12:5300")).unwrap().weight = 0;
+    let one = [(key("192.0.2.53:53"), server("10.0.1.11:5300"))].into();
+    insta::assert_snapshot!(said(&found, &one), @"- connection entries of dns at 192.0.2.53:53 (they pin clients to 1 server: when another server has weight, it is taken out for a moment)");
+    assert_eq!(said(&found, &BTreeSet::new()), "");
+}
+
+#[test]
+fn a_sysctl_of_an_interrupted_eviction_is_put_back() {
+    let sysctl = |value: &str| BTreeMap::from([(EXPIRE.to_owned(), value.to_owned())]);
+    let memory = Memory { sysctls: sysctl("0"), ..Memory::default() };
+    let change = put_back(&memory, &sysctl("1")).unwrap().to_string();
+    assert_eq!(change, format!("~ sysctl {EXPIRE}: value 1 → 0 (put back as it was before ipvsd)"));
+    assert_eq!(put_back(&memory, &sysctl("0")), None);
+    assert_eq!(put_back(&Memory::default(), &sysctl("1")), None);
+}
+
+#[test]
 fn as_data() {
     let config = parsed(CONFIG);
     let (mut found, held) = made(&config);
