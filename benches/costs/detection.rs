@@ -24,6 +24,7 @@ pub fn silent() {
         "silent",
         &Death {
             rate: Some(100),
+            mute: true,
             die: &|bed, number| bed.network.servers[number].nft(drop),
             revive: &|bed, number| bed.network.servers[number].nft("delete table inet dead"),
         },
@@ -36,6 +37,7 @@ pub fn wrong_answer() {
         "wrong answer",
         &Death {
             rate: Some(100),
+            mute: false,
             die: &|bed, number| bed.echoes[number].set_answer(Answer::Text("sorry".to_owned())),
             revive: &|bed, number| bed.echoes[number].set_answer(Answer::Echo),
         },
@@ -44,7 +46,10 @@ pub fn wrong_answer() {
 
 /// A server whose process is killed while nobody asks it but the checks.
 pub fn killed() {
-    by_probes("killed without traffic", &Death { rate: None, die: &Bed::kill, revive: &Bed::restart });
+    by_probes(
+        "killed without traffic",
+        &Death { rate: None, mute: true, die: &Bed::kill, revive: &Bed::restart },
+    );
 }
 
 /// A server whose process is killed, at 100 datagrams a second to the service.
@@ -67,7 +72,8 @@ fn by_probes(name: &str, death: &Death<'_>) {
 
 fn by_traffic(rate: u32) {
     let name = format!("killed at {rate}/s");
-    let seen = Bed::start().deaths(&Death { rate: Some(rate), die: &Bed::kill, revive: &Bed::restart });
+    let seen =
+        Bed::start().deaths(&Death { rate: Some(rate), mute: true, die: &Bed::kill, revive: &Bed::restart });
     took(&format!("{name}: from first ICMP error to weight 0"), &seen, Duration::from_millis(50), |seen| {
         seen.gone.duration_since(seen.refused.expect("traffic was refused before it was gone"))
     });
@@ -114,13 +120,15 @@ type Act<'a> = &'a dyn Fn(&mut Bed, usize);
 struct Death<'a> {
     /// Datagrams a second to the service, over all servers.
     rate: Option<u32>,
+    /// It answers nothing after it.
+    mute: bool,
     die: Act<'a>,
     revive: Act<'a>,
 }
 
 /// One death.
 struct Seen {
-    /// Before it was made to happen.
+    /// Before it was made to happen; its last answer, where one came after that: to load rules takes a while.
     died: SystemTime,
     /// The first ICMP error to the client on the server's wire.
     refused: Option<SystemTime>,
@@ -186,6 +194,9 @@ impl Bed {
         }
         (death.revive)(self, number);
         let client = self.network.client_address(0, FAMILY);
+        let answer = |packet: &&Packet| packet.outgoing && packet.protocol == 17;
+        let last = wire.iter().rev().find(answer).filter(|_| death.mute).map(|packet| packet.at);
+        let died = died.max(last.unwrap_or(died));
         let requests = || wire.iter().filter(|packet| is_request(packet, client) && packet.at >= died);
         let refusal = |packet: &&Packet| {
             packet.outgoing && packet.destination.ip() == client && packet.icmp == Some((3, 3))

@@ -39,7 +39,8 @@ impl Fleet {
         let (director, servers) = (Netns::new("director"), Netns::new("servers"));
         director.set_sysctl("net.ipv4.ip_forward", "1");
         director.ip(&[
-            &format!("link add back addrgenmode none type veth peer name eth0 netns {}", servers.name()),
+            &format!("link add back type veth peer name eth0 netns {}", servers.name()),
+            "link set back addrgenmode none",
             "addr add 10.0.1.1/30 dev back",
             "link set back up",
         ]);
