@@ -75,6 +75,8 @@ impl Probed {
         let fleet = Fleet::start();
         let daemon = Daemon::start(&fleet.director, IPVSD, &config(services, CHECK));
         wait_until(Duration::from_secs(180), "all servers with weight", || {
+            // To read the table is work that the daemon has to wait for.
+            std::thread::sleep(2 * SECOND);
             let table = fleet.director.run(|| fs::read_to_string("/proc/thread-self/net/ip_vs"));
             let table = table.unwrap_or_default();
             table.lines().filter(|line| line.contains("Masq    1 ")).count() == (services * SERVERS) as usize
