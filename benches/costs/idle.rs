@@ -1,13 +1,12 @@
 //! A daemon that has nothing to do but to look.
 
-use std::fmt::Write;
 use std::fs;
 use std::time::{Duration, Instant};
 
 use lab::{Daemon, Netns, wait_until};
 
 use crate::meter::{Meter, figure};
-use crate::table::{SERVERS, SERVICES, server, vip};
+use crate::table::{SERVERS, SERVICES, config, server, vip};
 
 const IPVSD: &str = env!("CARGO_BIN_EXE_ipvsd");
 
@@ -15,7 +14,7 @@ const IPVSD: &str = env!("CARGO_BIN_EXE_ipvsd");
 pub fn without_checks() {
     let director = Netns::new("director");
     director.set_sysctl("net.ipv4.ip_forward", "1");
-    let daemon = Daemon::start(&director, IPVSD, &config("\"none\""));
+    let daemon = Daemon::start(&director, IPVSD, &config(SERVICES, "\"none\""));
     let converged = || {
         let table = director.run(|| fs::read_to_string("/proc/thread-self/net/ip_vs")).unwrap_or_default();
         let weighted = table.lines().filter(|line| line.contains("Masq    1 "));
@@ -45,19 +44,4 @@ fn repair(director: &Netns, round: u32) -> Duration {
         !director.check("ipvsadm", &["-Ln", "-u", &vip]).contains("Masq    7 ")
     });
     start.elapsed()
-}
-
-fn config(check: &str) -> String {
-    let mut text = String::new();
-    for service in 0..SERVICES {
-        let servers: Vec<String> =
-            (0..SERVERS).map(|number| format!("\"{}\"", server(service, number))).collect();
-        let _ = writeln!(
-            text,
-            "[[service]]\nname = \"s{service}\"\nlisten = \"{}\"\nservers = [{}]\ncheck = {check}",
-            vip(service),
-            servers.join(", ")
-        );
-    }
-    text
 }

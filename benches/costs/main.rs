@@ -1,7 +1,11 @@
-//! What ipvsd costs, in guest instructions: `benches/run` gives it a VM whose clock counts them, one for each benchmark.
+//! What ipvsd costs, in guest instructions, and how fast it is, in virtual time: `benches/run` gives it a VM whose clock counts
+//! instructions, one for each benchmark.
 
+mod detection;
+mod fleet;
 mod idle;
 mod meter;
+mod probes;
 mod table;
 
 use std::process::ExitCode;
@@ -12,5 +16,12 @@ fn main() -> ExitCode {
     lab::suite(vec![
         case("idle without checks", idle::without_checks),
         case("table programmed and seen", table::programmed_and_seen),
+        case("cost of one check", probes::cost_of_one),
+        case("checks of 10 000 servers", probes::ten_thousand),
+        case("detection: silent", detection::silent),
+        case("detection: wrong answer", detection::wrong_answer),
+        case("detection: killed without traffic", detection::killed),
+        case("detection: killed under 100 a second", detection::killed_under_100),
+        case("detection: killed under 1 000 a second", detection::killed_under_1000),
     ])
 }

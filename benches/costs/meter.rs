@@ -33,7 +33,8 @@ impl Meter {
         (self.read() - before) / time.as_secs()
     }
 
-    fn read(&self) -> u64 {
+    /// What it has cost so far.
+    pub fn read(&self) -> u64 {
         let text = fs::read_to_string(self.0.join("cpu.stat")).expect("cpu.stat");
         let usage = text.lines().find_map(|line| line.strip_prefix("usage_usec ")?.parse::<u64>().ok());
         usage.expect("usage_usec in cpu.stat") * 1000
@@ -43,4 +44,9 @@ impl Meter {
 /// One figure of a table, in millions.
 pub fn figure(what: &str, instructions: u64, target: &str) {
     println!("{what:<60} {:>9.1} M  {target}", instructions as f64 / 1e6);
+}
+
+/// One figure of a table that has a target.
+pub fn row(what: &str, figure: &str, target: &str, met: bool) {
+    println!("{what:<60} {figure:>20}  target {target}: {}", if met { "met" } else { "MISSED" });
 }

@@ -1,6 +1,7 @@
 //! 1 000 services with 10 servers each: made, and looked at.
 
 use std::collections::BTreeSet;
+use std::fmt::Write;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -25,6 +26,22 @@ pub fn vip(service: u32) -> SocketAddr {
 /// Address and port of a server; each is of one service.
 pub fn server(service: u32, server: u32) -> SocketAddr {
     SocketAddr::new(Ipv4Addr::from(0x0a01_0000 + service * SERVERS + server).into(), 53)
+}
+
+/// A config with the first `services` of them, all with this check.
+pub fn config(services: u32, check: &str) -> String {
+    let mut text = String::new();
+    for service in 0..services {
+        let servers: Vec<String> =
+            (0..SERVERS).map(|number| format!("\"{}\"", server(service, number))).collect();
+        let _ = writeln!(
+            text,
+            "[[service]]\nname = \"s{service}\"\nlisten = \"{}\"\nservers = [{}]\ncheck = {check}",
+            vip(service),
+            servers.join(", ")
+        );
+    }
+    text
 }
 
 fn plain() -> ServiceConfig {

@@ -1,17 +1,18 @@
 //! A capture: every IP packet on every interface of a namespace, read by a packet socket.
 
-use std::io;
-use std::os::fd::AsRawFd;
+use std::io::{self, IoSliceMut};
+use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, LinkAddr, SockFlag, SockProtocol, SockType, recvfrom, setsockopt, socket, sockopt,
+    AddressFamily, ControlMessageOwned, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType, recvmsg,
+    setsockopt, socket, sockopt,
 };
-use nix::sys::time::TimeVal;
+use nix::sys::time::{TimeSpec, TimeVal};
 
 use crate::{Netns, Packet};
 
@@ -41,6 +42,7 @@ impl Capture {
                 SockProtocol::EthAll,
             )?;
             setsockopt(&socket, sockopt::RcvBufForce, &(64 << 20))?;
+            setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
             setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::new(0, 50_000))?;
             Ok::<_, Errno>(socket)
         };
@@ -59,17 +61,8 @@ impl Capture {
                 if end.is_some_and(|end| Instant::now() > end) {
                     return Ok(packets);
                 }
-                match recvfrom::<LinkAddr>(socket.as_raw_fd(), &mut buffer) {
-                    Ok((length, from)) => {
-                        let (interface, outgoing) = from
-                            .map_or((0, false), |from| (from.ifindex(), from.pkttype() == PACKET_OUTGOING));
-                        packets.extend(Packet::parse(
-                            &buffer[..length],
-                            SystemTime::now(),
-                            interface,
-                            outgoing,
-                        ));
-                    }
+                match receive(socket.as_raw_fd(), &mut buffer) {
+                    Ok(packet) => packets.extend(packet),
                     Err(Errno::EAGAIN | Errno::EINTR) if stopped.load(Ordering::Relaxed) => {
                         return Ok(packets);
                     }
@@ -92,4 +85,20 @@ impl Capture {
         let packets = self.thread.join().expect("the capture's thread");
         packets.unwrap_or_else(|error| panic!("capture: {error}"))
     }
+}
+
+/// Waits for the next packet; None for one that is no IP.
+fn receive(socket: RawFd, buffer: &mut [u8]) -> nix::Result<Option<Packet>> {
+    let mut control = nix::cmsg_space!(TimeSpec);
+    let mut parts = [IoSliceMut::new(buffer)];
+    let received = recvmsg::<LinkAddr>(socket, &mut parts, Some(&mut control), MsgFlags::empty())?;
+    let time = received.cmsgs()?.find_map(|message| match message {
+        ControlMessageOwned::ScmTimestampns(time) => Some(UNIX_EPOCH + Duration::from(time)),
+        _ => None,
+    });
+    // The kernel times what it gives from the moment on at which the option was set.
+    let (length, at) = (received.bytes, time.unwrap_or_else(SystemTime::now));
+    let (interface, outgoing) =
+        received.address.map_or((0, false), |from| (from.ifindex(), from.pkttype() == PACKET_OUTGOING));
+    Ok(Packet::parse(&buffer[..length], at, interface, outgoing))
 }

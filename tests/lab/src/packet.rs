@@ -21,7 +21,7 @@ pub enum Checksum {
 /// One captured IP packet.
 #[derive(Clone, Debug)]
 pub struct Packet {
-    /// When it was read from the socket.
+    /// When the kernel saw it.
     pub at: SystemTime,
     /// Index of the interface.
     pub interface: usize,
