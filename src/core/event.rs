@@ -103,8 +103,8 @@ pub enum Event {
         replies: usize,
         /// What is to be mended beside them.
         damage: Vec<String>,
-        /// Whether it is repaired.
-        ruling: Ruling,
+        /// It was so again and again.
+        again: bool,
     },
     /// Connection entries pin clients to a server that cannot be spared yet: no other has weight.
     EvictionPostponed {

@@ -94,9 +94,9 @@ pub struct Core {
     /// The connection entries could not be read when they were last asked for.
     connections_unread: bool,
     brake: Brake<(ServiceKey, Thing)>,
+    /// Says when the rules are changed again and again. It holds no repair: without them replies leave from the servers'
+    /// own addresses.
     rules_brake: Brake<()>,
-    /// The rules as they were last made.
-    rules_made: Option<Rules>,
     sysctl_brake: Brake<&'static str>,
     reported: Reported,
     /// A look at rules and services is under way.
@@ -160,7 +160,6 @@ impl Core {
             connections_unread: false,
             brake: Brake::default(),
             rules_brake: Brake::default(),
-            rules_made: None,
             sysctl_brake: Brake::default(),
             reported: Reported::default(),
             looking: false,
@@ -319,8 +318,7 @@ impl Core {
     /// When plans may change although nothing is heard of.
     fn plan_times(&self) -> impl Iterator<Item = Time> {
         let times = self.drains.values().copied().chain(self.kept.times());
-        let times =
-            times.chain(self.retries.times()).chain(self.brake.times()).chain(self.rules_brake.times());
+        let times = times.chain(self.retries.times()).chain(self.brake.times());
         times.chain(self.pools.values().filter_map(Pool::next))
     }
 

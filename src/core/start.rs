@@ -114,8 +114,8 @@ impl Core {
             let (requests, replies) = (rules.requests.len(), rules.replies.len());
             let ruling = self.rules_brake.drifted((), now);
             if ruling != Ruling::Held {
-                let damage = damage.clone();
-                out.push(Output::Say(Event::RulesDrift { requests, replies, damage, ruling }));
+                let (damage, again) = (damage.clone(), ruling != Ruling::Repair);
+                out.push(Output::Say(Event::RulesDrift { requests, replies, damage, again }));
             }
         }
         self.rules_damaged = !found.damage.is_empty();

@@ -46,11 +46,6 @@ impl Core {
             self.busy.iter().for_each(|key| rules.keep(held, key));
             self.rules_kept = rules != due;
             rules.refuse(self.config.refusals);
-            // Fighting another program over them helps nobody; what we want changed is changed.
-            let left_alone = self.rules_brake.holds(&(), now) && self.rules_made.as_ref() == Some(&rules);
-            if left_alone {
-                return;
-            }
             if rules != *held || self.rules_damaged {
                 self.rules_asked = Some(rules.clone());
                 out.push(Output::DoRules(rules));
@@ -129,7 +124,6 @@ impl Core {
                 self.works(&Subject::Rules, "the reply rules", out);
                 let (requests, replies) = (rules.requests.len(), rules.replies.len());
                 out.push(Output::Say(Event::Rules { requests, replies }));
-                self.rules_made = Some(rules.clone());
                 self.rules = Some(rules);
                 self.rules_damaged = false;
                 if std::mem::take(&mut self.rules_touched) {

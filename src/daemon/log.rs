@@ -57,11 +57,14 @@ pub fn say(event: &Event) {
                 None => tracing::warn!(service, vip = %key, server, what, "drift, only reported"),
             }
         }
-        Event::RulesDrift { requests, replies, damage, ruling: Ruling::BackOff(wait) } => {
+        Event::RulesDrift { requests, replies, damage, again: true } => {
             let damage = damage.join("; ");
             tracing::error!(
-                vips = requests, servers = replies, damage, left_alone_for = ?wait,
-                "drift of the reply rules again and again: another program manages this"
+                vips = requests,
+                servers = replies,
+                damage,
+                "drift of the reply rules again and again: another program manages this; they are repaired each time, and \
+                 not all of it is logged"
             );
         }
         Event::RulesDrift { requests, replies, damage, .. } => {
