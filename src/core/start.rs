@@ -112,11 +112,8 @@ impl Core {
         if self.started && self.rules_asked.is_none() && drifted && !self.retries.fails(&Subject::Rules) {
             let FoundRules { rules, damage } = &found;
             let (requests, replies) = (rules.requests.len(), rules.replies.len());
-            let ruling = self.rules_brake.drifted((), now);
-            if ruling != Ruling::Held {
-                let (damage, again) = (damage.clone(), ruling != Ruling::Repair);
-                out.push(Output::Say(Event::RulesDrift { requests, replies, damage, again }));
-            }
+            let again = self.rules_brake.drifted((), now) != Ruling::Repair;
+            out.push(Output::Say(Event::RulesDrift { requests, replies, damage: damage.clone(), again }));
         }
         self.rules_damaged = !found.damage.is_empty();
         self.rules = Some(found.rules);

@@ -63,8 +63,7 @@ pub fn say(event: &Event) {
                 vips = requests,
                 servers = replies,
                 damage,
-                "drift of the reply rules again and again: another program manages this; they are repaired each time, and \
-                 not all of it is logged"
+                "drift, repaired again and again: another program manages the reply rules"
             );
         }
         Event::RulesDrift { requests, replies, damage, .. } => {

@@ -48,7 +48,9 @@ fn a_command_that_hangs_is_a_failure_and_leaves_nothing_behind() {
     let (checker, mut verdicts) = engine(vec![hangs, missing]);
     let mut heard = [next(&mut verdicts), next(&mut verdicts)];
     heard.sort_by_key(|verdict| verdict.target);
-    assert_eq!(heard[0], verdict(1, false, "no answer within 300ms"));
+    // Both clocks end at the same time.
+    let late = ["no answer within 300ms", "command: killed after 300ms"].map(|why| verdict(1, false, why));
+    assert!(late.contains(&heard[0]), "{:?}", heard[0]);
     let why = "command: could not be run: No such file or directory (os error 2)";
     assert_eq!(heard[1], verdict(2, false, why));
     drop(checker);
