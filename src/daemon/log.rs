@@ -57,23 +57,22 @@ pub fn say(event: &Event) {
                 None => tracing::warn!(service, vip = %key, server, what, "drift, only reported"),
             }
         }
-        Event::RulesDrift { requests, replies, damage, again: true } => {
+        Event::RulesDrift { requests: vips, replies: servers, damage, again } => {
             let damage = damage.join("; ");
-            tracing::error!(
-                vips = requests,
-                servers = replies,
-                damage,
-                "drift, repaired again and again: another program manages the reply rules"
-            );
-        }
-        Event::RulesDrift { requests, replies, damage, .. } => {
-            let damage = damage.join("; ");
-            tracing::warn!(
-                vips = requests,
-                servers = replies,
-                damage,
-                "drift, repaired: somebody else changed the reply rules"
-            );
+            match again {
+                true => tracing::error!(
+                    vips,
+                    servers,
+                    damage,
+                    "drift, repaired again and again: another program manages the reply rules"
+                ),
+                false => tracing::warn!(
+                    vips,
+                    servers,
+                    damage,
+                    "drift, repaired: somebody else changed the reply rules"
+                ),
+            }
         }
         Event::EvictionPostponed { key, server } => tracing::warn!(
             vip = %key, %server,

@@ -105,26 +105,28 @@ fn end() {
     assert!(!network.director.check("nft", &["list", "table", "ip", "ipvsd"]).is_empty());
 }
 
+/// The reply rules, without the set of servers that have refused something of late, which is the kernel's to fill.
+fn reply_rules(network: &Network) -> String {
+    let parts = [
+        "map ip ipvsd rewrite",
+        "set ip ipvsd replies",
+        "set ip ipvsd requests",
+        "chain ip ipvsd postrouting",
+    ];
+    let list = |part: &str| {
+        let words: Vec<&str> = ["-s", "list"].into_iter().chain(part.split(' ')).collect();
+        network.director.check("nft", &words)
+    };
+    parts.map(list).concat()
+}
+
 fn nft() {
     let network = Network::new(3);
     let mut servers = echoes(&network, 5300);
     let nft = Nft::new(&network);
     let daemon = Daemon::start(&network.director, nft.ipvsd(), &text(&network));
     wait_for_weights(&network, FAMILY, &[1, 1, 1]);
-    // All but the set of servers that have refused something of late, which is the kernel's to fill.
-    let rules = || {
-        let parts = [
-            "map ip ipvsd rewrite",
-            "set ip ipvsd replies",
-            "set ip ipvsd requests",
-            "chain ip ipvsd postrouting",
-        ];
-        let list = |part: &str| {
-            let words: Vec<&str> = ["-s", "list"].into_iter().chain(part.split(' ')).collect();
-            network.director.check("nft", &words)
-        };
-        parts.map(list).concat()
-    };
+    let rules = || reply_rules(&network);
     let good = rules();
     let damage = || network.director.nft("delete element ip ipvsd rewrite { 10.0.1.13 . 5300 }");
     let changed = || count(&daemon, "reply rules changed");
@@ -205,20 +207,7 @@ fn overrun() {
     let _servers = echoes(&network, 5300);
     let daemon = ipvsd(&network, &text(&network));
     wait_for_weights(&network, FAMILY, &[1, 1, 1]);
-    // All but the set of servers that have refused something of late, which is the kernel's to fill.
-    let rules = || {
-        let parts = [
-            "map ip ipvsd rewrite",
-            "set ip ipvsd replies",
-            "set ip ipvsd requests",
-            "chain ip ipvsd postrouting",
-        ];
-        let list = |part: &str| {
-            let words: Vec<&str> = ["-s", "list"].into_iter().chain(part.split(' ')).collect();
-            network.director.check("nft", &words)
-        };
-        parts.map(list).concat()
-    };
+    let rules = || reply_rules(&network);
     let good = rules();
     let traffic = Traffic::start(&network);
     traffic.calm();
