@@ -70,6 +70,8 @@ pub struct Core {
     own: BTreeSet<ServiceKey>,
     pools: BTreeMap<ServiceKey, Pool>,
     quorums: BTreeMap<ServiceKey, Quorum>,
+    /// The pools with a server that starts slowly: next to none, and asked for after each input.
+    ramping: BTreeSet<ServiceKey>,
     targets: BTreeMap<(SocketAddr, Arc<Check>), TargetId>,
     /// The servers that a target's verdict is about.
     probed_for: BTreeMap<TargetId, Vec<(ServiceKey, DestinationKey)>>,
@@ -143,6 +145,7 @@ impl Core {
             index: BTreeMap::new(),
             pools: BTreeMap::new(),
             quorums: BTreeMap::new(),
+            ramping: BTreeSet::new(),
             targets: BTreeMap::new(),
             probed_for: BTreeMap::new(),
             next_target: 0,
@@ -211,7 +214,7 @@ impl Core {
             Input::RulesDone(result) => self.rules_done(now, result, &mut out),
             Input::Wake => {
                 let due = !self.settled || self.waits_for_entries() || self.plans_are_due(now);
-                self.pools.values_mut().for_each(|pool| pool.tick(now));
+                self.ramp(now);
                 self.look_again(now, &mut out);
                 self.out_of_patience(now);
                 if due {
@@ -254,6 +257,9 @@ impl Core {
             let Some(service) = self.name(&key) else { continue };
             let Some(pool) = self.pools.get_mut(&key) else { continue };
             let turn = pool.verdict(now, &server, verdict);
+            if pool.next().is_some() {
+                self.ramping.insert(key);
+            }
             let due = pool.due(&server).and_then(|due| due.weight);
             let has = self.found.as_ref().and_then(|found| found.get(&key)?.servers.get(&server));
             // A server that is not there yet comes without weight, which says nothing about a check that failed.
@@ -275,6 +281,15 @@ impl Core {
             self.brake.release(&(key, Thing::Server(server)));
             self.plan(now, key, out);
         }
+    }
+
+    /// Slow starts go on.
+    fn ramp(&mut self, now: Time) {
+        self.ramping.retain(|key| {
+            let Some(pool) = self.pools.get_mut(key) else { return false };
+            pool.tick(now);
+            pool.next().is_some()
+        });
     }
 
     /// Whether the quorum of a service has turned, and the command that is told so.
@@ -319,7 +334,7 @@ impl Core {
     fn plan_times(&self) -> impl Iterator<Item = Time> {
         let times = self.drains.values().copied().chain(self.kept.times());
         let times = times.chain(self.retries.times()).chain(self.brake.times());
-        times.chain(self.pools.values().filter_map(Pool::next))
+        times.chain(self.ramping.iter().filter_map(|key| self.pools.get(key)?.next()))
     }
 
     /// Whether such a time has come since everything was planned. Most wakes are for a look alone: to plan a thousand

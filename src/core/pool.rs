@@ -87,12 +87,14 @@ impl Pool {
         }
     }
 
-    /// The kernel was read for the first time: `server` has this weight there.
-    pub fn found(&mut self, server: &DestinationKey, found: u32) {
-        if let Some(member) = self.members.get_mut(server) {
-            member.found = found;
-            self.health = self.judge();
+    /// The kernel was read for the first time: servers have these weights there.
+    pub fn found(&mut self, weights: impl IntoIterator<Item = (DestinationKey, u32)>) {
+        for (server, found) in weights {
+            if let Some(member) = self.members.get_mut(&server) {
+                member.found = found;
+            }
         }
+        self.health = self.judge();
     }
 
     /// Records a verdict about `server` and says what it means for the whole pool.
@@ -145,8 +147,8 @@ impl Pool {
                 due(Some(member.found), "as it was found: no verdict yet")
             }
             Standing::Unknown => due(None, "no verdict yet"),
-            Standing::Up { reason } => {
-                let weight = member.effective();
+            Standing::Up => {
+                let (weight, reason) = (member.effective(), member.reason());
                 match member.ramp {
                     Some(_) => due(Some(weight), &format!("slow start ({reason})")),
                     None if weight != member.weight => {
@@ -155,11 +157,12 @@ impl Pool {
                     None => due(Some(weight), &reason),
                 }
             }
-            Standing::Down { reason } if self.keeps(server) => {
+            Standing::Down if self.keeps(server) => {
+                let reason = member.reason();
                 let why = if self.health == Health::AllDown { "all servers are" } else { "too many are" };
                 due(Some(member.weight), &format!("kept, since {why} down ({reason})"))
             }
-            Standing::Down { reason } => due(Some(0), &reason),
+            Standing::Down => due(Some(0), &member.reason()),
         })
     }
 

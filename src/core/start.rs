@@ -57,6 +57,9 @@ impl Core {
             if let Some(old) = old.get(key) {
                 pool.inherit(now, old);
             }
+            if pool.next().is_some() {
+                self.ramping.insert(*key);
+            }
             self.pools.insert(*key, pool);
         }
         self.targets = targets;
@@ -227,9 +230,7 @@ impl Core {
     fn adopt(&mut self) {
         for (key, pool) in &mut self.pools {
             let Some(service) = self.found.as_ref().and_then(|found| found.get(key)) else { continue };
-            for (server, config) in &service.servers {
-                pool.found(server, config.weight);
-            }
+            pool.found(service.servers.iter().map(|(server, config)| (*server, config.weight)));
         }
     }
 

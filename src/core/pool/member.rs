@@ -58,22 +58,16 @@ pub enum Known {
 }
 
 /// What all checks of a server know together.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
     /// It has no check.
     Unchecked,
     /// Some check has said nothing yet, and none says that it is down. Its weight stays as it is found.
     Unknown,
     /// Every check says so.
-    Up {
-        /// Why.
-        reason: String,
-    },
+    Up,
     /// One check says so.
-    Down {
-        /// Why.
-        reason: String,
-    },
+    Down,
 }
 
 impl Member {
@@ -84,19 +78,29 @@ impl Member {
 
     /// What its checks know together.
     pub fn standing(&self) -> Standing {
+        let known = || self.checks.values();
         if self.checks.is_empty() {
-            return Standing::Unchecked;
+            Standing::Unchecked
+        } else if known().any(|known| matches!(known, Known::Down { .. })) {
+            Standing::Down
+        } else if known().any(|known| *known == Known::Unknown) {
+            Standing::Unknown
+        } else {
+            Standing::Up
         }
+    }
+
+    /// Why it is up, or why the first check that says so has it down.
+    pub(super) fn reason(&self) -> String {
         let mut reasons = Vec::new();
-        let mut unknown = false;
         for known in self.checks.values() {
             match known {
-                Known::Down { reason } => return Standing::Down { reason: reason.clone() },
+                Known::Down { reason } => return reason.clone(),
                 Known::Up { reason, .. } => reasons.push(reason.as_str()),
-                Known::Unknown => unknown = true,
+                Known::Unknown => {}
             }
         }
-        if unknown { Standing::Unknown } else { Standing::Up { reason: reasons.join("; ") } }
+        reasons.join("; ")
     }
 
     pub(super) fn inherit(&mut self, before: &Self) {
@@ -111,8 +115,8 @@ impl Member {
             && match self.standing() {
                 Standing::Unchecked => true,
                 Standing::Unknown => self.found > 0,
-                Standing::Up { .. } => self.factors().all(|factor| factor > 0),
-                Standing::Down { .. } => false,
+                Standing::Up => self.factors().all(|factor| factor > 0),
+                Standing::Down => false,
             }
     }
 
@@ -138,8 +142,8 @@ impl Member {
             _ => {}
         }
         match self.standing() {
-            Standing::Down { .. } => self.cold = true,
-            Standing::Up { .. } => self.cold = false,
+            Standing::Down => self.cold = true,
+            Standing::Up => self.cold = false,
             _ => {}
         }
     }

@@ -61,7 +61,7 @@ fn refuse_takes_the_last_one_out() {
 #[test]
 fn a_server_found_with_weight_counts_as_up_until_its_verdict() {
     let mut pool = pool(3, 1, keep(WhenAllDown::Keep));
-    pool.found(&server(1), 7);
+    pool.found([(server(1), 7)]);
     assert_eq!(weights(&pool), [Some(7), None, None], "what is found stays until a verdict");
     assert_eq!(turn(&mut pool, 1, 2, false), None);
     assert_eq!(turn(&mut pool, 1, 3, false), None);
