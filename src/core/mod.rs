@@ -66,8 +66,6 @@ pub struct Core {
     config: Config,
     /// The VIP of each IPVS service of the config, and the place of its service there.
     index: BTreeMap<ServiceKey, (SocketAddr, usize)>,
-    /// Services that are ipvsd's own: the config's, and those that it had before.
-    own: BTreeSet<ServiceKey>,
     pools: BTreeMap<ServiceKey, Pool>,
     quorums: BTreeMap<ServiceKey, Quorum>,
     /// The pools with a server that starts slowly: next to none, and asked for after each input.
@@ -92,6 +90,8 @@ pub struct Core {
     /// The last thing before the end: all of them get their old values.
     putting_back: bool,
     memory: Memory,
+    /// Services of ipvsd's own that the config does not name, and how many looks in a row have not found them.
+    unnamed: BTreeMap<ServiceKey, u32>,
     evictions: BTreeMap<ServiceKey, Eviction>,
     /// The connection entries could not be read when they were last asked for.
     connections_unread: bool,
@@ -157,8 +157,8 @@ impl Core {
             sysctl_looks: (0, 0),
             sysctls_set: false,
             putting_back: false,
-            own: memory.created.clone(),
             memory,
+            unnamed: BTreeMap::new(),
             evictions: BTreeMap::new(),
             connections_unread: false,
             brake: Brake::default(),
@@ -195,6 +195,8 @@ impl Core {
             _ => false,
         };
         match input {
+            // What is being removed is not made anew.
+            Input::Config(_) if self.leaving => {}
             Input::Config(config) => self.configure(now, config, &mut out),
             Input::FoundServices(found) => self.look_ended(now, Some(found), &mut out),
             Input::Unchanged => self.look_ended(now, None, &mut out),
@@ -227,9 +229,11 @@ impl Core {
                 }
                 self.glance(now, &mut out);
             }
-            Input::Stop if self.config.on_stop == OnStop::Keep => self.finish(&mut out),
+            Input::Stop if self.config.on_stop == OnStop::Keep && !self.leaving => self.finish(&mut out),
             Input::Stop | Input::Remove => {
                 self.leaving = true;
+                self.reported = Reported::default();
+                self.brake = Brake::default();
                 out.push(Output::Probe(Vec::new()));
                 self.evictions.clear();
                 self.plan_all(now, &mut out);
@@ -357,6 +361,9 @@ impl Core {
 
     fn finished(&mut self, out: &mut Vec<Output>) {
         if !std::mem::replace(&mut self.finished, true) {
+            if self.leaving && !std::mem::take(&mut self.memory.own).is_empty() {
+                out.push(Output::Remember(self.memory.clone()));
+            }
             out.push(Output::Finished { removed: self.leaving });
         }
     }

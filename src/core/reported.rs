@@ -37,11 +37,12 @@ impl Core {
         let Some(made) = &self.found else { return };
         let mut reported = BTreeMap::new();
         let mut lost_ops = false;
-        for key in &self.own {
+        for key in &self.memory.own {
             let service = self.index.get(key).map(|(_, place)| &self.config.services[*place]);
             let lost = |found: &FoundService| !found.config.flags.contains(Flags::ONE_PACKET);
             lost_ops |= service.is_some_and(|service| service.ops) && services.get(key).is_some_and(lost);
-            let report_only = service.is_some_and(|service| service.drift == model::Drift::Report);
+            let report_only =
+                service.is_some_and(|service| service.drift == model::Drift::Report) && !self.leaving;
             // What failed may have been done in part: that is no drift.
             let ours = self.retries.fails(&Subject::Service(*key)) || self.out_of(key).is_some();
             if ours && !report_only {

@@ -15,6 +15,8 @@ use super::rules::Need;
 use super::{Core, FoundRules, Output, Subject, Time, desired};
 
 const LOOK: Duration = Duration::from_secs(1);
+/// One is not enough: a dump may leave out a service while others change.
+const LOOKS_TO_DISOWN: u32 = 4;
 /// So many servers are looked at less often.
 const MANY: usize = 2000;
 const LOOK_AT_MANY: Duration = Duration::from_millis(1850);
@@ -27,7 +29,14 @@ impl Core {
         }
         self.config = config;
         self.index = desired::listens(&self.config).map(|(key, vip, place)| (key, (vip, place))).collect();
-        self.own.extend(self.index.keys());
+        let own = self.memory.own.len();
+        self.memory.own.extend(self.index.keys());
+        if self.memory.own.len() != own {
+            out.push(Output::Remember(self.memory.clone()));
+        }
+        let unnamed = self.memory.own.iter().filter(|key| !self.index.contains_key(key));
+        let looks = |key| self.unnamed.get(key).copied().unwrap_or_default();
+        self.unnamed = unnamed.map(|key| (*key, looks(key))).collect();
 
         let old = std::mem::take(&mut self.pools);
         let members = old.values().flat_map(|pool| pool.members.values());
@@ -141,7 +150,7 @@ impl Core {
     /// The services whose servers are read.
     pub(super) fn watched(&self) -> BTreeSet<ServiceKey> {
         let rewritten = self.rules.iter().flat_map(|rules| &rules.requests).map(|vip| ServiceKey::udp(*vip));
-        self.own.iter().copied().chain(rewritten).collect()
+        self.memory.own.iter().copied().chain(rewritten).collect()
     }
 
     /// All the time, whether anybody else has changed something.
@@ -172,11 +181,29 @@ impl Core {
                 let services = services.into_iter().collect();
                 self.keep_what_is_lost(now, &services);
                 self.found = Some(services);
+                self.disown(out);
             }
             _ if in_vain => {}
             Some(Ok(services)) => self.found_services(now, services.into_iter().collect(), out),
             Some(Err(error)) => self.failed(now, Subject::Look, error, out),
-            None => self.can_read(out),
+            None => {
+                self.disown(out);
+                self.can_read(out);
+            }
+        }
+    }
+
+    /// A service that the config does not name and that is gone is ipvsd's own no more: whoever makes it again has made it.
+    fn disown(&mut self, out: &mut Vec<Output>) {
+        let Some(found) = &self.found else { return };
+        for (key, looks) in &mut self.unnamed {
+            let gone = !found.contains_key(key) && !self.busy.contains(key);
+            *looks = if gone { *looks + 1 } else { 0 };
+        }
+        let gone: Vec<_> = self.unnamed.extract_if(.., |_, looks| *looks >= LOOKS_TO_DISOWN).collect();
+        if !gone.is_empty() {
+            gone.iter().for_each(|(key, _)| drop(self.memory.own.remove(key)));
+            out.push(Output::Remember(self.memory.clone()));
         }
     }
 
@@ -187,6 +214,7 @@ impl Core {
         }
         self.keep_what_is_lost(now, &services);
         self.found = Some(services);
+        self.disown(out);
         self.can_read(out);
         if !self.started {
             self.started = true;

@@ -28,7 +28,7 @@ impl Core {
     pub(super) fn plan_all(&mut self, now: Time, out: &mut Vec<Output>) {
         self.planned = now;
         self.plan_rules(now, out);
-        for key in self.own.clone() {
+        for key in self.memory.own.clone() {
             self.plan(now, key, out);
         }
     }
@@ -41,7 +41,8 @@ impl Core {
                 let wanted = self.index.keys().filter_map(|key| Some((*key, self.wanted(key)?))).collect();
                 desired::rules(&wanted, found, held, self.kept.needs())
             };
-            let all_gone = self.leaving && self.own.iter().all(|key| !found.contains_key(key));
+            let gone = |key: &ServiceKey| !found.contains_key(key) && !self.busy.contains(key);
+            let all_gone = self.leaving && self.memory.own.iter().all(gone);
             let due = rules.clone();
             self.busy.iter().for_each(|key| rules.keep(held, key));
             self.rules_kept = rules != due;
@@ -105,11 +106,6 @@ impl Core {
             self.works(&Subject::Service(key), &key.to_string(), out);
             return self.evict(key, out);
         }
-        if steps.iter().any(|step| matches!(step.action, Action::AddService(_)))
-            && self.memory.created.insert(key)
-        {
-            out.push(Output::Remember(self.memory.clone()));
-        }
         if let (Some(circle), Some(service)) = (circle, self.name(&key)) {
             out.push(Output::Say(Event::GivesUp { service, key, circle }));
         }
@@ -150,7 +146,9 @@ impl Core {
             self.retries.fails(&Subject::Service(key)) || results.iter().any(|(_, result)| result.is_err());
         for (step, result) in results {
             self.evicted(now, key, &step.action, result.is_ok());
-            if result.is_ok() && step.action == Action::DeleteService && self.memory.created.remove(&key) {
+            if result.is_ok() && step.action == Action::DeleteService && self.wanted(&key).is_none() {
+                self.unnamed.remove(&key);
+                self.memory.own.remove(&key);
                 out.push(Output::Remember(self.memory.clone()));
             }
             match result {
@@ -176,7 +174,7 @@ impl Core {
             self.look_at_connections(out);
         }
         self.plan(now, key, out);
-        if frees_rules || self.rules_kept {
+        if frees_rules || self.rules_kept || self.leaving {
             self.plan_rules(now, out);
         }
     }

@@ -130,7 +130,7 @@ impl Core {
         if self.leaving || !self.started || self.sysctls_set {
             return;
         }
-        let foreign = self.found.iter().flatten().any(|(key, _)| !self.own.contains(key));
+        let foreign = self.found.iter().flatten().any(|(key, _)| !self.memory.own.contains(key));
         let mut due = due(&self.config, &self.sysctls, foreign);
         if !self.evictions.is_empty() {
             if self.sysctls.get(EXPIRE).is_some_and(|value| value == "0") {

@@ -13,6 +13,9 @@ use crate::core::model::{Config, Drift, OnStop, Rules, Service, TargetId};
 use crate::core::plan::{Action, FoundService, FoundServices, Step};
 use crate::core::{desired, model::Target};
 
+/// After so many looks without it the core knows that a service is gone.
+const LOOKS: u32 = 8;
+
 /// How often each service was changed by somebody else, or by a step whose result was lost.
 pub type Edits = BTreeMap<ServiceKey, u64>;
 
@@ -24,8 +27,12 @@ pub struct Promises {
     pub config: BTreeMap<ServiceKey, Service>,
     pub on_stop: OnStop,
     pub leaving: bool,
-    /// What the core may change.
+    /// What the core is to put right: what the config names, and what it had before and nobody has taken since.
     pub ours: BTreeSet<ServiceKey>,
+    /// What it may still take for its own, having seen so many looks in a row without it.
+    once_ours: BTreeMap<ServiceKey, u32>,
+    /// What the last look found.
+    seen: BTreeSet<ServiceKey>,
     pub foreign: FoundServices,
     pub edits: Edits,
     /// Others have changed the sysctls, too.
@@ -72,12 +79,14 @@ impl Promises {
         self.on_stop = config.on_stop;
         let before = self.ours.clone();
         self.ours.extend(self.config.keys());
+        before.iter().for_each(|key| self.disowned(kernel, *key));
         self.watch(now, kernel, |key| !before.contains(key));
     }
 
     /// The core asks for these steps.
     pub fn asked(&mut self, kernel: &Kernel, key: ServiceKey, steps: &[Step]) {
-        self.must(self.ours.contains(&key), || format!("{key} is not ours: {steps:?}"));
+        let ours = self.ours.contains(&key) || self.once_ours.contains_key(&key);
+        self.must(ours, || format!("{key} is not ours: {steps:?}"));
         self.demanded.retain(|(of, _)| *of != key);
         for step in steps {
             let demanded = self.emptied_on_purpose(kernel, &key, &step.action);
@@ -171,6 +180,10 @@ impl Promises {
             self.replies.nobody_can_tell(kernel, key);
         }
         self.watch(now, kernel, |other| blind && *other == key);
+        if *action == Action::DeleteService && self.leaving {
+            self.config.remove(&key);
+        }
+        self.disowned(kernel, key);
     }
 
     /// The rules were changed by us.
@@ -192,6 +205,27 @@ impl Promises {
         *self.edits.entry(key).or_default() += 1;
         self.replies.nobody_can_tell(kernel, key);
         self.watch(now, kernel, |other| *other == key);
+        self.disowned(kernel, key);
+    }
+
+    /// What the config does not name and is gone is ours no more.
+    fn disowned(&mut self, kernel: &Kernel, key: ServiceKey) {
+        let named = self.config.contains_key(&key);
+        if !kernel.services.contains_key(&key) && !named && self.ours.remove(&key) {
+            self.once_ours.insert(key, 0);
+            self.replies.disowned(key);
+        }
+    }
+
+    /// The core has looked; none: it was told that nothing has changed.
+    pub fn looked(&mut self, found: Option<BTreeSet<ServiceKey>>) {
+        if let Some(found) = found {
+            self.seen = found;
+        }
+        self.once_ours.retain(|key, looks| {
+            *looks = if self.seen.contains(key) { 0 } else { *looks + 1 };
+            *looks < LOOKS
+        });
     }
 
     /// Somebody else has changed the rules; they were like this.
@@ -217,13 +251,25 @@ impl Promises {
         self.done.push((key, action.clone()));
     }
 
-    /// The core is gone, and what it knew.
-    pub fn crashed(&mut self) {
-        self.config.clear();
+    /// The core says that all of its own is gone.
+    pub fn removed(&mut self, kernel: &Kernel) {
+        let left = |key: &&ServiceKey| kernel.services.contains_key(key) && !self.blind(key, &self.known);
+        let left = self.ours.iter().find(left).copied();
+        self.must(left.is_none(), || format!("{left:?} is left and said to be removed"));
         self.ours.clear();
+    }
+
+    /// The core is gone, and what it knew.
+    pub fn crashed(&mut self, kernel: &Kernel, own: &BTreeSet<ServiceKey>) {
+        self.config.clear();
+        // Whatever has happened to it meanwhile, the next one finds it written down.
+        let (ours, once) = own.iter().partition(|key| self.ours.contains(key));
+        self.ours = ours;
+        self.once_ours = once.into_iter().map(|key: ServiceKey| (key, 0)).collect();
+        own.iter().for_each(|key| self.disowned(kernel, *key));
+        self.leaving = false;
         self.known.clear();
         self.known_rules = None;
-        self.leaving = false;
         self.probed.clear();
         self.told.clear();
         self.done.clear();

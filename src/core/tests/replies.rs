@@ -61,6 +61,11 @@ impl Replies {
         self.unseen.extend(of(kernel.services.get(&key)).difference(&of(before)));
     }
 
+    /// Somebody has taken a service of which the core need not know any more.
+    pub fn disowned(&mut self, key: ServiceKey) {
+        self.in_flight.retain(|(service, _, _), _| *service != key);
+    }
+
     /// The core has seen these services.
     pub fn seen(&mut self, seen: impl Fn(&ServiceKey) -> bool) {
         self.unseen.retain(|(key, _, _)| !seen(key));

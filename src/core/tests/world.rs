@@ -110,6 +110,7 @@ impl World {
             self.promises.knows(known);
         }
         match &mut input {
+            Input::Config(_) if self.promises.leaving => {}
             Input::Config(config) => self.promises.configured(self.now, &self.kernel, config),
             Input::Remove => self.promises.leaving = true,
             Input::Stop => self.promises.leaving |= self.promises.on_stop == OnStop::Remove,
@@ -119,6 +120,10 @@ impl World {
                     verdict.up = !verdict.up;
                 }
             }
+            Input::FoundServices(Ok(found)) => {
+                self.promises.looked(Some(found.iter().map(|(key, _)| *key).collect()));
+            }
+            Input::Unchanged => self.promises.looked(None),
             Input::FoundRules(Ok(found)) => self.promises.known_rules = Some(found.rules.clone()),
             Input::RulesDone(Ok(rules)) => self.promises.known_rules = Some(rules.clone()),
             _ => {}
@@ -171,7 +176,12 @@ impl World {
                 }
                 self.events.push(event);
             }
-            Output::Finished { removed } => self.finished = Some(removed),
+            Output::Finished { removed } => {
+                if removed {
+                    self.promises.removed(&self.kernel);
+                }
+                self.finished = Some(removed);
+            }
         }
     }
 
@@ -237,8 +247,7 @@ impl World {
         self.glanced = None;
         self.wake = None;
         self.finished = None;
-        self.promises.crashed();
-        self.promises.ours = self.disk.created.clone();
+        self.promises.crashed(&self.kernel, &self.disk.own);
         self.core = Core::new(self.disk.clone());
     }
 }
