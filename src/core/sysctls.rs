@@ -156,14 +156,13 @@ impl Core {
         let Some(old) = self.sysctls.get(key).filter(|old| *old != value).cloned() else { return };
         match self.sysctl_brake.drifted(key, now) {
             Ruling::Repair => {}
-            Ruling::BackOff(wait) => {
-                return out.push(Output::Say(Event::Failed {
-                    error: format!(
-                        "{key} does not stay at {value}: it cannot be set, or another program sets it; \
-                         it is left alone for {wait:?}"
-                    ),
-                }));
-            }
+            // Once each time: nobody else tries when the wait is over.
+            Ruling::BackOff(wait) => out.push(Output::Say(Event::Failed {
+                error: format!(
+                    "{key} does not stay at {value}: it cannot be set, or another program sets it; \
+                     after one more try it is left alone for {wait:?}"
+                ),
+            })),
             Ruling::Held => return,
         }
         if !self.memory.sysctls.contains_key(key) {

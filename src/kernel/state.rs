@@ -101,9 +101,7 @@ mod tests {
     fn what_is_not_ours_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         let file = StateFile::of_this_namespace(dir.path()).unwrap();
-        for text in
-            ["", "{", "[]", r#"{"version":1}"#, r#"{"version":2,"memory":{"own":[],"sysctls":{}}}"#]
-        {
+        for text in ["", "{", "[]", r#"{"version":1}"#, r#"{"version":2,"memory":{"own":[],"sysctls":{}}}"#] {
             fs::write(file.path(), text).unwrap();
             assert!(file.read().is_err(), "{text}");
         }

@@ -39,7 +39,7 @@ pub enum Bug {
     TouchNotHeard,
     /// The state file is not written.
     NothingRemembered,
-    /// A sysctl is not set.
+    /// No sysctl is ever set.
     SysctlNotSet,
     /// Up is taken for down.
     VerdictTurned,

@@ -192,16 +192,14 @@ fn due(history: &History, key: &ServiceKey, service: &Service) -> Due {
 
 /// What is still there after the daemon has left.
 fn left(history: &History) -> Option<String> {
-    let (promises, kernel) = (&history.world.promises, &history.world.kernel);
-    if let Some(key) = promises.ours.iter().find(|key| kernel.services.contains_key(*key)) {
-        return Some(format!("{key} is left"));
-    }
-    if kernel.rules.requests.iter().any(|vip| promises.ours.contains(&ServiceKey::udp(*vip))) {
-        return Some(format!("rules are left: {:?}", kernel.rules));
-    }
+    let kernel = &history.world.kernel;
     if history.world.finished != Some(true) {
         return Some("the daemon does not end".to_owned());
     }
-    let same = kernel.sysctls == history.sysctls || history.sysctls_changed;
+    // What could not be put back is still remembered.
+    let back = |(key, value): (&String, &String)| {
+        kernel.sysctls.get(key) == Some(value) || history.world.disk.sysctls.contains_key(key)
+    };
+    let same = history.sysctls.iter().all(back) || history.sysctls_changed;
     (!same).then(|| format!("the sysctls are {:?}, they were {:?}", kernel.sysctls, history.sysctls))
 }

@@ -256,6 +256,9 @@ impl Promises {
         let left = |key: &&ServiceKey| kernel.services.contains_key(key) && !self.blind(key, &self.known);
         let left = self.ours.iter().find(left).copied();
         self.must(left.is_none(), || format!("{left:?} is left and said to be removed"));
+        let rule =
+            kernel.rules.requests.iter().find(|vip| self.ours.contains(&ServiceKey::udp(**vip))).copied();
+        self.must(rule.is_none(), || format!("the rules of {rule:?} are left and said to be removed"));
         self.ours.clear();
     }
 

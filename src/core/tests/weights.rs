@@ -7,7 +7,7 @@ use ipvs_netlink::{DestinationKey, Forward, ServiceKey};
 use super::kernel::Kernel;
 use super::promises::{Promises, is_ipv4};
 use crate::core::model::{Service, WhenAllDown};
-use crate::core::plan::Action;
+use crate::core::plan::{Action, FoundService};
 use crate::core::rules::Need;
 
 impl Promises {
@@ -77,8 +77,11 @@ impl Promises {
         });
         let others = due.filter_map(|server| {
             let other = ServiceKey::udp(*self.known_rules.as_ref()?.replies.get(&server.address)?);
-            let has = kernel.services.get(&other)?.servers.get(&DestinationKey(server.address))?;
-            (other != from && has.weight > 0 && is_ipv4(&other) == is_ipv4(&from)).then_some(other)
+            let has = |service: &FoundService| {
+                service.servers.get(&DestinationKey(server.address)).is_some_and(|config| config.weight > 0)
+            };
+            let has = self.blind(&other, &self.known) || kernel.services.get(&other).is_some_and(has);
+            (other != from && has && is_ipv4(&other) == is_ipv4(&from)).then_some(other)
         });
         let others: Vec<ServiceKey> = others.collect();
         others

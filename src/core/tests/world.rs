@@ -219,7 +219,7 @@ impl World {
     fn set_sysctl(&mut self, key: String, value: String) {
         let remembered = self.disk.sysctls.contains_key(&key);
         self.promises.must(remembered, || format!("{key} is set before it is remembered"));
-        if !self.fault() && !self.planted(Bug::SysctlNotSet) {
+        if !self.fault() && self.bug != Some(Bug::SysctlNotSet) {
             self.kernel.sysctls.insert(key, value);
         }
     }
