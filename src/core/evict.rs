@@ -15,7 +15,7 @@ use ipvs_netlink::{DestinationKey, Flags, ServiceKey};
 
 use super::event::Event;
 use super::plan::{Action, Step};
-use super::{Core, Output, Time};
+use super::{Core, Output, Subject, Time};
 
 /// The sysctl that lets the entries of a deleted server go.
 pub const EXPIRE: &str = "net.ipv4.vs.expire_nodest_conn";
@@ -25,6 +25,18 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const POLL: Duration = Duration::from_millis(20);
 /// So often is a server taken out whose entries come back.
 const TRIES: u32 = 3;
+
+/// So long the end waits for a server to return.
+const RETURN: Duration = Duration::from_secs(2);
+
+/// The daemon ends, and leaves no server out and no step half done.
+#[derive(Debug)]
+pub struct Stopping {
+    /// Services that servers were taken out of, or that steps are under way for, and are not yet as they should be.
+    left: BTreeSet<ServiceKey>,
+    /// The end comes at this time, whatever is left.
+    pub until: Time,
+}
 
 /// Where the eviction of one service stands.
 #[derive(Debug, Default)]
@@ -42,7 +54,7 @@ impl Core {
     pub(super) fn look_at_connections(&self, out: &mut Vec<Output>) {
         let ops = |key: &&ServiceKey| self.service(key).is_some_and(|(service, _)| service.ops);
         let keys: BTreeSet<ServiceKey> = self.index.keys().filter(ops).copied().collect();
-        if !self.leaving && (!keys.is_empty() || !self.evictions.is_empty()) {
+        if !self.leaving && self.stopping.is_none() && (!keys.is_empty() || !self.evictions.is_empty()) {
             out.push(Output::LookAtConnections(keys));
         }
     }
@@ -56,7 +68,7 @@ impl Core {
     ) {
         self.connections_unread = false;
         for (key, server) in entries {
-            if self.service(key).is_some_and(|(service, _)| service.ops) {
+            if self.service(key).is_some_and(|(service, _)| service.ops) && self.stopping.is_none() {
                 self.evictions.entry(*key).or_default().pinned.entry(*server).or_default();
             }
         }
@@ -148,6 +160,44 @@ impl Core {
         if self.evictions.get(&key).is_some_and(|left| left.pinned.is_empty() && left.out.is_none()) {
             self.evictions.remove(&key);
         }
+    }
+
+    /// The daemon is to end and leave all as it is: evictions end before it.
+    pub(super) fn stop(&mut self, now: Time) {
+        let evicted = std::mem::take(&mut self.evictions).into_keys();
+        let left = evicted.chain(self.busy.iter().copied()).collect();
+        self.stopping.get_or_insert(Stopping { left, until: now + RETURN });
+    }
+
+    /// Whether a server may be out.
+    pub(super) fn evicts(&self) -> bool {
+        !self.evictions.is_empty() || self.stopping.as_ref().is_some_and(|stopping| !stopping.left.is_empty())
+    }
+
+    /// Whether all that were out are back, and the sysctl is what it was.
+    pub(super) fn stopped(&mut self, now: Time, out: &mut Vec<Output>) {
+        let Some(mut stopping) = self.stopping.take() else { return };
+        stopping.left.retain(|key| {
+            self.plan(now, *key, out);
+            !self.started || self.busy.contains(key) || self.retries.waits(&Subject::Service(*key))
+        });
+        if stopping.left.is_empty() {
+            self.plan_sysctls(now, out);
+        }
+        let back = stopping.left.is_empty() && !self.memory.sysctls.contains_key(EXPIRE);
+        if back || stopping.until <= now {
+            if !back && !self.finished {
+                let keys: Vec<String> = stopping.left.iter().map(ToString::to_string).collect();
+                let error = format!(
+                    "the end comes before all is as it was: a server may be out of {}, or {EXPIRE} still be set; \
+                     the next ipvsd mends it",
+                    keys.join(", ")
+                );
+                out.push(Output::Say(Event::Failed { error }));
+            }
+            self.finished(out);
+        }
+        self.stopping = Some(stopping);
     }
 
     /// The server that is out of a service on purpose: no plan adds it.

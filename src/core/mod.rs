@@ -39,7 +39,7 @@ use ipvs_netlink::{DestinationKey, ServiceKey};
 
 use drift::{Brake, Thing};
 use event::Event;
-use evict::Eviction;
+use evict::{Eviction, Stopping};
 use kept::Kept;
 use memory::Memory;
 use model::{Check, Config, OnStop, Rules, Service, TargetId, Verdict};
@@ -93,6 +93,8 @@ pub struct Core {
     /// Services of ipvsd's own that the config does not name, and how many looks in a row have not found them.
     unnamed: BTreeMap<ServiceKey, u32>,
     evictions: BTreeMap<ServiceKey, Eviction>,
+    /// The end comes when every server is back.
+    stopping: Option<Stopping>,
     /// The connection entries could not be read when they were last asked for.
     connections_unread: bool,
     brake: Brake<(ServiceKey, Thing)>,
@@ -160,6 +162,7 @@ impl Core {
             memory,
             unnamed: BTreeMap::new(),
             evictions: BTreeMap::new(),
+            stopping: None,
             connections_unread: false,
             brake: Brake::default(),
             rules_brake: Brake::default(),
@@ -195,8 +198,8 @@ impl Core {
             _ => false,
         };
         match input {
-            // What is being removed is not made anew.
-            Input::Config(_) if self.leaving => {}
+            // Nothing new is begun at the end.
+            Input::Config(_) if self.leaving || self.stopping.is_some() => {}
             Input::Config(config) => self.configure(now, config, &mut out),
             Input::FoundServices(found) => self.look_ended(now, Some(found), &mut out),
             Input::Unchanged => self.look_ended(now, None, &mut out),
@@ -229,7 +232,7 @@ impl Core {
                 }
                 self.glance(now, &mut out);
             }
-            Input::Stop if self.config.on_stop == OnStop::Keep && !self.leaving => self.finish(&mut out),
+            Input::Stop if self.config.on_stop == OnStop::Keep && !self.leaving => self.stop(now),
             Input::Stop | Input::Remove => {
                 self.leaving = true;
                 self.reported = Reported::default();
@@ -240,6 +243,7 @@ impl Core {
             }
         }
         self.look_again(now, &mut out);
+        self.stopped(now, &mut out);
         if let Some(time) = self.next_wake(now) {
             out.push(Output::Wake(time));
         }
@@ -350,7 +354,8 @@ impl Core {
     fn next_wake(&self, now: Time) -> Option<Time> {
         let times = self.plan_times();
         let look = (self.started && !self.finished).then_some(self.next_look);
-        times.chain(look).chain(self.next_entries(now)).filter(|time| *time > now).min()
+        let stop = self.stopping.as_ref().map(|stopping| stopping.until);
+        times.chain(look).chain(stop).chain(self.next_entries(now)).filter(|time| *time > now).min()
     }
 
     fn finish(&mut self, out: &mut Vec<Output>) {

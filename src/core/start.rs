@@ -202,7 +202,7 @@ impl Core {
         }
         let gone: Vec<_> = self.unnamed.extract_if(.., |_, looks| *looks >= LOOKS_TO_DISOWN).collect();
         if !gone.is_empty() {
-            gone.iter().for_each(|(key, _)| drop(self.memory.own.remove(key)));
+            self.memory.own.retain(|key| !gone.iter().any(|(gone, _)| gone == key));
             out.push(Output::Remember(self.memory.clone()));
         }
     }

@@ -132,7 +132,7 @@ impl Core {
         }
         let foreign = self.found.iter().flatten().any(|(key, _)| !self.memory.own.contains(key));
         let mut due = due(&self.config, &self.sysctls, foreign);
-        if !self.evictions.is_empty() {
+        if self.evicts() {
             if self.sysctls.get(EXPIRE).is_some_and(|value| value == "0") {
                 due.push((EXPIRE, "1", "lets connection entries of an earlier run go"));
             }
@@ -144,7 +144,7 @@ impl Core {
         for (key, value, why) in due {
             self.set_sysctl(now, key, value, why, out);
         }
-        if let Some(value) = self.memory.sysctls.get(EXPIRE).filter(|_| self.evictions.is_empty()).cloned() {
+        if let Some(value) = self.memory.sysctls.get(EXPIRE).filter(|_| !self.evicts()).cloned() {
             self.set_sysctl(now, EXPIRE, &value, PUT_BACK, out);
         }
         if self.sysctls_set {

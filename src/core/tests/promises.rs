@@ -9,7 +9,7 @@ use super::kernel::{Errno, Kernel};
 use super::replies::Replies;
 use crate::core::Time;
 use crate::core::evict::EXPIRE;
-use crate::core::model::{Config, Drift, OnStop, Rules, Service, TargetId};
+use crate::core::model::{Config, Drift, OnStop, Rules, Server, Service, TargetId};
 use crate::core::plan::{Action, FoundService, FoundServices, Step};
 use crate::core::{desired, model::Target};
 
@@ -27,6 +27,8 @@ pub struct Promises {
     pub config: BTreeMap<ServiceKey, Service>,
     pub on_stop: OnStop,
     pub leaving: bool,
+    /// The daemon was told to end.
+    pub ending: bool,
     /// What the core is to put right: what the config names, and what it had before and nobody has taken since.
     pub ours: BTreeSet<ServiceKey>,
     /// What it may still take for its own, having seen so many looks in a row without it.
@@ -46,6 +48,8 @@ pub struct Promises {
     replies: Replies,
     /// Servers that may be deleted with weight: their service was to have OPS when that was asked for.
     evicting: BTreeSet<(ServiceKey, DestinationKey)>,
+    /// Servers that the config wants, and that were deleted to let their entries go.
+    taken_out: BTreeSet<(ServiceKey, DestinationKey)>,
     /// Steps that may take the last weight of a service: a verdict or the config demanded it when they were asked for.
     demanded: Vec<(ServiceKey, Action)>,
     /// Steps that were done and not yet said to be done.
@@ -76,6 +80,7 @@ impl Promises {
     pub fn configured(&mut self, now: Time, kernel: &Kernel, config: &Config) {
         let services = desired::listens(config).map(|(key, _, place)| (key, config.services[place].clone()));
         self.config = services.collect();
+        self.taken_out.clear();
         self.on_stop = config.on_stop;
         let before = self.ours.clone();
         self.ours.extend(self.config.keys());
@@ -94,6 +99,10 @@ impl Promises {
                 self.demanded.push((key, step.action.clone()));
             }
             match &step.action {
+                Action::DeleteServer(server) if self.wants(&key, server) => {
+                    self.evicting.insert((key, *server));
+                    self.taken_out.insert((key, *server));
+                }
                 Action::DeleteServer(server) if self.config.get(&key).is_none_or(|service| service.ops) => {
                     self.evicting.insert((key, *server));
                 }
@@ -251,6 +260,21 @@ impl Promises {
         self.done.push((key, action.clone()));
     }
 
+    fn wants(&self, key: &ServiceKey, server: &DestinationKey) -> bool {
+        let listed = |listed: &Server| listed.address == server.0;
+        self.config.get(key).is_some_and(|service| service.ops && service.servers.iter().any(listed))
+    }
+
+    /// The core says that nothing is left to do and leaves all as it is.
+    pub fn kept(&mut self, kernel: &Kernel) {
+        let missing = |(key, server): &&(ServiceKey, DestinationKey)| {
+            let missing = |service: &FoundService| !service.servers.contains_key(server);
+            kernel.services.get(key).is_some_and(missing) && !self.blind(key, &self.known)
+        };
+        let out = self.taken_out.iter().find(missing).copied();
+        self.must(out.is_none(), || format!("{out:?} is left out at the end"));
+    }
+
     /// The core says that all of its own is gone.
     pub fn removed(&mut self, kernel: &Kernel) {
         let left = |key: &&ServiceKey| kernel.services.contains_key(key) && !self.blind(key, &self.known);
@@ -271,6 +295,7 @@ impl Promises {
         self.once_ours = once.into_iter().map(|key: ServiceKey| (key, 0)).collect();
         own.iter().for_each(|key| self.disowned(kernel, *key));
         self.leaving = false;
+        self.ending = false;
         self.known.clear();
         self.known_rules = None;
         self.probed.clear();
@@ -278,6 +303,7 @@ impl Promises {
         self.done.clear();
         self.demanded.clear();
         self.evicting.clear();
+        self.taken_out.clear();
     }
 }
 

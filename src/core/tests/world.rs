@@ -11,6 +11,7 @@ use super::kernel::{Errno, Kernel};
 use super::promises::{Edits, Promises};
 use super::random::Random;
 use crate::core::event::Event;
+use crate::core::evict::EXPIRE;
 use crate::core::memory::Memory;
 use crate::core::model::{OnStop, Rules};
 use crate::core::plan::{Action, FoundService, Step};
@@ -110,10 +111,13 @@ impl World {
             self.promises.knows(known);
         }
         match &mut input {
-            Input::Config(_) if self.promises.leaving => {}
+            Input::Config(_) if self.promises.leaving || self.promises.ending => {}
             Input::Config(config) => self.promises.configured(self.now, &self.kernel, config),
             Input::Remove => self.promises.leaving = true,
-            Input::Stop => self.promises.leaving |= self.promises.on_stop == OnStop::Remove,
+            Input::Stop => {
+                self.promises.leaving |= self.promises.on_stop == OnStop::Remove;
+                self.promises.ending = true;
+            }
             Input::Verdict(verdict) => {
                 self.promises.told.insert(verdict.target, verdict.up);
                 if self.planted(Bug::VerdictTurned) {
@@ -177,8 +181,13 @@ impl World {
                 self.events.push(event);
             }
             Output::Finished { removed } => {
+                let late = |event: &Event| matches!(event, Event::Failed { error } if error.contains("the end comes before"));
                 if removed {
                     self.promises.removed(&self.kernel);
+                } else if !self.events.iter().any(late) {
+                    self.promises.kept(&self.kernel);
+                    let left = self.disk.sysctls.contains_key(EXPIRE) && !self.promises.sysctls_by_hand;
+                    self.promises.must(!left, || format!("{EXPIRE} is not put back at the end"));
                 }
                 self.finished = Some(removed);
             }
