@@ -164,6 +164,7 @@ impl Core {
 
     /// The daemon is to end and leave all as it is: evictions end before it.
     pub(super) fn stop(&mut self, now: Time) {
+        self.next = None;
         let evicted = std::mem::take(&mut self.evictions).into_keys();
         let left = evicted.chain(self.busy.iter().copied()).collect();
         self.stopping.get_or_insert(Stopping { left, until: now + RETURN });

@@ -64,6 +64,8 @@ enum Subject {
 /// The core.
 pub struct Core {
     config: Config,
+    /// The config to go by as soon as the kernel was read for it. Until then the other one goes on.
+    next: Option<Config>,
     /// The VIP of each IPVS service of the config, and the place of its service there.
     index: BTreeMap<ServiceKey, (SocketAddr, usize)>,
     pools: BTreeMap<ServiceKey, Pool>,
@@ -74,7 +76,7 @@ pub struct Core {
     /// The servers that a target's verdict is about.
     probed_for: BTreeMap<TargetId, Vec<(ServiceKey, DestinationKey)>>,
     next_target: u32,
-    /// The kernel's services as far as they are known; none until they were read for this config.
+    /// The kernel's services as far as they are known; none until they were read.
     found: Option<FoundServices>,
     /// The rules in the kernel; none until they were read.
     rules: Option<Rules>,
@@ -109,14 +111,14 @@ pub struct Core {
     services_asked: bool,
     /// What it finds is no longer what was asked for: another follows.
     look_anew: bool,
-    /// The rules could not be read since they were read last.
+    /// The rules could not be read or set since they were read last.
     rules_unread: bool,
     next_look: Time,
     /// When everything was planned last.
     planned: Time,
     /// A wake had nothing to plan, and nothing was heard since.
     settled: bool,
-    /// Whether the first look for this config is over.
+    /// Whether there is a config to go by.
     started: bool,
     busy: BTreeSet<ServiceKey>,
     /// The transaction of rules that is under way.
@@ -144,6 +146,7 @@ impl Core {
     pub fn new(memory: Memory) -> Self {
         Self {
             config: Config::default(),
+            next: None,
             index: BTreeMap::new(),
             pools: BTreeMap::new(),
             quorums: BTreeMap::new(),
@@ -200,7 +203,10 @@ impl Core {
         match input {
             // Nothing new is begun at the end.
             Input::Config(_) if self.leaving || self.stopping.is_some() => {}
-            Input::Config(config) => self.configure(now, config, &mut out),
+            Input::Config(config) => {
+                self.next = Some(config);
+                self.look(&mut out);
+            }
             Input::FoundServices(found) => self.look_ended(now, Some(found), &mut out),
             Input::Unchanged => self.look_ended(now, None, &mut out),
             Input::FoundRules(Ok(found)) => self.found_rules(now, found, &mut out),
@@ -270,6 +276,10 @@ impl Core {
             }
             let due = pool.due(&server).and_then(|due| due.weight);
             let has = self.found.as_ref().and_then(|found| found.get(&key)?.servers.get(&server));
+            // One that somebody has taken stays away.
+            if has.is_some() {
+                self.reported.release(&key, server);
+            }
             // A server that is not there yet comes without weight, which says nothing about a check that failed.
             if has.map_or(Some(0), |config| Some(config.weight)) == due {
                 let (service, reason) = (service.clone(), verdict.reason.clone());

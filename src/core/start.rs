@@ -22,7 +22,7 @@ const MANY: usize = 2000;
 const LOOK_AT_MANY: Duration = Duration::from_millis(1850);
 
 impl Core {
-    pub(super) fn configure(&mut self, now: Time, config: Config, out: &mut Vec<Output>) {
+    fn configure(&mut self, now: Time, config: Config, out: &mut Vec<Output>) {
         for (key, (_, place)) in &self.index {
             let service = &self.config.services[*place];
             self.former.insert(*key, (service.name.clone(), service.drain));
@@ -73,15 +73,13 @@ impl Core {
         }
         self.targets = targets;
         self.quorums.retain(|key, _| self.index.contains_key(key));
-        // Of a new config everything is put right.
+        // Of a new config everything is put right, also what was only reported.
         self.reported = Reported::default();
         self.brake = Brake::default();
         self.rules_brake = Brake::default();
-        self.started = false;
-        self.look(out);
     }
 
-    /// What a look that is under way finds may be what another config asked for: then one more follows it.
+    /// A look that is under way may not be what is asked for: then one more follows it.
     pub(super) fn look(&mut self, out: &mut Vec<Output>) {
         self.look_anew = std::mem::replace(&mut self.looking, true);
         if self.look_anew {
@@ -97,8 +95,8 @@ impl Core {
         if servers > MANY { LOOK_AT_MANY } else { LOOK }
     }
 
-    /// The look is over. True if what it found is of no use, since it was asked for with another config.
-    pub(super) fn looked_in_vain(&mut self, now: Time, out: &mut Vec<Output>) -> bool {
+    /// The look is over. True if another follows at once, since this one may not be what was asked for.
+    pub(super) fn looked(&mut self, now: Time, out: &mut Vec<Output>) -> bool {
         self.looking = false;
         // A look that took long is not followed by another at once.
         self.next_look = self.next_look.max(now + self.pause() / 2);
@@ -107,7 +105,7 @@ impl Core {
         if anew {
             self.look(out);
         }
-        anew && !self.started
+        anew
     }
 
     /// The kernel could be read.
@@ -143,14 +141,15 @@ impl Core {
         self.rules_unread = true;
         self.failed(now, Subject::Look, error, out);
         if self.looking && !self.services_asked {
-            self.looked_in_vain(now, out);
+            self.looked(now, out);
         }
     }
 
     /// The services whose servers are read.
     pub(super) fn watched(&self) -> BTreeSet<ServiceKey> {
         let rewritten = self.rules.iter().flat_map(|rules| &rules.requests).map(|vip| ServiceKey::udp(*vip));
-        self.memory.own.iter().copied().chain(rewritten).collect()
+        let next = self.next.iter().flat_map(desired::listens).map(|(key, ..)| key);
+        self.memory.own.iter().copied().chain(rewritten).chain(next).collect()
     }
 
     /// All the time, whether anybody else has changed something.
@@ -174,17 +173,9 @@ impl Core {
         found: Option<Result<Vec<(ServiceKey, FoundService)>, String>>,
         out: &mut Vec<Output>,
     ) {
-        let in_vain = self.looked_in_vain(now, out);
+        let anew = self.looked(now, out);
         match found {
-            // Of what was asked for with another config it is still seen who has weight.
-            Some(Ok(services)) if in_vain => {
-                let services = services.into_iter().collect();
-                self.keep_what_is_lost(now, &services);
-                self.found = Some(services);
-                self.disown(out);
-            }
-            _ if in_vain => {}
-            Some(Ok(services)) => self.found_services(now, services.into_iter().collect(), out),
+            Some(Ok(services)) => self.found_services(now, services.into_iter().collect(), anew, out),
             Some(Err(error)) => self.failed(now, Subject::Look, error, out),
             None => {
                 self.disown(out);
@@ -207,18 +198,18 @@ impl Core {
         }
     }
 
-    fn found_services(&mut self, now: Time, mut services: FoundServices, out: &mut Vec<Output>) {
+    fn found_services(&mut self, now: Time, services: FoundServices, anew: bool, out: &mut Vec<Output>) {
         self.retries.looked();
         if self.started {
-            self.judge_drift(now, &mut services, out);
+            self.judge_drift(now, &services, out);
         }
         self.keep_what_is_lost(now, &services);
         self.found = Some(services);
         self.disown(out);
         self.can_read(out);
-        if !self.started {
-            self.started = true;
-            if std::mem::take(&mut self.rules_touched) {
+        if let Some(config) = self.next.take_if(|_| !anew && !self.rules_unread) {
+            self.configure(now, config, out);
+            if !std::mem::replace(&mut self.started, true) && std::mem::take(&mut self.rules_touched) {
                 out.push(Output::LookAtRules);
             }
             self.adopt();

@@ -41,8 +41,6 @@ impl Core {
                 let wanted = self.index.keys().filter_map(|key| Some((*key, self.wanted(key)?))).collect();
                 desired::rules(&wanted, found, held, self.kept.needs())
             };
-            let gone = |key: &ServiceKey| !found.contains_key(key) && !self.busy.contains(key);
-            let all_gone = self.leaving && self.memory.own.iter().all(gone);
             let due = rules.clone();
             self.busy.iter().for_each(|key| rules.keep(held, key));
             self.rules_kept = rules != due;
@@ -52,11 +50,22 @@ impl Core {
                 out.push(Output::DoRules(rules));
                 return;
             }
+            if self.rules_unread {
+                return;
+            }
             self.works(&Subject::Rules, "the reply rules", out);
-            if all_gone && self.kept.is_empty() {
+            if self.leaving && self.all_gone() && self.kept.is_empty() {
                 self.finish(out);
             }
         }
+    }
+
+    /// Whether no service of ipvsd's own is left, nor one that a step may make.
+    pub(super) fn all_gone(&self) -> bool {
+        let there = |key: &ServiceKey| {
+            self.busy.contains(key) || self.found.as_ref().is_none_or(|found| found.contains_key(key))
+        };
+        !self.memory.own.iter().any(there)
     }
 
     pub(super) fn plan(&mut self, now: Time, key: ServiceKey, out: &mut Vec<Output>) {
@@ -90,12 +99,13 @@ impl Core {
         let gives_up = circle.is_some();
         let circumstances = Circumstances { rules, to_be, drained, gives_up, unwanted };
         let mut steps = plan::plan(wanted.as_ref(), found, &circumstances);
+        self.reported.forget(&key, wanted.as_ref(), found);
         let out_of = self.out_of(&key);
         steps.retain(|step| {
             let thing = step.action.thing();
             out_of.is_none_or(|server| thing != Thing::Server(server))
                 && !self.brake.holds(&(key, thing), now)
-                && !self.reported.out_of_reach(&key, thing)
+                && !self.reported.leaves(&key, thing)
         });
         // A missing service that is left alone has no servers either.
         if found.is_none() && !steps.iter().any(|step| step.action.thing() == Thing::Service) {
@@ -126,7 +136,11 @@ impl Core {
                     out.push(Output::LookAtRules);
                 }
             }
-            Err(error) => self.failed(now, Subject::Rules, error, out),
+            Err(error) => {
+                // They may have been set all the same.
+                self.rules_unread = true;
+                self.failed(now, Subject::Rules, error, out);
+            }
         }
         self.plan_all(now, out);
     }

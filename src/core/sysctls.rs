@@ -212,6 +212,10 @@ impl Core {
         }
         self.memory.sysctls = left;
         out.push(Output::Remember(self.memory.clone()));
-        self.finished(out);
+        // Somebody may have made a service of ours anew meanwhile: it goes first, and this is done again.
+        self.putting_back = self.all_gone();
+        if self.putting_back {
+            self.finished(out);
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Bugs that are planted between the core and the kernel, to see that the simulation would find such a one.
 
-/// Each shows every other time that it could.
+/// Each shows every other time that it could, but for those that say otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bug {
     /// EEXIST is taken for success.
@@ -35,7 +35,7 @@ pub enum Bug {
     RuleFirst,
     /// Rules that could not be set are said to be set.
     RulesNotSet,
-    /// A change of the rules is not told.
+    /// No change of the rules is ever told.
     TouchNotHeard,
     /// The state file is not written.
     NothingRemembered,

@@ -192,7 +192,7 @@ impl World {
 
     /// nftables tells of every change.
     pub(super) fn tell_of_rules(&mut self) {
-        if !self.planted(Bug::TouchNotHeard) {
+        if self.bug != Some(Bug::TouchNotHeard) {
             self.answer(Input::RulesTouched);
         }
     }

@@ -13,7 +13,7 @@ use super::random::Random;
 use crate::core::event::Event;
 use crate::core::evict::EXPIRE;
 use crate::core::memory::Memory;
-use crate::core::model::{OnStop, Rules};
+use crate::core::model::{Config, OnStop, Rules};
 use crate::core::plan::{Action, FoundService, Step};
 use crate::core::{Core, Input, Output, Time};
 
@@ -26,6 +26,8 @@ pub struct World {
     pub now: Time,
     pub wake: Option<Time>,
     pub events: Vec<Event>,
+    /// A config that the core has and does not go by yet.
+    pub next: Option<Config>,
     /// What was written to IPVS, in short words.
     pub log: Vec<String>,
     /// The daemon has ended; whether all of its own is gone.
@@ -81,6 +83,7 @@ impl World {
             now: Duration::from_secs(100),
             wake: None,
             events: Vec::new(),
+            next: None,
             log: Vec::new(),
             finished: None,
             random: Random(seed),
@@ -112,7 +115,7 @@ impl World {
         }
         match &mut input {
             Input::Config(_) if self.promises.leaving || self.promises.ending => {}
-            Input::Config(config) => self.promises.configured(self.now, &self.kernel, config),
+            Input::Config(config) => self.next = Some(config.clone()),
             Input::Remove => self.promises.leaving = true,
             Input::Stop => {
                 self.promises.leaving |= self.promises.on_stop == OnStop::Remove;
@@ -133,8 +136,14 @@ impl World {
             _ => {}
         }
         self.say(|| format!("> {input:?}"));
+        let looked = matches!(input, Input::FoundServices(Ok(_)));
         for output in self.core.handle(self.now, input) {
             self.say(|| format!("  < {output:?}"));
+            if let (Output::Probe(_), true) = (&output, looked)
+                && let Some(config) = self.next.take()
+            {
+                self.promises.configured(self.now, &self.kernel, &config);
+            }
             self.carry_out(output);
         }
     }
@@ -247,6 +256,7 @@ impl World {
         if file_lost {
             self.disk = Memory::default();
         }
+        self.next = None;
         self.answers.clear();
         self.batches.clear();
         self.look = None;
