@@ -10,8 +10,9 @@ use ipvs_netlink::{
     DestinationConfig, DestinationKey, Family, Flags, Forward, Request, ServiceConfig, ServiceKey, request,
 };
 use ipvsd::kernel::look;
+use netlink_sys::Socket;
 
-use crate::meter::{figure, instructions};
+use crate::meter::{figure, instructions, row};
 
 /// Services.
 pub const SERVICES: u32 = 1000;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::{from_union, need, to_union};
 use crate::wire::ServiceAttribute as Attr;
 use crate::write::Sink;
-use crate::{DecodeError, Family, Netmask, Protocol, Service, ServiceConfig, ServiceKey, Stats};
+use crate::{DecodeError, Family, Netmask, Protocol, Service, ServiceConfig, ServiceKey};
 
 /// What identifies a service in a request.
 #[inline]
@@ -44,7 +44,7 @@ impl From<Service> for Vec<Attr> {
     fn from(service: Service) -> Self {
         let mut attributes = Vec::new();
         service_attributes(&service.key, &service.config, &mut attributes);
-        attributes.push(Attr::Stats64(service.stats.into()));
+        attributes.push(Attr::Stats64(service.stats));
         attributes.extend(service.unknown.into_iter().map(Attr::Other));
         attributes
     }
@@ -54,50 +54,58 @@ impl TryFrom<Vec<Attr>> for Service {
     type Error = DecodeError;
 
     fn try_from(attributes: Vec<Attr>) -> Result<Self, DecodeError> {
-        let (mut family, mut protocol, mut address, mut port, mut mark) = (None, None, None, None, None);
-        let (mut scheduler, mut flags, mut timeout, mut netmask) = (None, None, None, None);
-        let (mut engine, mut stats, mut stats64, mut unknown) = (None, None, None, Vec::new());
-        for attribute in attributes {
-            match attribute {
-                Attr::Family(value) => family = Some(Family::try_from(value)?),
-                Attr::Protocol(value) => protocol = Some(Protocol(value)),
-                Attr::Address(value) => address = Some(value),
-                Attr::Port(value) => port = Some(value),
-                Attr::FwMark(value) => mark = Some(value),
-                Attr::SchedulerName(value) => scheduler = Some(value),
-                Attr::Flags(value) => flags = Some(value),
-                Attr::Timeout(value) => timeout = Some(value),
-                Attr::Netmask(value) => netmask = Some(value),
-                Attr::PersistenceEngine(value) => engine = Some(value),
-                Attr::Stats(value) => stats = Some(Stats::from(value)),
-                Attr::Stats64(value) => stats64 = Some(Stats::from(value)),
-                Attr::Other(nla) => unknown.push(nla),
+        service(attributes.into_iter().map(Ok))
+    }
+}
+
+/// The service that has these attributes, read one by one, without a list in between.
+#[inline]
+pub(crate) fn service(
+    attributes: impl Iterator<Item = Result<Attr, netlink_packet_core::DecodeError>>,
+) -> Result<Service, DecodeError> {
+    let (mut family, mut protocol, mut address, mut port, mut mark) = (None, None, None, None, None);
+    let (mut scheduler, mut flags, mut timeout, mut netmask) = (None, None, None, None);
+    let (mut engine, mut stats, mut stats64, mut unknown) = (None, None, None, Vec::new());
+    for attribute in attributes {
+        match attribute? {
+            Attr::Family(value) => family = Some(Family::try_from(value)?),
+            Attr::Protocol(value) => protocol = Some(Protocol(value)),
+            Attr::Address(value) => address = Some(value),
+            Attr::Port(value) => port = Some(value),
+            Attr::FwMark(value) => mark = Some(value),
+            Attr::SchedulerName(value) => scheduler = Some(value),
+            Attr::Flags(value) => flags = Some(value),
+            Attr::Timeout(value) => timeout = Some(value),
+            Attr::Netmask(value) => netmask = Some(value),
+            Attr::PersistenceEngine(value) => engine = Some(value),
+            Attr::Stats(value) => stats = Some(value),
+            Attr::Stats64(value) => stats64 = Some(value),
+            Attr::Other(nla) => unknown.push(nla),
+        }
+    }
+
+    let family = need(family, "IPVS_SVC_ATTR_AF")?;
+    let key = match mark {
+        Some(mark) => ServiceKey::FwMark { family, mark },
+        None => {
+            let ip = from_union(family, need(address, "IPVS_SVC_ATTR_ADDR")?);
+            ServiceKey::Address {
+                protocol: need(protocol, "IPVS_SVC_ATTR_PROTOCOL")?,
+                address: SocketAddr::new(ip, need(port, "IPVS_SVC_ATTR_PORT")?),
             }
         }
-
-        let family = need(family, "IPVS_SVC_ATTR_AF")?;
-        let key = match mark {
-            Some(mark) => ServiceKey::FwMark { family, mark },
-            None => {
-                let ip = from_union(family, need(address, "IPVS_SVC_ATTR_ADDR")?);
-                ServiceKey::Address {
-                    protocol: need(protocol, "IPVS_SVC_ATTR_PROTOCOL")?,
-                    address: SocketAddr::new(ip, need(port, "IPVS_SVC_ATTR_PORT")?),
-                }
-            }
-        };
-        let netmask = need(netmask, "IPVS_SVC_ATTR_NETMASK")?;
-        let config = ServiceConfig {
-            scheduler: need(scheduler, "IPVS_SVC_ATTR_SCHED_NAME")?,
-            flags: need(flags, "IPVS_SVC_ATTR_FLAGS")?,
-            timeout: need(timeout, "IPVS_SVC_ATTR_TIMEOUT")?,
-            netmask: match family {
-                Family::Inet => Netmask::V4(netmask),
-                Family::Inet6 => Netmask::V6(u32::from_ne_bytes(netmask)),
-            },
-            persistence_engine: engine,
-        };
-        let stats = need(stats64.or(stats), "IPVS_SVC_ATTR_STATS64")?;
-        Ok(Self { key, config, stats, unknown })
-    }
+    };
+    let netmask = need(netmask, "IPVS_SVC_ATTR_NETMASK")?;
+    let config = ServiceConfig {
+        scheduler: need(scheduler, "IPVS_SVC_ATTR_SCHED_NAME")?,
+        flags: need(flags, "IPVS_SVC_ATTR_FLAGS")?,
+        timeout: need(timeout, "IPVS_SVC_ATTR_TIMEOUT")?,
+        netmask: match family {
+            Family::Inet => Netmask::V4(netmask),
+            Family::Inet6 => Netmask::V6(u32::from_ne_bytes(netmask)),
+        },
+        persistence_engine: engine,
+    };
+    let stats = need(stats64.or(stats), "IPVS_SVC_ATTR_STATS64")?;
+    Ok(Service { key, config, stats, unknown })
 }

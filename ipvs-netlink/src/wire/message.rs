@@ -6,7 +6,8 @@ use netlink_packet_core::{
 };
 use netlink_packet_generic::{GenlFamily, GenlHeader};
 
-use super::{DaemonAttribute, DestinationAttribute, ServiceAttribute, parse_nest, parse_u32};
+use super::form::{Form, Plain};
+use super::{DaemonAttribute, DestinationAttribute, ServiceAttribute};
 use crate::uapi::*;
 
 /// A message of the family `IPVS`, version 1.
@@ -184,26 +185,27 @@ impl Nla for Attribute {
 impl<'a> ParseableParametrized<NlaBuffer<&'a [u8]>, Command> for Attribute {
     fn parse_with_param(nla: &NlaBuffer<&'a [u8]>, command: Command) -> Result<Self, DecodeError> {
         let value = nla.value();
+        let number = |name| Plain::read(value).context(name);
         Ok(match (command, nla.kind()) {
-            (Command::SetInfo, IPVS_INFO_ATTR_VERSION) => {
-                Self::Version(parse_u32(value).context("IPVS_INFO_ATTR_VERSION")?)
-            }
+            (Command::SetInfo, IPVS_INFO_ATTR_VERSION) => Self::Version(number("IPVS_INFO_ATTR_VERSION")?),
             (Command::SetInfo, IPVS_INFO_ATTR_CONN_TAB_SIZE) => {
-                Self::ConnectionTableSize(parse_u32(value).context("IPVS_INFO_ATTR_CONN_TAB_SIZE")?)
+                Self::ConnectionTableSize(number("IPVS_INFO_ATTR_CONN_TAB_SIZE")?)
             }
             (Command::SetInfo, _) => Self::Other(DefaultNla::parse(nla)?),
-            (_, IPVS_CMD_ATTR_SERVICE) => Self::Service(parse_nest(value).context("IPVS_CMD_ATTR_SERVICE")?),
-            (_, IPVS_CMD_ATTR_DEST) => Self::Destination(parse_nest(value).context("IPVS_CMD_ATTR_DEST")?),
-            (_, IPVS_CMD_ATTR_DAEMON) => Self::Daemon(parse_nest(value).context("IPVS_CMD_ATTR_DAEMON")?),
-            (_, IPVS_CMD_ATTR_TIMEOUT_TCP) => {
-                Self::TimeoutTcp(parse_u32(value).context("IPVS_CMD_ATTR_TIMEOUT_TCP")?)
-            }
+            (_, IPVS_CMD_ATTR_SERVICE) => Self::Service(
+                ServiceAttribute::all(value).collect::<Result<_, _>>().context("IPVS_CMD_ATTR_SERVICE")?,
+            ),
+            (_, IPVS_CMD_ATTR_DEST) => Self::Destination(
+                DestinationAttribute::all(value).collect::<Result<_, _>>().context("IPVS_CMD_ATTR_DEST")?,
+            ),
+            (_, IPVS_CMD_ATTR_DAEMON) => Self::Daemon(
+                DaemonAttribute::all(value).collect::<Result<_, _>>().context("IPVS_CMD_ATTR_DAEMON")?,
+            ),
+            (_, IPVS_CMD_ATTR_TIMEOUT_TCP) => Self::TimeoutTcp(number("IPVS_CMD_ATTR_TIMEOUT_TCP")?),
             (_, IPVS_CMD_ATTR_TIMEOUT_TCP_FIN) => {
-                Self::TimeoutTcpFin(parse_u32(value).context("IPVS_CMD_ATTR_TIMEOUT_TCP_FIN")?)
+                Self::TimeoutTcpFin(number("IPVS_CMD_ATTR_TIMEOUT_TCP_FIN")?)
             }
-            (_, IPVS_CMD_ATTR_TIMEOUT_UDP) => {
-                Self::TimeoutUdp(parse_u32(value).context("IPVS_CMD_ATTR_TIMEOUT_UDP")?)
-            }
+            (_, IPVS_CMD_ATTR_TIMEOUT_UDP) => Self::TimeoutUdp(number("IPVS_CMD_ATTR_TIMEOUT_UDP")?),
             _ => Self::Other(DefaultNla::parse(nla)?),
         })
     }
