@@ -68,7 +68,9 @@ fn creation() -> impl Iterator<Item = Request<()>> {
             ServiceConfig { flags, ..ServiceConfig::new("wrr".parse().expect("a name"), key.family()) };
         let weight = DestinationConfig::new(Forward::Masquerade, 1);
         let add = move |server| request::add_destination(&key, &server, &weight);
-        [request::add_service(&key, &config)].into_iter().chain(servers(service).map(add))
+        [request::add_service(&key, &config).expect("a netmask of its family")]
+            .into_iter()
+            .chain(servers(service).map(add))
     })
 }
 

@@ -55,7 +55,7 @@ fn requests() -> Vec<Request<()>> {
         let key = ServiceKey::udp(vip(service));
         let flags = Flags::exactly(Flags::ONE_PACKET);
         let config = ServiceConfig { flags, ..plain() };
-        requests.push(request::add_service(&key, &config));
+        requests.push(request::add_service(&key, &config).expect("a netmask of its family"));
         for number in 0..SERVERS {
             let forward = Forward::Masquerade;
             let config = DestinationConfig { forward, weight: 1, upper_threshold: 0, lower_threshold: 0 };

@@ -126,7 +126,8 @@ impl gather::Gather for Vec<Daemon> {
     type Partial = Self;
 
     fn gather(daemons: &mut Self, payload: &[u8]) -> Result<(), Flaw> {
-        Ok(daemons.push(daemon(payload)?))
+        daemons.push(daemon(payload)?);
+        Ok(())
     }
 
     fn finish(daemons: Self) -> Result<Self, Flaw> {
@@ -138,7 +139,8 @@ impl gather::Gather for Vec<Service> {
     type Partial = Self;
 
     fn gather(services: &mut Self, payload: &[u8]) -> Result<(), Flaw> {
-        Ok(services.push(service(payload)?))
+        services.push(service(payload)?);
+        Ok(())
     }
 
     fn finish(services: Self) -> Result<Self, Flaw> {
@@ -150,7 +152,8 @@ impl gather::Gather for Vec<Destination> {
     type Partial = Self;
 
     fn gather(destinations: &mut Self, payload: &[u8]) -> Result<(), Flaw> {
-        Ok(destinations.push(destination(payload)?))
+        destinations.push(destination(payload)?);
+        Ok(())
     }
 
     fn finish(destinations: Self) -> Result<Self, Flaw> {

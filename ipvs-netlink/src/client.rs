@@ -82,7 +82,7 @@ macro_rules! verbs {
             service: &crate::ServiceKey,
             config: &crate::ServiceConfig,
         ) -> crate::Result<()> {
-            self.send(crate::request::add_service(service, config))$(.$await)?
+            self.send(crate::request::add_service(service, config)?)$(.$await)?
         }
 
         /// Changes a service to `config`, all of it: without a persistence engine, one that is there is removed.
@@ -91,7 +91,7 @@ macro_rules! verbs {
             service: &crate::ServiceKey,
             config: &crate::ServiceConfig,
         ) -> crate::Result<()> {
-            self.send(crate::request::set_service(service, config))$(.$await)?
+            self.send(crate::request::set_service(service, config)?)$(.$await)?
         }
 
         /// Deletes a service and its destinations.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 
 /// The address family of a service (`IPVS_SVC_ATTR_AF`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -59,12 +60,12 @@ pub enum ServiceKey {
         /// The VIP and the port; port 0 is any port (persistent services only).
         address: SocketAddr,
     },
-    /// Packets that carry the firewall mark `mark` (never 0), whatever their protocol.
+    /// Packets that carry the firewall mark `mark`, whatever their protocol.
     FwMark {
         /// The family of the marked packets.
         family: Family,
         /// The mark.
-        mark: u32,
+        mark: NonZeroU32,
     },
 }
 

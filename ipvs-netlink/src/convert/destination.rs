@@ -1,6 +1,7 @@
 //! A destination between attributes and values.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU16;
 
 use super::{from_union, need, to_union};
 use crate::uapi::*;
@@ -46,7 +47,7 @@ pub(crate) fn destination_attributes(
 fn tunnel_attributes(tunnel: Tunnel) -> [Attr; 3] {
     let (kind, port) = match tunnel.kind {
         TunnelKind::Ipip => (IP_VS_CONN_F_TUNNEL_TYPE_IPIP, 0),
-        TunnelKind::Gue { port } => (IP_VS_CONN_F_TUNNEL_TYPE_GUE, port),
+        TunnelKind::Gue { port } => (IP_VS_CONN_F_TUNNEL_TYPE_GUE, port.get()),
         TunnelKind::Gre => (IP_VS_CONN_F_TUNNEL_TYPE_GRE, 0),
         TunnelKind::Other { kind, port } => (kind, port),
     };
@@ -62,11 +63,11 @@ fn tunnel_attributes(tunnel: Tunnel) -> [Attr; 3] {
 /// A kernel that sends no tunnel attributes (before 5.2) has plain IPIP, which is 0, 0, 0.
 fn tunnel(kind: u8, port: u16, flags: u16) -> Tunnel {
     Tunnel {
-        kind: match kind {
-            IP_VS_CONN_F_TUNNEL_TYPE_IPIP if port == 0 => TunnelKind::Ipip,
-            IP_VS_CONN_F_TUNNEL_TYPE_GUE => TunnelKind::Gue { port },
-            IP_VS_CONN_F_TUNNEL_TYPE_GRE if port == 0 => TunnelKind::Gre,
-            kind => TunnelKind::Other { kind, port },
+        kind: match (kind, NonZeroU16::new(port)) {
+            (IP_VS_CONN_F_TUNNEL_TYPE_IPIP, None) => TunnelKind::Ipip,
+            (IP_VS_CONN_F_TUNNEL_TYPE_GUE, Some(port)) => TunnelKind::Gue { port },
+            (IP_VS_CONN_F_TUNNEL_TYPE_GRE, None) => TunnelKind::Gre,
+            _ => TunnelKind::Other { kind, port },
         },
         checksum: match flags {
             IP_VS_TUNNEL_ENCAP_FLAG_NOCSUM => TunnelChecksum::None,

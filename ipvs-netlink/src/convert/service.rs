@@ -1,6 +1,7 @@
 //! A service between attributes and values.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 
 use super::{from_union, need, to_union};
 use crate::wire::ServiceAttribute as Attr;
@@ -17,7 +18,7 @@ pub(crate) fn service_key_attributes(key: &ServiceKey, sink: &mut impl Sink<Attr
             sink.put(Attr::Address(to_union(address.ip())));
             sink.put(Attr::Port(address.port()));
         }
-        ServiceKey::FwMark { mark, .. } => sink.put(Attr::FwMark(mark)),
+        ServiceKey::FwMark { mark, .. } => sink.put(Attr::FwMark(mark.get())),
     }
 }
 
@@ -28,12 +29,10 @@ pub(crate) fn service_attributes(key: &ServiceKey, config: &ServiceConfig, sink:
     sink.put(Attr::SchedulerName(config.scheduler.clone()));
     sink.put(Attr::Flags(config.flags));
     sink.put(Attr::Timeout(config.timeout));
-    // One of the other family is left out: the kernel would not refuse, but misread it.
-    match (config.netmask, key.family()) {
-        (Netmask::V4(mask), Family::Inet) => sink.put(Attr::Netmask(mask)),
-        (Netmask::V6(prefix_length), Family::Inet6) => sink.put(Attr::Netmask(prefix_length.to_ne_bytes())),
-        (Netmask::V4(_), Family::Inet6) | (Netmask::V6(_), Family::Inet) => {}
-    }
+    sink.put(Attr::Netmask(match config.netmask {
+        Netmask::V4(mask) => mask,
+        Netmask::V6(length) => length.to_ne_bytes(),
+    }));
     if let Some(engine) = &config.persistence_engine {
         sink.put(Attr::PersistenceEngine(engine.clone()));
     }
@@ -72,7 +71,7 @@ pub(crate) fn service(
             Attr::Protocol(value) => protocol = Some(Protocol(value)),
             Attr::Address(value) => address = Some(value),
             Attr::Port(value) => port = Some(value),
-            Attr::FwMark(value) => mark = Some(value),
+            Attr::FwMark(value) => mark = NonZeroU32::new(value),
             Attr::SchedulerName(value) => scheduler = Some(value),
             Attr::Flags(value) => flags = Some(value),
             Attr::Timeout(value) => timeout = Some(value),

@@ -52,7 +52,8 @@ fn table() -> Vec<(ServiceKey, ServiceConfig, Option<Server>)> {
         ..ServiceConfig::new(scheduler.parse().unwrap(), family)
     };
     let server = |address: &str, config| Some((DestinationKey(address.parse().unwrap()), config));
-    let gue = Tunnel { kind: TunnelKind::Gue { port: 6080 }, checksum: TunnelChecksum::Remote };
+    let gue =
+        Tunnel { kind: TunnelKind::Gue { port: 6080.try_into().unwrap() }, checksum: TunnelChecksum::Remote };
     let ipip = Tunnel { kind: TunnelKind::Ipip, checksum: TunnelChecksum::None };
     let (v4, v6) = (Family::Inet, Family::Inet6);
     let wrr = ServiceConfig { timeout: 300, netmask: Netmask::V6(64), ..new("wrr", v6, Flags::PERSISTENT) };
@@ -69,7 +70,7 @@ fn table() -> Vec<(ServiceKey, ServiceConfig, Option<Server>)> {
             wrr,
             server("[2001:db8:1::1]:53", DestinationConfig::new(Forward::Tunnel(gue), 0)),
         ),
-        (ServiceKey::FwMark { family: v4, mark: 7 }, new("sh", v4, Flags::SCHED2), None),
+        (ServiceKey::FwMark { family: v4, mark: 7.try_into().unwrap() }, new("sh", v4, Flags::SCHED2), None),
         (web, new("rr", v4, 0), server("10.0.0.2:80", DestinationConfig::new(Forward::Tunnel(ipip), 5))),
         (udp("192.0.2.60:5060"), sip, None),
     ]
@@ -101,7 +102,7 @@ fn verbs() -> Vec<Vec<u8>> {
         }
         if !web {
             // ipvsadm sends PERSISTENT nowhere but in the flags, as here; all of this one differs from what it becomes.
-            add(verbs, request::add_service(service, config));
+            add(verbs, request::add_service(service, config).unwrap());
         }
         add(verbs, request::list_destinations(service));
     }
@@ -113,9 +114,9 @@ fn verbs() -> Vec<Vec<u8>> {
         netmask: Netmask::V4([255, 255, 255, 0]),
         ..ServiceConfig::new("wlc".parse().unwrap(), Family::Inet)
     };
-    add(verbs, request::add_service(web, &wlc));
+    add(verbs, request::add_service(web, &wlc).unwrap());
     add(verbs, request::add_destination(web, &server, &DestinationConfig::new(Forward::Direct, 1)));
-    add(verbs, request::set_service(web, config));
+    add(verbs, request::set_service(web, config).unwrap());
     add(verbs, request::set_destination(web, &server, &server_config));
     add(verbs, request::delete_destination(web, &server));
     add(verbs, request::delete_service(web));
@@ -179,6 +180,7 @@ fn ipvsadm_asks_what_the_verbs_ask() {
                 || covers(
                     theirs,
                     &request::add_service(&key(), &ServiceConfig::new("rr".parse().unwrap(), Family::Inet))
+                        .unwrap()
                         .encode(0, 0),
                 );
             assert!(known, "{release}: no verb asks {:?}", parse(theirs));
@@ -277,13 +279,13 @@ fn the_kernel_refuses_as_the_errors_say() {
             let sequence = NetlinkBuffer::new_checked(datagram).unwrap().sequence_number();
             Exchange::new(&request, sequence).feed(datagram)
         }
-        let error = answer(request::add_service(&key(), &config()), exists);
+        let error = answer(request::add_service(&key(), &config()).unwrap(), exists);
         assert!(matches!(error, Some(Err(Error::AlreadyExists(_)))), "{release}: {error:?}");
         let error = answer(request::delete_service(&web), no_service);
         assert!(matches!(error, Some(Err(Error::NoSuchService(_)))), "{release}: {error:?}");
         let error = answer(request::delete_destination(&key(), &server(9)), no_server);
         assert!(matches!(error, Some(Err(Error::NoSuchDestination(_)))), "{release}: {error:?}");
-        let error = answer(request::add_service(&web, &unknown), no_scheduler);
+        let error = answer(request::add_service(&web, &unknown).unwrap(), no_scheduler);
         assert!(matches!(error, Some(Err(Error::NoSuchScheduler(_)))), "{release}: {error:?}");
     }
 }

@@ -1,6 +1,7 @@
 //! What holds for all values and for all bytes.
 
 use std::net::{IpAddr, SocketAddr};
+use std::num::{NonZeroU16, NonZeroU32};
 
 use netlink_packet_core::{DefaultNla, Emitable, ParseableParametrized};
 use netlink_packet_generic::GenlHeader;
@@ -25,7 +26,7 @@ fn service_key() -> impl Strategy<Value = ServiceKey> {
     prop_oneof![
         (any::<u16>().prop_map(Protocol), address())
             .prop_map(|(protocol, address)| ServiceKey::Address { protocol, address }),
-        (family, any::<u32>()).prop_map(|(family, mark)| ServiceKey::FwMark { family, mark }),
+        (family, any::<NonZeroU32>()).prop_map(|(family, mark)| ServiceKey::FwMark { family, mark }),
     ]
 }
 
@@ -80,7 +81,7 @@ prop_compose! {
 fn forward() -> impl Strategy<Value = Forward> {
     let kind = prop_oneof![
         Just(TunnelKind::Ipip),
-        any::<u16>().prop_map(|port| TunnelKind::Gue { port }),
+        any::<NonZeroU16>().prop_map(|port| TunnelKind::Gue { port }),
         Just(TunnelKind::Gre),
         (3u8.., any::<u16>()).prop_map(|(kind, port)| TunnelKind::Other { kind, port }),
     ];
