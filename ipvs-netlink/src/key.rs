@@ -53,7 +53,7 @@ impl fmt::Display for Protocol {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum ServiceKey {
-    /// Packets of `protocol` to `address` (the VIP).
+    /// Packets of `protocol` to `address` (the VIP). The kernel has no scope and no flow label: leave them 0.
     Address {
         /// The IP protocol.
         protocol: Protocol,
@@ -95,7 +95,8 @@ impl fmt::Display for ServiceKey {
     }
 }
 
-/// What identifies a destination within its service: the server's address and port.
+/// What identifies a destination within its service: the server's address and port. The kernel has no scope and no flow
+/// label: leave them 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct DestinationKey(pub SocketAddr);

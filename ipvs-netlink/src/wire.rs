@@ -1,7 +1,8 @@
 //! The wire layer: messages and attributes as they are in bytes, one enum for each level of nesting.
 //!
 //! All types implement the traits of `netlink-packet-core` and `netlink-packet-generic` and work with any
-//! transport. What this library has no name for is kept as `Other` and emitted again unchanged.
+//! transport. What this library has no name for is kept as `Other`, or in [`Stats`](crate::Stats) as `unknown`, and emitted
+//! again unchanged.
 
 mod attribute;
 mod daemon;

@@ -172,6 +172,11 @@ fn answers() -> Vec<Vec<u8>> {
     captured.map(golden::hex).chain(written).chain(texts).chain(kernels::everything()).collect()
 }
 
+/// What a dump of this one entry comes to.
+fn dumped<R: Answer>(request: Request<R>, entry: Vec<u8>) -> R {
+    Exchange::new(&request, 1).feed(&[entry, done(1, 0)].concat()).unwrap().unwrap()
+}
+
 /// The attributes as bytes, parsed again.
 fn through_bytes(message: &Message) -> Message {
     let mut bytes = vec![0; message.buffer_len()];
@@ -193,7 +198,8 @@ proptest! {
         let parsed = through_bytes(&message);
         prop_assert_eq!(&parsed, &message);
         let Some(Attribute::Service(attributes)) = parsed.attributes.into_iter().next() else { panic!() };
-        prop_assert_eq!(Service::try_from(attributes).unwrap(), service);
+        prop_assert_eq!(&Service::try_from(attributes).unwrap(), &service);
+        prop_assert_eq!(dumped(request::list_services(), service_message(1, 0, &service)), [service]);
     }
 
     #[test]
@@ -203,7 +209,9 @@ proptest! {
         let parsed = through_bytes(&message);
         prop_assert_eq!(&parsed, &message);
         let Some(Attribute::Destination(attributes)) = parsed.attributes.into_iter().next() else { panic!() };
-        prop_assert_eq!(Destination::try_from(attributes).unwrap(), destination);
+        prop_assert_eq!(&Destination::try_from(attributes).unwrap(), &destination);
+        let entry = destination_message(1, 0, &destination);
+        prop_assert_eq!(dumped(request::list_destinations(&key()), entry), [destination]);
     }
 
     #[test]

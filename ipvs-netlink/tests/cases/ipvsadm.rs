@@ -1,6 +1,8 @@
-//! The same tables to the library and to `ipvsadm`: random ones, always the same.
+//! The same tables to the library and to `ipvsadm`: random ones, others in each run unless the environment's
+//! `IPVS_NETLINK_SEED` asks for those of an earlier one.
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::{NonZeroU16, NonZeroU32};
@@ -8,7 +10,7 @@ use std::process::{Command, Stdio};
 
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
-use proptest::test_runner::TestRunner;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use super::*;
 
@@ -22,7 +24,13 @@ type Table = BTreeMap<ServiceKey, (ServiceConfig, Servers)>;
 
 pub fn same_tables() {
     let mut client = client();
-    let mut runner = TestRunner::deterministic();
+    let seed = match std::env::var("IPVS_NETLINK_SEED") {
+        Ok(seed) => seed.parse().expect("IPVS_NETLINK_SEED is a number"),
+        Err(_) => RandomState::new().hash_one(TABLES),
+    };
+    println!("seed {seed}");
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed.to_ne_bytes(); 4].concat());
+    let mut runner = TestRunner::new_with_rng(Config::default(), rng);
     let tables = proptest::collection::vec(entry(), 0..10);
     let (mut services, mut servers) = (0, 0);
     for number in 0..TABLES {
