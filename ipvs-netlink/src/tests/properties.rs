@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::num::{NonZeroU16, NonZeroU32};
 
-use netlink_packet_core::{DefaultNla, Emitable, ParseableParametrized};
+use netlink_packet_core::{DefaultNla, Emitable, NLA_F_NESTED, NLA_F_NET_BYTEORDER, ParseableParametrized};
 use netlink_packet_generic::GenlHeader;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -53,8 +53,9 @@ fn name() -> impl Strategy<Value = Name> {
 
 /// Attributes with numbers that nobody has given a name yet.
 fn unknown() -> impl Strategy<Value = Vec<DefaultNla>> {
-    let attribute = (100u16..0x3fff, vec(any::<u8>(), 0..20));
-    vec(attribute.prop_map(|(kind, value)| DefaultNla::new(kind, value)), 0..3)
+    let flag = prop_oneof![Just(0), Just(NLA_F_NESTED), Just(NLA_F_NET_BYTEORDER)];
+    let attribute = (100u16..0x3fff, flag, vec(any::<u8>(), 0..20));
+    vec(attribute.prop_map(|(kind, flag, value)| DefaultNla::new(kind | flag, value)), 0..3)
 }
 
 prop_compose! {
@@ -188,6 +189,24 @@ fn through_bytes(message: &Message) -> Message {
     parsed.emit(&mut again);
     assert_eq!(again, bytes);
     parsed
+}
+
+/// Fuzzing found that it was not emitted as it came: netlink-packet-core loses one of the flags.
+#[test]
+fn an_attribute_is_not_both_a_nest_and_in_network_byte_order() {
+    for (kind, fits) in
+        [(NLA_F_NESTED, true), (NLA_F_NET_BYTEORDER, true), (NLA_F_NESTED | NLA_F_NET_BYTEORDER, false)]
+    {
+        let [low, high] = (100 | kind).to_ne_bytes();
+        let attribute = [5u16.to_ne_bytes(), [low, high], [7, 0], [0, 0]].concat();
+        let mut nest = 12u16.to_ne_bytes().to_vec();
+        nest.extend([2, 0]);
+        nest.extend_from_slice(&attribute);
+        for bytes in [attribute, nest] {
+            let header = GenlHeader { cmd: Command::NewDestination.into(), version: 1 };
+            assert_eq!(Message::parse_with_param(&bytes[..], header).is_ok(), fits, "{kind:x}");
+        }
+    }
 }
 
 proptest! {

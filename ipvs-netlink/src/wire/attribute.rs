@@ -1,6 +1,9 @@
 //! The attributes of a nest: how they are found, and how an enum of them is declared, one line for each.
 
-use netlink_packet_core::{DecodeError, NLA_ALIGNTO, NLA_HEADER_SIZE};
+use netlink_packet_core::{DecodeError, NLA_ALIGNTO, NLA_F_NESTED, NLA_F_NET_BYTEORDER, NLA_HEADER_SIZE};
+
+/// An attribute has at most one of them (`linux/netlink.h`), and `Emitable` loses one of the two.
+const BOTH: u16 = NLA_F_NESTED | NLA_F_NET_BYTEORDER;
 
 /// The attributes of a nest: each one's number with its flags, and its value.
 ///
@@ -17,13 +20,16 @@ impl<'a> Iterator for Attributes<'a> {
             return None;
         }
         let attribute = bytes.first_chunk().and_then(|&[low, high, kind @ ..]: &[u8; NLA_HEADER_SIZE]| {
-            let length = usize::from(u16::from_ne_bytes([low, high]));
-            let value = bytes.get(NLA_HEADER_SIZE..length)?;
+            let (length, kind) = (u16::from_ne_bytes([low, high]).into(), u16::from_ne_bytes(kind));
+            let value = bytes.get(NLA_HEADER_SIZE..length).filter(|_| kind & BOTH != BOTH)?;
             self.0 = bytes.get(length.next_multiple_of(NLA_ALIGNTO)..).unwrap_or_default();
-            Some((u16::from_ne_bytes(kind), value))
+            Some((kind, value))
         });
-        let unfit = || format!("an attribute that does not fit in {} bytes", bytes.len()).into();
-        Some(attribute.ok_or_else(unfit))
+        let malformed = || {
+            let reason = "does not fit, or is both a nest and in network byte order";
+            format!("an attribute in the last {} bytes {reason}", bytes.len()).into()
+        };
+        Some(attribute.ok_or_else(malformed))
     }
 }
 
