@@ -1,9 +1,11 @@
 //! What ipvsd costs, in guest instructions, and how fast it is, in virtual time: `benches/run` gives it a VM whose clock counts
 //! instructions, one for each benchmark.
 
+mod bare;
 mod detection;
 mod fleet;
 mod idle;
+mod library;
 mod meter;
 mod probes;
 mod table;
@@ -16,6 +18,7 @@ fn main() -> ExitCode {
     lab::suite(vec![
         case("idle without checks", idle::without_checks),
         case("table programmed and seen", table::programmed_and_seen),
+        case("library against ipvsadm", library::against_ipvsadm),
         case("cost of one check", probes::cost_of_one),
         case("checks of 10 000 servers", probes::ten_thousand),
         case("detection: silent", detection::silent),

@@ -1,12 +1,11 @@
 //! How the messages of an answer become its value.
 
-use std::collections::HashSet;
-
-use netlink_packet_core::{NlasIterator, ParseableParametrized, parse_u16};
+use netlink_packet_core::{NLA_TYPE_MASK, NlasIterator, ParseableParametrized, parse_u16};
 use netlink_packet_generic::GenlHeader;
 
-use crate::wire::{Attribute, Message};
-use crate::{Daemon, DecodeError, Destination, DestinationKey, Info, Service, ServiceKey, Timeouts};
+use crate::uapi::*;
+use crate::wire::{Attributes, DaemonAttribute, DestinationAttribute, Message, ServiceAttribute};
+use crate::{Daemon, DecodeError, Destination, Info, Service, Timeouts, convert};
 
 const GENL_HEADER_LENGTH: usize = 4;
 const CTRL_ATTR_FAMILY_ID: u16 = 1;
@@ -127,54 +126,52 @@ impl gather::Gather for Vec<Daemon> {
     type Partial = Self;
 
     fn gather(daemons: &mut Self, payload: &[u8]) -> Result<(), Flaw> {
-        let daemon = daemon(payload)?;
-        if daemons.iter().any(|earlier| earlier.role == daemon.role) {
-            return Err(Flaw::Repeated);
-        }
-        daemons.push(daemon);
+        daemons.push(daemon(payload)?);
         Ok(())
     }
 
     fn finish(daemons: Self) -> Result<Self, Flaw> {
-        Ok(daemons)
+        without_repetition(daemons, |daemon| daemon.role)
     }
 }
 
 impl gather::Gather for Vec<Service> {
-    type Partial = (Self, HashSet<ServiceKey>);
+    type Partial = Self;
 
-    fn gather((services, keys): &mut Self::Partial, payload: &[u8]) -> Result<(), Flaw> {
-        let service = service(payload)?;
-        if !keys.insert(service.key) {
-            return Err(Flaw::Repeated);
-        }
-        services.push(service);
+    fn gather(services: &mut Self, payload: &[u8]) -> Result<(), Flaw> {
+        services.push(service(payload)?);
         Ok(())
     }
 
-    fn finish((services, _): Self::Partial) -> Result<Self, Flaw> {
-        Ok(services)
+    fn finish(services: Self) -> Result<Self, Flaw> {
+        without_repetition(services, |service| service.key)
     }
 }
 
 impl gather::Gather for Vec<Destination> {
-    type Partial = (Self, HashSet<DestinationKey>);
+    type Partial = Self;
 
-    fn gather((destinations, keys): &mut Self::Partial, payload: &[u8]) -> Result<(), Flaw> {
-        let destination = destination(payload)?;
-        if !keys.insert(destination.key) {
-            return Err(Flaw::Repeated);
-        }
-        destinations.push(destination);
+    fn gather(destinations: &mut Self, payload: &[u8]) -> Result<(), Flaw> {
+        destinations.push(destination(payload)?);
         Ok(())
     }
 
-    fn finish((destinations, _): Self::Partial) -> Result<Self, Flaw> {
-        Ok(destinations)
+    fn finish(destinations: Self) -> Result<Self, Flaw> {
+        without_repetition(destinations, |destination| destination.key)
     }
 
     fn is_doubtful(&self) -> bool {
         self.is_empty()
+    }
+}
+
+/// The entries, if no two of them have the same key.
+fn without_repetition<T, K: Ord>(entries: Vec<T>, key: impl Fn(&T) -> K) -> Result<Vec<T>, Flaw> {
+    let mut keys: Vec<K> = entries.iter().map(key).collect();
+    keys.sort_unstable();
+    match keys.windows(2).any(|pair| pair[0] == pair[1]) {
+        true => Err(Flaw::Repeated),
+        false => Ok(entries),
     }
 }
 
@@ -188,26 +185,29 @@ fn message(payload: &[u8]) -> Result<Message, DecodeError> {
     Ok(Message::parse_with_param(attributes, header)?)
 }
 
+/// The nest `number` of a message.
+fn nest<'a>(payload: &'a [u8], number: u16, name: &'static str) -> Result<&'a [u8], DecodeError> {
+    let (_, attributes) = split_header(payload)?;
+    for attribute in Attributes(attributes) {
+        let (kind, value) = attribute?;
+        if kind & NLA_TYPE_MASK == number {
+            return Ok(value);
+        }
+    }
+    Err(DecodeError::Missing(name))
+}
+
 fn service(payload: &[u8]) -> Result<Service, DecodeError> {
-    let attributes = message(payload)?.attributes.into_iter().find_map(|attribute| match attribute {
-        Attribute::Service(attributes) => Some(attributes),
-        _ => None,
-    });
-    attributes.ok_or(DecodeError::Missing("IPVS_CMD_ATTR_SERVICE"))?.try_into()
+    let nest = nest(payload, IPVS_CMD_ATTR_SERVICE, "IPVS_CMD_ATTR_SERVICE")?;
+    convert::service(ServiceAttribute::all(nest))
 }
 
 fn destination(payload: &[u8]) -> Result<Destination, DecodeError> {
-    let attributes = message(payload)?.attributes.into_iter().find_map(|attribute| match attribute {
-        Attribute::Destination(attributes) => Some(attributes),
-        _ => None,
-    });
-    attributes.ok_or(DecodeError::Missing("IPVS_CMD_ATTR_DEST"))?.try_into()
+    let nest = nest(payload, IPVS_CMD_ATTR_DEST, "IPVS_CMD_ATTR_DEST")?;
+    convert::destination(DestinationAttribute::all(nest))
 }
 
 fn daemon(payload: &[u8]) -> Result<Daemon, DecodeError> {
-    let attributes = message(payload)?.attributes.into_iter().find_map(|attribute| match attribute {
-        Attribute::Daemon(attributes) => Some(attributes),
-        _ => None,
-    });
-    attributes.ok_or(DecodeError::Missing("IPVS_CMD_ATTR_DAEMON"))?.try_into()
+    let nest = nest(payload, IPVS_CMD_ATTR_DAEMON, "IPVS_CMD_ATTR_DAEMON")?;
+    convert::daemon(DaemonAttribute::all(nest))
 }

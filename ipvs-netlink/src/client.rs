@@ -20,8 +20,8 @@ pub(crate) const MSG_DONTWAIT: i32 = 0x40;
 ///
 /// The kernel makes the datagrams of a dump as large as the largest buffer that it was ever offered, up to 32 KiB,
 /// and never larger than that or 8 KiB, so nothing is cut off. It allocates each in full, so that small is fast for
-/// the many short dumps of destinations: those of 4 000 services take 384 million instructions on 6.1, and 516
-/// with 64 KiB. No other answer of this family comes near 8 KiB.
+/// the many short dumps of destinations: those of 4 000 services take 174 million instructions of the kernel (6.1), and
+/// 242 with 8 KiB. No other answer of this family comes near 8 KiB.
 pub(crate) const RECEIVE_BUFFER: usize =
     if cfg!(any(target_arch = "x86", target_arch = "x86_64")) { 4096 } else { 8192 };
 
@@ -82,7 +82,7 @@ macro_rules! verbs {
             service: &crate::ServiceKey,
             config: &crate::ServiceConfig,
         ) -> crate::Result<()> {
-            self.send(crate::request::add_service(service, config))$(.$await)?
+            self.send(crate::request::add_service(service, config)?)$(.$await)?
         }
 
         /// Changes a service to `config`, all of it: without a persistence engine, one that is there is removed.
@@ -91,7 +91,7 @@ macro_rules! verbs {
             service: &crate::ServiceKey,
             config: &crate::ServiceConfig,
         ) -> crate::Result<()> {
-            self.send(crate::request::set_service(service, config))$(.$await)?
+            self.send(crate::request::set_service(service, config)?)$(.$await)?
         }
 
         /// Deletes a service and its destinations.

@@ -6,14 +6,13 @@ mod config;
 mod daemon;
 mod destination;
 mod service;
-mod stats;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 pub(crate) use config::timeout_attributes;
-pub(crate) use daemon::daemon_attributes;
-pub(crate) use destination::{destination_attributes, destination_key_attributes};
-pub(crate) use service::{service_attributes, service_key_attributes};
+pub(crate) use daemon::{daemon, daemon_attributes};
+pub(crate) use destination::{destination, destination_attributes, destination_key_attributes};
+pub(crate) use service::{service, service_attributes, service_key_attributes};
 
 use crate::{DecodeError, Family};
 

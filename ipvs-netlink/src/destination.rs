@@ -1,5 +1,7 @@
 //! A destination (real server): its configuration apart from its key.
 
+use std::num::NonZeroU16;
+
 use netlink_packet_core::DefaultNla;
 
 use crate::{DestinationKey, Stats};
@@ -38,14 +40,14 @@ pub struct Tunnel {
 pub enum TunnelKind {
     /// IP in IP.
     Ipip,
-    /// Generic UDP encapsulation to `port` (never 0).
+    /// Generic UDP encapsulation.
     Gue {
         /// The UDP port at the server.
-        port: u16,
+        port: NonZeroU16,
     },
     /// Generic routing encapsulation.
     Gre,
-    /// A type that this library has no name for.
+    /// A type that this library has no name for, or one with a port that it cannot have.
     Other {
         /// `IPVS_DEST_ATTR_TUN_TYPE`.
         kind: u8,

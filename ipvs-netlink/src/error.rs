@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use crate::{Operation, Verb};
+use crate::{Netmask, Operation, Verb};
 
 /// The result of a verb.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -40,6 +40,18 @@ pub enum Error {
     /// Any other refusal of the kernel.
     #[error("cannot {}: the kernel answered: {}", .0.operation, .0.reason())]
     Kernel(Refusal),
+    /// The service cannot have this netmask: it is of the other family, or an IPv6 prefix length that is not 1 to 128.
+    /// Nothing was sent.
+    #[error(
+        "cannot {operation}: its netmask cannot be {netmask}: an IPv4 service has a mask, \
+         and an IPv6 service a prefix length from 1 to 128"
+    )]
+    Netmask {
+        /// What was asked.
+        operation: Operation,
+        /// The netmask.
+        netmask: Netmask,
+    },
     /// The running kernel has no generic netlink family `IPVS`: the module `ip_vs` is not there, or not loaded.
     #[error(
         "the kernel has no IPVS: load it with `modprobe ip_vs`, or install a kernel that has the module ip_vs"
@@ -94,7 +106,7 @@ pub struct Refusal {
 impl Refusal {
     /// The errno in words, the kernel's text, and, as IPVS itself gives none, what the errno is known to mean.
     fn reason(&self) -> String {
-        use Verb::{AddDestination, AddService, SetDestination, SetService, SetTimeouts, StartDaemon};
+        use Verb::{AddDestination, SetDestination, SetTimeouts, StartDaemon};
         let mut reason = io::Error::from_raw_os_error(self.errno).to_string();
         if let Some(message) = &self.message {
             reason = format!("{reason}: {message}");
@@ -108,9 +120,6 @@ impl Refusal {
                 }
                 (AddDestination | SetDestination, ERANGE) => {
                     ": the weight is over 2147483647, or the lower threshold above the upper one"
-                }
-                (AddService | SetService, EINVAL) => {
-                    ": is its netmask of its own family, and a prefix length from 1 to 128"
                 }
                 (SetTimeouts, EINVAL) => ": one of them is too long for the kernel's clock",
                 (StartDaemon, EINVAL) => {
@@ -162,7 +171,8 @@ impl Error {
     /// What was asked; nothing for [`Error::NotInKernel`].
     pub fn operation(&self) -> Option<Operation> {
         match self {
-            Self::Interrupted { operation, .. }
+            Self::Netmask { operation, .. }
+            | Self::Interrupted { operation, .. }
             | Self::Timeout { operation, .. }
             | Self::Io { operation, .. }
             | Self::Decode { operation, .. } => Some(*operation),
@@ -181,6 +191,7 @@ impl Error {
             | Self::NotPermitted(refusal)
             | Self::Kernel(refusal) => Some(refusal),
             Self::NotInKernel
+            | Self::Netmask { .. }
             | Self::Interrupted { .. }
             | Self::Timeout { .. }
             | Self::Io { .. }

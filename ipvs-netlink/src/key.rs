@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 
 /// The address family of a service (`IPVS_SVC_ATTR_AF`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -52,19 +53,19 @@ impl fmt::Display for Protocol {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum ServiceKey {
-    /// Packets of `protocol` to `address` (the VIP).
+    /// Packets of `protocol` to `address` (the VIP). The kernel has no scope and no flow label: leave them 0.
     Address {
         /// The IP protocol.
         protocol: Protocol,
         /// The VIP and the port; port 0 is any port (persistent services only).
         address: SocketAddr,
     },
-    /// Packets that carry the firewall mark `mark` (never 0), whatever their protocol.
+    /// Packets that carry the firewall mark `mark`, whatever their protocol.
     FwMark {
         /// The family of the marked packets.
         family: Family,
         /// The mark.
-        mark: u32,
+        mark: NonZeroU32,
     },
 }
 
@@ -94,7 +95,8 @@ impl fmt::Display for ServiceKey {
     }
 }
 
-/// What identifies a destination within its service: the server's address and port.
+/// What identifies a destination within its service: the server's address and port. The kernel has no scope and no flow
+/// label: leave them 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct DestinationKey(pub SocketAddr);

@@ -1,5 +1,8 @@
 //! A service: its configuration apart from its key.
 
+use std::fmt;
+use std::net::Ipv4Addr;
+
 use netlink_packet_core::DefaultNla;
 
 use crate::uapi::*;
@@ -50,8 +53,8 @@ impl Flags {
 
 /// How much of a client's address persistence looks at (`IPVS_SVC_ATTR_NETMASK`).
 ///
-/// As the kernel has it: an IPv4 mask as four bytes, or an IPv6 prefix length. One of the other family than the
-/// service's is not sent, and the kernel then refuses the request (EINVAL).
+/// As the kernel has it: an IPv4 mask as four bytes, or an IPv6 prefix length. There is no request for a service with one
+/// of the other family ([`Error::Netmask`](crate::Error::Netmask)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Netmask {
@@ -67,6 +70,25 @@ impl Netmask {
         match family {
             Family::Inet => Self::V4([255; 4]),
             Family::Inet6 => Self::V6(128),
+        }
+    }
+
+    /// Whether a service of this family can have it.
+    pub fn fits(self, family: Family) -> bool {
+        match (self, family) {
+            (Self::V4(_), Family::Inet) => true,
+            (Self::V6(length), Family::Inet6) => (1..=128).contains(&length),
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for Netmask {
+    /// `255.255.255.0`, `/64`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::V4(mask) => Ipv4Addr::from(*mask).fmt(f),
+            Self::V6(length) => write!(f, "/{length}"),
         }
     }
 }

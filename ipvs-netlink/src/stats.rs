@@ -33,3 +33,40 @@ pub struct Stats {
     #[cfg_attr(feature = "serde", serde(skip))]
     pub unknown: Vec<DefaultNla>,
 }
+
+impl Stats {
+    /// All of them, in the order of their numbers (`IPVS_STATS_ATTR_CONNS` to `_OUTBPS`).
+    pub(crate) fn counters(&self) -> [u64; 10] {
+        [
+            self.connections,
+            self.packets_in,
+            self.packets_out,
+            self.bytes_in,
+            self.bytes_out,
+            self.connections_rate,
+            self.packets_in_rate,
+            self.packets_out_rate,
+            self.bytes_in_rate,
+            self.bytes_out_rate,
+        ]
+    }
+
+    /// Those with these [counters](Self::counters).
+    pub(crate) fn of(counters: [u64; 10]) -> Self {
+        let [connections, packets_in, packets_out, bytes_in, bytes_out, rates @ ..] = counters;
+        let [connections_rate, packets_in_rate, packets_out_rate, bytes_in_rate, bytes_out_rate] = rates;
+        Self {
+            connections,
+            packets_in,
+            packets_out,
+            bytes_in,
+            bytes_out,
+            connections_rate,
+            packets_in_rate,
+            packets_out_rate,
+            bytes_in_rate,
+            bytes_out_rate,
+            unknown: Vec::new(),
+        }
+    }
+}

@@ -137,8 +137,12 @@ fn tunnels_have_a_kind_a_port_and_a_checksum() {
         ("'tunnel'", TunnelKind::Ipip, None),
         ("{ tunnel = 'ipip', checksum = 'none' }", TunnelKind::Ipip, None),
         ("{ tunnel = 'gre', checksum = 'full' }", TunnelKind::Gre, Full),
-        ("{ tunnel = 'gue', port = 6080 }", TunnelKind::Gue { port: 6080 }, None),
-        ("{ tunnel = 'gue', port = 6080, checksum = 'remote' }", TunnelKind::Gue { port: 6080 }, Remote),
+        ("{ tunnel = 'gue', port = 6080 }", TunnelKind::Gue { port: 6080.try_into().unwrap() }, None),
+        (
+            "{ tunnel = 'gue', port = 6080, checksum = 'remote' }",
+            TunnelKind::Gue { port: 6080.try_into().unwrap() },
+            Remote,
+        ),
     ] {
         let forward = service(&format!("check = 'none'\nforward = {text}")).forward;
         assert_eq!(forward, Forward::Tunnel(Tunnel { kind, checksum }), "{text}");

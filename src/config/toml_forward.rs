@@ -54,7 +54,8 @@ pub fn forward(value: Value<'_>, problems: &mut Problems) -> Option<Forward> {
                     .error(table.place, "the tunnel `gue` needs a `port`")
                     .help("the UDP port on which the servers decapsulate, commonly 6080");
             }
-            TunnelKind::Gue { port: port.given()?.within("`port`", 1..=u16::MAX, problems)? }
+            let port = port.given()?.within("`port`", 1..=u16::MAX, problems)?;
+            TunnelKind::Gue { port: port.try_into().ok()? }
         }
         "gre" => TunnelKind::Gre,
         _ => TunnelKind::Ipip,

@@ -36,7 +36,7 @@ impl Need {
         match forward {
             Forward::Masquerade => Some(Self::Reply { server, vip }),
             Forward::Tunnel(tunnel) => Some(Self::Outer(match tunnel.kind {
-                TunnelKind::Gue { port } => Outer::Udp(SocketAddr::new(server.ip(), port)),
+                TunnelKind::Gue { port } => Outer::Udp(SocketAddr::new(server.ip(), port.get())),
                 _ => Outer::Ip(server.ip()),
             })),
             _ => None,

@@ -70,13 +70,19 @@ fn accept(work: Work, batches: &mut VecDeque<Batch>, look: &mut Option<Look>) {
 }
 
 async fn window(client: &mut Client, batches: &mut VecDeque<Batch>) {
-    let mut steps = Vec::new();
+    let (mut steps, mut requests) = (Vec::new(), Vec::new());
     for (place, batch) in batches.iter_mut().enumerate() {
         let room = WINDOW - steps.len();
-        steps.extend(batch.left.drain(..room.min(batch.left.len())).map(|step| (place, step)));
+        for step in batch.left.drain(..room.min(batch.left.len())) {
+            match message(&batch.key, &step.action) {
+                Ok(request) => {
+                    requests.push(request);
+                    steps.push((place, step));
+                }
+                Err(error) => batch.done.push((step, Err(error.to_string()))),
+            }
+        }
     }
-    let requests: Vec<_> =
-        steps.iter().map(|(place, step)| message(&batches[*place].key, &step.action)).collect();
     let results = client.send_all(requests).await;
     for ((place, step), result) in steps.into_iter().zip(results) {
         let result = match result {
@@ -92,13 +98,13 @@ async fn window(client: &mut Client, batches: &mut VecDeque<Batch>) {
     }
 }
 
-fn message(key: &ServiceKey, action: &Action) -> Request<()> {
-    match action {
-        Action::AddService(config) => request::add_service(key, config),
-        Action::SetService(config) => request::set_service(key, config),
+fn message(key: &ServiceKey, action: &Action) -> Result<Request<()>, Error> {
+    Ok(match action {
+        Action::AddService(config) => request::add_service(key, config)?,
+        Action::SetService(config) => request::set_service(key, config)?,
         Action::DeleteService => request::delete_service(key),
         Action::AddServer(server, config) => request::add_destination(key, server, config),
         Action::SetServer(server, config) => request::set_destination(key, server, config),
         Action::DeleteServer(server) => request::delete_destination(key, server),
-    }
+    })
 }

@@ -63,32 +63,40 @@ impl TryFrom<Vec<Attr>> for Daemon {
     type Error = DecodeError;
 
     fn try_from(attributes: Vec<Attr>) -> Result<Self, DecodeError> {
-        let (mut role, mut interface, mut sync_id, mut group) = (None, None, None, None);
-        let (mut sync_maxlen, mut port, mut ttl, mut unknown) = (0, 0, 0, Vec::new());
-        for attribute in attributes {
-            match attribute {
-                Attr::State(value) => role = Some(value.into()),
-                Attr::Interface(value) => interface = Some(value),
-                Attr::SyncId(value) => sync_id = Some(value),
-                Attr::SyncMaxlen(value) => sync_maxlen = value,
-                Attr::Group(value) => group = Some(value.into()),
-                Attr::Group6(value) => group = Some(value.into()),
-                Attr::Port(value) => port = value,
-                Attr::Ttl(value) => ttl = value,
-                Attr::Other(nla) => unknown.push(nla),
-            }
-        }
-        Ok(Self {
-            role: need(role, "IPVS_DAEMON_ATTR_STATE")?,
-            config: DaemonConfig {
-                interface: need(interface, "IPVS_DAEMON_ATTR_MCAST_IFN")?,
-                sync_id: need(sync_id, "IPVS_DAEMON_ATTR_SYNC_ID")?,
-                sync_maxlen,
-                group,
-                port,
-                ttl,
-            },
-            unknown,
-        })
+        daemon(attributes.into_iter().map(Ok))
     }
+}
+
+/// The sync daemon that has these attributes, read one by one, without a list in between.
+#[inline]
+pub(crate) fn daemon(
+    attributes: impl Iterator<Item = Result<Attr, netlink_packet_core::DecodeError>>,
+) -> Result<Daemon, DecodeError> {
+    let (mut role, mut interface, mut sync_id, mut group) = (None, None, None, None);
+    let (mut sync_maxlen, mut port, mut ttl, mut unknown) = (0, 0, 0, Vec::new());
+    for attribute in attributes {
+        match attribute? {
+            Attr::State(value) => role = Some(value.into()),
+            Attr::Interface(value) => interface = Some(value),
+            Attr::SyncId(value) => sync_id = Some(value),
+            Attr::SyncMaxlen(value) => sync_maxlen = value,
+            Attr::Group(value) => group = Some(value.into()),
+            Attr::Group6(value) => group = Some(value.into()),
+            Attr::Port(value) => port = value,
+            Attr::Ttl(value) => ttl = value,
+            Attr::Other(nla) => unknown.push(nla),
+        }
+    }
+    Ok(Daemon {
+        role: need(role, "IPVS_DAEMON_ATTR_STATE")?,
+        config: DaemonConfig {
+            interface: need(interface, "IPVS_DAEMON_ATTR_MCAST_IFN")?,
+            sync_id: need(sync_id, "IPVS_DAEMON_ATTR_SYNC_ID")?,
+            sync_maxlen,
+            group,
+            port,
+            ttl,
+        },
+        unknown,
+    })
 }

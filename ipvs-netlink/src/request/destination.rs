@@ -48,7 +48,7 @@ pub fn add_destination(
 ///
 /// let dns = ServiceKey::udp("192.0.2.53:53".parse().unwrap());
 /// let server = DestinationKey("10.0.0.1:53".parse().unwrap());
-/// let tunnel = Tunnel { kind: TunnelKind::Gue { port: 6080 }, checksum: TunnelChecksum::Full };
+/// let tunnel = Tunnel { kind: TunnelKind::Gue { port: 6080.try_into().unwrap() }, checksum: TunnelChecksum::Full };
 /// let config = DestinationConfig::new(Forward::Tunnel(tunnel), 0);
 /// Client::connect()?.send(request::set_destination(&dns, &server, &config))?;
 /// # Ok::<(), ipvs_netlink::Error>(())

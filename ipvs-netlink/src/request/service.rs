@@ -4,7 +4,7 @@ use super::Request;
 use crate::convert::{service_attributes, service_key_attributes};
 use crate::uapi::*;
 use crate::write::Bytes;
-use crate::{Operation, Service, ServiceConfig, ServiceKey, Verb};
+use crate::{Error, Operation, Result, Service, ServiceConfig, ServiceKey, Verb};
 
 /// Create a service (`IPVS_CMD_NEW_SERVICE`).
 ///
@@ -12,8 +12,9 @@ use crate::{Operation, Service, ServiceConfig, ServiceKey, Verb};
 ///
 /// # Errors
 /// [`AlreadyExists`](crate::Error::AlreadyExists) if the key is taken, with whatever configuration;
-/// [`NoSuchScheduler`](crate::Error::NoSuchScheduler); [`Kernel`](crate::Error::Kernel) with EINVAL for a netmask of
-/// the other family or an IPv6 prefix length that is not 1 to 128, and with EAFNOSUPPORT for IPv6 where it is off.
+/// [`NoSuchScheduler`](crate::Error::NoSuchScheduler); [`Kernel`](crate::Error::Kernel) with EAFNOSUPPORT for IPv6 where
+/// it is off. There is no such request ([`Netmask`](crate::Error::Netmask)) with a netmask of the other family or an IPv6
+/// prefix length that is not 1 to 128.
 ///
 /// ```no_run
 /// use ipvs_netlink::{Flags, ServiceConfig, ServiceKey, blocking::Client, request};
@@ -21,10 +22,10 @@ use crate::{Operation, Service, ServiceConfig, ServiceKey, Verb};
 /// let dns = ServiceKey::udp("192.0.2.53:53".parse().unwrap());
 /// let flags = Flags::exactly(Flags::ONE_PACKET);
 /// let config = ServiceConfig { flags, ..ServiceConfig::new("rr".parse().unwrap(), dns.family()) };
-/// Client::connect()?.send(request::add_service(&dns, &config))?;
+/// Client::connect()?.send(request::add_service(&dns, &config)?)?;
 /// # Ok::<(), ipvs_netlink::Error>(())
 /// ```
-pub fn add_service(service: &ServiceKey, config: &ServiceConfig) -> Request<()> {
+pub fn add_service(service: &ServiceKey, config: &ServiceConfig) -> Result<Request<()>> {
     whole(Verb::AddService, IPVS_CMD_NEW_SERVICE, service, config)
 }
 
@@ -44,10 +45,10 @@ pub fn add_service(service: &ServiceKey, config: &ServiceConfig) -> Request<()> 
 /// let mut client = Client::connect()?;
 /// let flags = Flags { value: Flags::ONE_PACKET, mask: Flags::ONE_PACKET };
 /// let config = ServiceConfig { flags, ..client.get_service(&dns)?.config };
-/// client.send(request::set_service(&dns, &config))?;
+/// client.send(request::set_service(&dns, &config)?)?;
 /// # Ok::<(), ipvs_netlink::Error>(())
 /// ```
-pub fn set_service(service: &ServiceKey, config: &ServiceConfig) -> Request<()> {
+pub fn set_service(service: &ServiceKey, config: &ServiceConfig) -> Result<Request<()>> {
     whole(Verb::SetService, IPVS_CMD_SET_SERVICE, service, config)
 }
 
@@ -75,7 +76,7 @@ pub fn delete_service(service: &ServiceKey) -> Request<()> {
 /// ```no_run
 /// use ipvs_netlink::{Family, ServiceKey, blocking::Client, request};
 ///
-/// let marked = ServiceKey::FwMark { family: Family::Inet, mark: 7 };
+/// let marked = ServiceKey::FwMark { family: Family::Inet, mark: 7.try_into().unwrap() };
 /// let service = Client::connect()?.send(request::get_service(&marked))?;
 /// println!("{} packets", service.stats.packets_in);
 /// # Ok::<(), ipvs_netlink::Error>(())
@@ -124,12 +125,17 @@ pub(super) fn key(bytes: &mut Bytes, service: &ServiceKey) {
     });
 }
 
-fn whole(verb: Verb, command: u8, service: &ServiceKey, config: &ServiceConfig) -> Request<()> {
-    Request::new(operation(verb, service), command, |bytes| {
+fn whole(verb: Verb, command: u8, service: &ServiceKey, config: &ServiceConfig) -> Result<Request<()>> {
+    let (operation, netmask) = (operation(verb, service), config.netmask);
+    // The kernel would not refuse all of them, but take /56 for the mask 56.0.0.0.
+    if !netmask.fits(service.family()) {
+        return Err(Error::Netmask { operation, netmask });
+    }
+    Ok(Request::new(operation, command, |bytes| {
         bytes.nest(IPVS_CMD_ATTR_SERVICE, |bytes| {
             service_attributes(service, config, bytes);
         });
-    })
+    }))
 }
 
 fn operation(verb: Verb, service: &ServiceKey) -> Operation {

@@ -23,8 +23,8 @@ fn the_family_is_resolved_once() {
         _ => acked(asked, 0),
     });
     client.session.family = None;
-    client.ask(request::add_service(&key(), &config())).unwrap();
-    client.ask(request::add_service(&key(), &config())).unwrap();
+    client.ask(request::add_service(&key(), &config()).unwrap()).unwrap();
+    client.ask(request::add_service(&key(), &config()).unwrap()).unwrap();
     let add = (FAMILY, IPVS_CMD_NEW_SERVICE);
     assert_eq!(client.transport.asked, [(CONTROLLER, 3), add, add]);
     assert!(!client.session.unread);
@@ -49,8 +49,8 @@ fn a_family_that_moved_is_followed() {
         _ => acked(asked, 2),
     });
     client.session.family = Some(0x31);
-    client.ask(request::add_service(&key(), &config())).unwrap_err();
-    client.ask(request::add_service(&key(), &config())).unwrap();
+    client.ask(request::add_service(&key(), &config()).unwrap()).unwrap_err();
+    client.ask(request::add_service(&key(), &config()).unwrap()).unwrap();
     assert_eq!(client.session.family, Some(0x32));
 }
 
@@ -71,7 +71,7 @@ fn enoent_of_a_family_that_stayed_is_meant() {
         CONTROLLER => resolved(asked, FAMILY),
         _ => acked(asked, 2),
     });
-    let result = client.ask(request::add_service(&key(), &config()));
+    let result = client.ask(request::add_service(&key(), &config()).unwrap());
     assert!(matches!(result, Err(Error::NoSuchScheduler(_))), "{result:?}");
     assert_eq!(client.transport.asked, [(FAMILY, IPVS_CMD_NEW_SERVICE), (CONTROLLER, 3)]);
 }
@@ -163,7 +163,10 @@ fn a_window_that_times_out_or_runs_over_has_what_was_answered() {
         let [Ok(()), Err(error)] = &results[..] else { panic!("{results:?}") };
         assert!(error.to_string().contains(expected), "{error}");
         // The late answer to the second is dropped, and not taken for the next one's.
-        assert!(matches!(client.ask(request::add_service(&key(), &config())), Err(Error::AlreadyExists(_))));
+        assert!(matches!(
+            client.ask(request::add_service(&key(), &config()).unwrap()),
+            Err(Error::AlreadyExists(_))
+        ));
         assert_eq!(client.transport.drained, 1);
     }
 }

@@ -79,11 +79,12 @@ fn a_dump_that_the_kernel_calls_interrupted_is() {
 
 #[test]
 fn a_dump_with_an_entry_twice_is_interrupted() {
-    assert!(is_interrupted(dump(&[entry(1), entry(2), entry(1)])));
+    assert!(is_interrupted(dump(&[entry(1), entry(2), entry(1), done(SEQUENCE, 0)])));
     let mut services = Exchange::new(&request::list_services(), SEQUENCE);
     let entry = service_message(SEQUENCE, NLM_F_MULTIPART, &service());
     assert!(services.feed(&entry).is_none());
-    assert!(is_interrupted(services.feed(&entry).unwrap()));
+    assert!(services.feed(&entry).is_none());
+    assert!(is_interrupted(services.feed(&done(SEQUENCE, 0)).unwrap()));
 }
 
 #[test]

@@ -86,7 +86,7 @@ fn the_services_that_a_kernel_listed() {
     let expected = listed(key, ServiceConfig { timeout: 300, netmask: Netmask::V6(64), ..config6 });
     assert_eq!(captured_service(SERVICES[1], [0x14, 0x68, 0xc4]), expected);
 
-    let key = ServiceKey::FwMark { family: crate::Family::Inet, mark: 7 };
+    let key = ServiceKey::FwMark { family: crate::Family::Inet, mark: 7.try_into().unwrap() };
     let expected = listed(key, config("sh", key.family(), Flags::SCHED2));
     assert_eq!(captured_service(SERVICES[2], [0x14, 0x4c, 0xa8]), expected);
 }
@@ -97,7 +97,8 @@ fn the_destinations_that_a_kernel_listed() {
     assert_eq!(captured_destination(DESTINATIONS[0]), Destination { config, ..destination(1) });
 
     let key = DestinationKey("[2001:db8:1::1]:53".parse().unwrap());
-    let tunnel = Tunnel { kind: TunnelKind::Gue { port: 6080 }, checksum: TunnelChecksum::Remote };
+    let tunnel =
+        Tunnel { kind: TunnelKind::Gue { port: 6080.try_into().unwrap() }, checksum: TunnelChecksum::Remote };
     let config = DestinationConfig { forward: Forward::Tunnel(tunnel), ..weight(0) };
     assert_eq!(captured_destination(DESTINATIONS[1]), Destination { key, config, ..destination(1) });
 }
@@ -135,7 +136,7 @@ fn a_service_is_created_with_these_bytes() {
           0c00 0700 04000000 ffffffff
           0800 0800 00000000
           0800 0900 ffffffff");
-    assert_eq!(request::add_service(&key(), &config()).encode(FAMILY, 1), expected);
+    assert_eq!(request::add_service(&key(), &config()).unwrap().encode(FAMILY, 1), expected);
 }
 
 #[test]
@@ -159,7 +160,7 @@ fn an_ipv6_service_has_a_prefix_length_and_its_engine() {
           0800 0800 2c010000
           0800 0900 40000000
           0800 0b00 73697000");
-    assert_eq!(request::set_service(&key, &config).encode(FAMILY, 2), expected);
+    assert_eq!(request::set_service(&key, &config).unwrap().encode(FAMILY, 2), expected);
 }
 
 #[test]

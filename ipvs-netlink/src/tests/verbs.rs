@@ -61,9 +61,9 @@ fn destination_whole(forward: u32, weight: u32) -> Vec<Dest> {
 
 #[test]
 fn the_verbs_of_services() {
-    let add = asked(request::add_service(&key(), &config()), Command::NewService, DO);
+    let add = asked(request::add_service(&key(), &config()).unwrap(), Command::NewService, DO);
     assert_eq!(add, [service_whole()]);
-    let set = asked(request::set_service(&key(), &config()), Command::SetService, DO);
+    let set = asked(request::set_service(&key(), &config()).unwrap(), Command::SetService, DO);
     assert_eq!(set, [service_whole()]);
     let id = [Attribute::Service(service_id())];
     assert_eq!(asked(request::delete_service(&key()), Command::DeleteService, DO), id);
@@ -92,7 +92,7 @@ fn the_verb_of_the_information() {
 
 #[test]
 fn a_firewall_mark_is_its_family_and_its_number() {
-    let key = ServiceKey::FwMark { family: Family::Inet6, mark: 7 };
+    let key = ServiceKey::FwMark { family: Family::Inet6, mark: 7.try_into().unwrap() };
     let id = [Attribute::Service(vec![Svc::Family(10), Svc::FwMark(7)])];
     assert_eq!(asked(request::get_service(&key), Command::GetService, DO), id);
 }
@@ -101,21 +101,33 @@ fn a_firewall_mark_is_its_family_and_its_number() {
 fn an_ipv4_mask_is_sent_in_network_order_and_a_prefix_length_in_native_order() {
     let key6 = ServiceKey::udp("[2001:db8::53]:53".parse().unwrap());
     let (mask, length) = (Netmask::V4([255, 255, 255, 0]), Netmask::V6(56));
-    for (key, netmask, sent) in [
-        (key(), mask, Some([255, 255, 255, 0])),
-        (key6, length, Some(56u32.to_ne_bytes())),
-        // The kernel would take /56 for the mask 56.0.0.0.
-        (key(), length, None),
-        (key6, mask, None),
-    ] {
+    for (key, netmask, sent) in [(key(), mask, [255, 255, 255, 0]), (key6, length, 56u32.to_ne_bytes())] {
         let config = ServiceConfig { netmask, ..config() };
-        let attributes = asked(request::add_service(&key, &config), Command::NewService, DO);
+        let attributes = asked(request::add_service(&key, &config).unwrap(), Command::NewService, DO);
         let [Attribute::Service(attributes)] = &attributes[..] else { panic!("{attributes:?}") };
         let found = attributes.iter().find_map(|attribute| match attribute {
             Svc::Netmask(bytes) => Some(*bytes),
             _ => None,
         });
-        assert_eq!(found, sent);
+        assert_eq!(found, Some(sent));
+    }
+}
+
+#[test]
+fn there_is_no_request_with_a_netmask_that_the_service_cannot_have() {
+    let key6 = ServiceKey::udp("[2001:db8::53]:53".parse().unwrap());
+    let mask = Netmask::V4([255, 255, 255, 0]);
+    for (key, netmask) in
+        [(key(), Netmask::V6(24)), (key6, mask), (key6, Netmask::V6(0)), (key6, Netmask::V6(129))]
+    {
+        let config = ServiceConfig { netmask, ..config() };
+        for refused in [request::add_service(&key, &config), request::set_service(&key, &config)] {
+            let error = refused.unwrap_err();
+            assert!(
+                error.to_string().contains(&format!("{key}: its netmask cannot be {netmask}")),
+                "{error}"
+            );
+        }
     }
 }
 
@@ -183,7 +195,7 @@ fn only_a_tunnel_has_tunnel_attributes() {
         ),
         (
             Forward::Tunnel(Tunnel {
-                kind: TunnelKind::Gue { port: 6080 },
+                kind: TunnelKind::Gue { port: 6080.try_into().unwrap() },
                 checksum: TunnelChecksum::Remote,
             }),
             2,

@@ -1,12 +1,14 @@
 //! The generic netlink message of the family `IPVS`: a command and its top-level attributes.
 
 use netlink_packet_core::{
-    DecodeError, DefaultNla, Emitable, ErrorContext, NLA_F_NESTED, Nla, NlaBuffer, NlasIterator, Parseable,
+    DecodeError, DefaultNla, Emitable, ErrorContext, NLA_F_NESTED, NLA_TYPE_MASK, Nla, NlaBuffer,
     ParseableParametrized,
 };
 use netlink_packet_generic::{GenlFamily, GenlHeader};
 
-use super::{DaemonAttribute, DestinationAttribute, ServiceAttribute, parse_nest, parse_u32};
+use super::attribute::Attributes;
+use super::form::{Form, Plain};
+use super::{DaemonAttribute, DestinationAttribute, ServiceAttribute};
 use crate::uapi::*;
 
 /// A message of the family `IPVS`, version 1.
@@ -183,28 +185,36 @@ impl Nla for Attribute {
 
 impl<'a> ParseableParametrized<NlaBuffer<&'a [u8]>, Command> for Attribute {
     fn parse_with_param(nla: &NlaBuffer<&'a [u8]>, command: Command) -> Result<Self, DecodeError> {
-        let value = nla.value();
-        Ok(match (command, nla.kind()) {
-            (Command::SetInfo, IPVS_INFO_ATTR_VERSION) => {
-                Self::Version(parse_u32(value).context("IPVS_INFO_ATTR_VERSION")?)
-            }
+        let attribute = Attributes(nla.into_inner()).next();
+        let (kind, value) = attribute.unwrap_or_else(|| Err("an empty attribute".into()))?;
+        Self::read(command, kind, value)
+    }
+}
+
+impl Attribute {
+    fn read(command: Command, kind: u16, value: &[u8]) -> Result<Self, DecodeError> {
+        let number = |name| Plain::read(value).context(name);
+        Ok(match (command, kind & NLA_TYPE_MASK) {
+            (Command::SetInfo, IPVS_INFO_ATTR_VERSION) => Self::Version(number("IPVS_INFO_ATTR_VERSION")?),
             (Command::SetInfo, IPVS_INFO_ATTR_CONN_TAB_SIZE) => {
-                Self::ConnectionTableSize(parse_u32(value).context("IPVS_INFO_ATTR_CONN_TAB_SIZE")?)
+                Self::ConnectionTableSize(number("IPVS_INFO_ATTR_CONN_TAB_SIZE")?)
             }
-            (Command::SetInfo, _) => Self::Other(DefaultNla::parse(nla)?),
-            (_, IPVS_CMD_ATTR_SERVICE) => Self::Service(parse_nest(value).context("IPVS_CMD_ATTR_SERVICE")?),
-            (_, IPVS_CMD_ATTR_DEST) => Self::Destination(parse_nest(value).context("IPVS_CMD_ATTR_DEST")?),
-            (_, IPVS_CMD_ATTR_DAEMON) => Self::Daemon(parse_nest(value).context("IPVS_CMD_ATTR_DAEMON")?),
-            (_, IPVS_CMD_ATTR_TIMEOUT_TCP) => {
-                Self::TimeoutTcp(parse_u32(value).context("IPVS_CMD_ATTR_TIMEOUT_TCP")?)
-            }
+            (Command::SetInfo, _) => Self::Other(DefaultNla::new(kind, value.to_vec())),
+            (_, IPVS_CMD_ATTR_SERVICE) => Self::Service(
+                ServiceAttribute::all(value).collect::<Result<_, _>>().context("IPVS_CMD_ATTR_SERVICE")?,
+            ),
+            (_, IPVS_CMD_ATTR_DEST) => Self::Destination(
+                DestinationAttribute::all(value).collect::<Result<_, _>>().context("IPVS_CMD_ATTR_DEST")?,
+            ),
+            (_, IPVS_CMD_ATTR_DAEMON) => Self::Daemon(
+                DaemonAttribute::all(value).collect::<Result<_, _>>().context("IPVS_CMD_ATTR_DAEMON")?,
+            ),
+            (_, IPVS_CMD_ATTR_TIMEOUT_TCP) => Self::TimeoutTcp(number("IPVS_CMD_ATTR_TIMEOUT_TCP")?),
             (_, IPVS_CMD_ATTR_TIMEOUT_TCP_FIN) => {
-                Self::TimeoutTcpFin(parse_u32(value).context("IPVS_CMD_ATTR_TIMEOUT_TCP_FIN")?)
+                Self::TimeoutTcpFin(number("IPVS_CMD_ATTR_TIMEOUT_TCP_FIN")?)
             }
-            (_, IPVS_CMD_ATTR_TIMEOUT_UDP) => {
-                Self::TimeoutUdp(parse_u32(value).context("IPVS_CMD_ATTR_TIMEOUT_UDP")?)
-            }
-            _ => Self::Other(DefaultNla::parse(nla)?),
+            (_, IPVS_CMD_ATTR_TIMEOUT_UDP) => Self::TimeoutUdp(number("IPVS_CMD_ATTR_TIMEOUT_UDP")?),
+            _ => Self::Other(DefaultNla::new(kind, value.to_vec())),
         })
     }
 }
@@ -236,7 +246,9 @@ impl Emitable for Message {
 impl ParseableParametrized<[u8], GenlHeader> for Message {
     fn parse_with_param(bytes: &[u8], header: GenlHeader) -> Result<Self, DecodeError> {
         let command = Command::from(header.cmd);
-        let attributes = NlasIterator::new(bytes).map(|nla| Attribute::parse_with_param(&nla?, command));
-        Ok(Self { command, attributes: attributes.collect::<Result<_, _>>()? })
+        let read = |attribute: Result<(u16, &[u8]), _>| {
+            attribute.and_then(|(kind, value)| Attribute::read(command, kind, value))
+        };
+        Ok(Self { command, attributes: Attributes(bytes).map(read).collect::<Result<_, _>>()? })
     }
 }

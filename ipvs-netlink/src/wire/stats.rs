@@ -1,98 +1,77 @@
 //! The attributes within `IPVS_*_ATTR_STATS` and `IPVS_*_ATTR_STATS64` (`IPVS_STATS_ATTR_*`).
 
-use netlink_packet_core::{DecodeError, DefaultNla, Nla, NlaBuffer, Parseable};
+use netlink_packet_core::{DecodeError, DefaultNla, Emitable, NLA_F_NESTED, NLA_HEADER_SIZE, NLA_TYPE_MASK};
 
-use super::{parse_u32, parse_u64};
+use super::attribute::Attributes;
+use super::form::Form;
+use crate::Stats;
 use crate::uapi::*;
 
-/// One counter or rate; STATS has most of them in 32 bits, STATS64 all of them in 64.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum StatsAttribute {
-    /// A counter in 32 bits, native byte order.
-    Narrow(Counter, u32),
-    /// A counter in 64 bits, native byte order.
-    Wide(Counter, u64),
-    /// Padding, and whatever this library has no name for.
-    Other(DefaultNla),
-}
+/// The numbers of [`Stats::counters`], one after the other.
+const COUNTERS: [u16; 10] = [
+    IPVS_STATS_ATTR_CONNS,
+    IPVS_STATS_ATTR_INPKTS,
+    IPVS_STATS_ATTR_OUTPKTS,
+    IPVS_STATS_ATTR_INBYTES,
+    IPVS_STATS_ATTR_OUTBYTES,
+    IPVS_STATS_ATTR_CPS,
+    IPVS_STATS_ATTR_INPPS,
+    IPVS_STATS_ATTR_OUTPPS,
+    IPVS_STATS_ATTR_INBPS,
+    IPVS_STATS_ATTR_OUTBPS,
+];
 
-/// What is counted (`IPVS_STATS_ATTR_*`); rates are per second.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u16)]
-pub enum Counter {
-    /// `IPVS_STATS_ATTR_CONNS`.
-    Connections = IPVS_STATS_ATTR_CONNS,
-    /// `IPVS_STATS_ATTR_INPKTS`.
-    PacketsIn = IPVS_STATS_ATTR_INPKTS,
-    /// `IPVS_STATS_ATTR_OUTPKTS`.
-    PacketsOut = IPVS_STATS_ATTR_OUTPKTS,
-    /// `IPVS_STATS_ATTR_INBYTES`.
-    BytesIn = IPVS_STATS_ATTR_INBYTES,
-    /// `IPVS_STATS_ATTR_OUTBYTES`.
-    BytesOut = IPVS_STATS_ATTR_OUTBYTES,
-    /// `IPVS_STATS_ATTR_CPS`.
-    ConnectionsRate = IPVS_STATS_ATTR_CPS,
-    /// `IPVS_STATS_ATTR_INPPS`.
-    PacketsInRate = IPVS_STATS_ATTR_INPPS,
-    /// `IPVS_STATS_ATTR_OUTPPS`.
-    PacketsOutRate = IPVS_STATS_ATTR_OUTPPS,
-    /// `IPVS_STATS_ATTR_INBPS`.
-    BytesInRate = IPVS_STATS_ATTR_INBPS,
-    /// `IPVS_STATS_ATTR_OUTBPS`.
-    BytesOutRate = IPVS_STATS_ATTR_OUTBPS,
-}
+/// Traffic counters: in 64 bits as `IPVS_*_ATTR_STATS64` has them, or most of them in 32.
+pub(crate) struct Counters<const WIDE: bool>;
 
-impl Counter {
-    fn from_kind(kind: u16) -> Option<Self> {
-        Some(match kind {
-            IPVS_STATS_ATTR_CONNS => Self::Connections,
-            IPVS_STATS_ATTR_INPKTS => Self::PacketsIn,
-            IPVS_STATS_ATTR_OUTPKTS => Self::PacketsOut,
-            IPVS_STATS_ATTR_INBYTES => Self::BytesIn,
-            IPVS_STATS_ATTR_OUTBYTES => Self::BytesOut,
-            IPVS_STATS_ATTR_CPS => Self::ConnectionsRate,
-            IPVS_STATS_ATTR_INPPS => Self::PacketsInRate,
-            IPVS_STATS_ATTR_OUTPPS => Self::PacketsOutRate,
-            IPVS_STATS_ATTR_INBPS => Self::BytesInRate,
-            IPVS_STATS_ATTR_OUTBPS => Self::BytesOutRate,
-            _ => return None,
-        })
+impl<const WIDE: bool> Counters<WIDE> {
+    /// Bytes of the counter with this number.
+    fn width(kind: u16) -> usize {
+        if WIDE || matches!(kind, IPVS_STATS_ATTR_INBYTES | IPVS_STATS_ATTR_OUTBYTES) { 8 } else { 4 }
     }
 }
 
-impl Nla for StatsAttribute {
-    fn value_len(&self) -> usize {
-        match self {
-            Self::Narrow(..) => 4,
-            Self::Wide(..) => 8,
-            Self::Other(nla) => nla.value_len(),
+/// All counters in the order of their numbers, then what has no name. One that is missing is 0; one of another width has
+/// no name.
+impl<const WIDE: bool> Form<Stats> for Counters<WIDE> {
+    const FLAGS: u16 = NLA_F_NESTED;
+
+    fn length(stats: &Stats) -> usize {
+        let counters = COUNTERS.iter().map(|kind| NLA_HEADER_SIZE + Self::width(*kind));
+        counters.sum::<usize>() + stats.unknown.as_slice().buffer_len()
+    }
+
+    fn write(stats: &Stats, mut buffer: &mut [u8]) {
+        for (kind, counter) in COUNTERS.into_iter().zip(stats.counters()) {
+            let length = NLA_HEADER_SIZE + Self::width(kind);
+            let (attribute, rest) = buffer.split_at_mut(length);
+            attribute[..2].copy_from_slice(&(length as u16).to_ne_bytes());
+            attribute[2..4].copy_from_slice(&kind.to_ne_bytes());
+            match length - NLA_HEADER_SIZE {
+                4 => attribute[4..].copy_from_slice(&(counter as u32).to_ne_bytes()),
+                _ => attribute[4..].copy_from_slice(&counter.to_ne_bytes()),
+            }
+            buffer = rest;
         }
+        stats.unknown.as_slice().emit(buffer);
     }
 
-    fn kind(&self) -> u16 {
-        match self {
-            Self::Narrow(counter, _) | Self::Wide(counter, _) => *counter as u16,
-            Self::Other(nla) => nla.kind(),
+    #[inline]
+    fn read(bytes: &[u8]) -> Result<Stats, DecodeError> {
+        let (mut counters, mut unknown) = (Stats::default().counters(), Vec::new());
+        for attribute in Attributes(bytes) {
+            let (kind, value) = attribute?;
+            let number = kind & NLA_TYPE_MASK;
+            let count = match Self::width(number) {
+                4 => value.try_into().ok().map(|bytes| u32::from_ne_bytes(bytes).into()),
+                _ => value.try_into().ok().map(u64::from_ne_bytes),
+            };
+            match (counters.get_mut(usize::from(number.wrapping_sub(IPVS_STATS_ATTR_CONNS))), count) {
+                (Some(counter), Some(count)) => *counter = count,
+                _ if number == IPVS_STATS_ATTR_PAD => {}
+                _ => unknown.push(DefaultNla::new(kind, value.to_vec())),
+            }
         }
-    }
-
-    fn emit_value(&self, buffer: &mut [u8]) {
-        match self {
-            Self::Narrow(_, value) => buffer.copy_from_slice(&value.to_ne_bytes()),
-            Self::Wide(_, value) => buffer.copy_from_slice(&value.to_ne_bytes()),
-            Self::Other(nla) => nla.emit_value(buffer),
-        }
-    }
-}
-
-impl<'a> Parseable<NlaBuffer<&'a [u8]>> for StatsAttribute {
-    fn parse(nla: &NlaBuffer<&'a [u8]>) -> Result<Self, DecodeError> {
-        let value = nla.value();
-        Ok(match (Counter::from_kind(nla.kind()), value.len()) {
-            (Some(counter), 4) => Self::Narrow(counter, parse_u32(value)?),
-            (Some(counter), 8) => Self::Wide(counter, parse_u64(value)?),
-            _ => Self::Other(DefaultNla::parse(nla)?),
-        })
+        Ok(Stats { unknown, ..Stats::of(counters) })
     }
 }

@@ -45,7 +45,10 @@ pub fn refusals() {
     let error = client.add_destination(&key, &server, &weight).unwrap_err();
     assert!(matches!(error, Error::AlreadyExists(_)), "{error:?}");
 
-    let gue = Forward::Tunnel(Tunnel { kind: TunnelKind::Gue { port: 0 }, checksum: TunnelChecksum::None });
+    let gue = Forward::Tunnel(Tunnel {
+        kind: TunnelKind::Other { kind: 1, port: 0 },
+        checksum: TunnelChecksum::None,
+    });
     let error = client.set_destination(&key, &server, &weighted(gue, 1)).unwrap_err();
     assert!(matches!(&error, Error::Kernel(refusal) if refusal.errno == 22), "{error:?}");
     let other = DestinationKey("10.0.0.2:5300".parse().unwrap());
@@ -66,7 +69,7 @@ pub fn batch() {
     let key = vip(0);
     let weight = weighted(Forward::Masquerade, 1);
     let add = |index| request::add_destination(&key, &numbered(index), &weight);
-    let mut requests = vec![request::add_service(&key, &ops(&key))];
+    let mut requests = vec![request::add_service(&key, &ops(&key)).unwrap()];
     requests.extend((0..198).map(add));
     requests.insert(100, add(50));
     let results = client.send_all(requests);
@@ -84,7 +87,7 @@ pub fn batch() {
     // An unknown scheduler and a stale family look alike to the kernel: the refusal must survive the difference.
     let unknown = ServiceConfig::new(scheduler("no-such"), key.family());
     let results = client.send_all(vec![
-        request::set_service(&key, &unknown),
+        request::set_service(&key, &unknown).unwrap(),
         request::delete_destination(&key, &numbered(0)),
         request::delete_destination(&key, &numbered(0)),
     ]);

@@ -51,7 +51,7 @@ pub fn zero() {
 pub fn flush() {
     let mut client = client();
     client.flush().expect("an empty table");
-    for key in [vip(0), vip(1), ServiceKey::FwMark { family: Family::Inet, mark: 7 }] {
+    for key in [vip(0), vip(1), ServiceKey::FwMark { family: Family::Inet, mark: 7.try_into().unwrap() }] {
         client.add_service(&key, &ops(&key)).unwrap();
     }
     client.flush().unwrap();

@@ -1,13 +1,16 @@
-//! The same tables to the library and to `ipvsadm`: random ones, always the same.
+//! The same tables to the library and to `ipvsadm`: random ones, others in each run unless the environment's
+//! `IPVS_NETLINK_SEED` asks for those of an earlier one.
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::{NonZeroU16, NonZeroU32};
 use std::process::{Command, Stdio};
 
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
-use proptest::test_runner::TestRunner;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use super::*;
 
@@ -21,7 +24,13 @@ type Table = BTreeMap<ServiceKey, (ServiceConfig, Servers)>;
 
 pub fn same_tables() {
     let mut client = client();
-    let mut runner = TestRunner::deterministic();
+    let seed = match std::env::var("IPVS_NETLINK_SEED") {
+        Ok(seed) => seed.parse().expect("IPVS_NETLINK_SEED is a number"),
+        Err(_) => RandomState::new().hash_one(TABLES),
+    };
+    println!("seed {seed}");
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed.to_ne_bytes(); 4].concat());
+    let mut runner = TestRunner::new_with_rng(Config::default(), rng);
     let tables = proptest::collection::vec(entry(), 0..10);
     let (mut services, mut servers) = (0, 0);
     for number in 0..TABLES {
@@ -53,7 +62,7 @@ pub fn same_tables() {
 fn make(client: &mut Client, table: &Table) {
     let mut requests = Vec::new();
     for (key, (config, servers)) in table {
-        requests.push(request::add_service(key, config));
+        requests.push(request::add_service(key, config).unwrap());
         requests.extend(servers.iter().map(|(server, config)| request::add_destination(key, server, config)));
     }
     client.send_all(requests).into_iter().for_each(|result| result.unwrap());
@@ -93,7 +102,7 @@ fn entry() -> impl Strategy<Value = (ServiceKey, (ServiceConfig, Servers))> {
         (family, protocol, any::<u32>(), 1u16.., 0..4).prop_map(|(family, protocol, number, port, kind)| {
             match kind {
                 // Those from 2147483648 on it prints as if they were negative, and does not take back.
-                0 => ServiceKey::FwMark { family, mark: number / 2 + 1 },
+                0 => ServiceKey::FwMark { family, mark: NonZeroU32::MIN.saturating_add(number / 2) },
                 _ => {
                     ServiceKey::Address { protocol, address: SocketAddr::new(address(family, number), port) }
                 }
@@ -149,7 +158,7 @@ fn config(key: ServiceKey) -> impl Strategy<Value = ServiceConfig> {
 fn server_of(service: ServiceKey) -> impl Strategy<Value = (DestinationKey, DestinationConfig)> {
     let checksum =
         prop_oneof![Just(TunnelChecksum::None), Just(TunnelChecksum::Full), Just(TunnelChecksum::Remote)];
-    let gue = (1u16.., checksum)
+    let gue = (any::<NonZeroU16>(), checksum)
         .prop_map(|(port, checksum)| Forward::Tunnel(Tunnel { kind: TunnelKind::Gue { port }, checksum }));
     let gre = prop_oneof![Just(TunnelChecksum::None), Just(TunnelChecksum::Full)]
         .prop_map(|checksum| Forward::Tunnel(Tunnel { kind: TunnelKind::Gre, checksum }));

@@ -71,7 +71,8 @@ pub fn one_flag_alone() {
 
 pub fn firewall_marks() {
     let mut client = client();
-    let keys = [Family::Inet, Family::Inet6].map(|family| ServiceKey::FwMark { family, mark: 0x0102_0304 });
+    let keys = [Family::Inet, Family::Inet6]
+        .map(|family| ServiceKey::FwMark { family, mark: 0x0102_0304.try_into().unwrap() });
     for key in keys {
         client.add_service(&key, &ops(&key)).unwrap();
         assert_eq!(client.get_service(&key).unwrap().key, key);
@@ -142,9 +143,9 @@ pub fn tunnels() {
     let mut client = client();
     let kinds = [
         (TunnelKind::Ipip, TunnelChecksum::None),
-        (TunnelKind::Gue { port: 6080 }, TunnelChecksum::None),
-        (TunnelKind::Gue { port: 6080 }, TunnelChecksum::Full),
-        (TunnelKind::Gue { port: 6080 }, TunnelChecksum::Remote),
+        (TunnelKind::Gue { port: 6080.try_into().unwrap() }, TunnelChecksum::None),
+        (TunnelKind::Gue { port: 6080.try_into().unwrap() }, TunnelChecksum::Full),
+        (TunnelKind::Gue { port: 6080.try_into().unwrap() }, TunnelChecksum::Remote),
         (TunnelKind::Gre, TunnelChecksum::None),
         (TunnelKind::Gre, TunnelChecksum::Full),
     ];

@@ -169,7 +169,7 @@ fn settings() -> impl Strategy<Value = Settings> {
         Just(Forward::Direct),
         Just(tunnel(TunnelKind::Ipip, TunnelChecksum::None)),
         Just(tunnel(TunnelKind::Gre, TunnelChecksum::Full)),
-        Just(tunnel(TunnelKind::Gue { port: 6080 }, TunnelChecksum::Remote)),
+        Just(tunnel(TunnelKind::Gue { port: 6080.try_into().unwrap() }, TunnelChecksum::Remote)),
     ];
     (
         "[a-zé\"\\\\ -]{1,8}",

@@ -49,7 +49,7 @@ fn draw_forward(random: &mut Random, service: usize) -> Forward {
     let tunnel = |kind| Forward::Tunnel(Tunnel { kind, checksum: TunnelChecksum::None });
     match random.below(if service == 2 { 4 } else { 16 }) {
         0 => tunnel(TunnelKind::Ipip),
-        1 => tunnel(TunnelKind::Gue { port: 6080 }),
+        1 => tunnel(TunnelKind::Gue { port: 6080.try_into().unwrap() }),
         2 | 3 => Forward::Direct,
         _ => Forward::Masquerade,
     }
