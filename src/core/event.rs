@@ -82,6 +82,11 @@ pub enum Event {
         /// Reached or lost.
         reached: bool,
     },
+    /// The config does not name this service any more, and ipvsd did not create it: it is left as it is.
+    Left {
+        /// The IPVS service.
+        key: ServiceKey,
+    },
     /// Somebody else changed a service.
     Drift {
         /// The service's name in the config; none if the config no longer has it.

@@ -15,7 +15,7 @@ use ipvs_netlink::{DestinationKey, Flags, ServiceKey};
 
 use super::event::Event;
 use super::plan::{Action, Step};
-use super::{Core, Output, Subject, Time};
+use super::{Core, Output, Subject, Time, desired};
 
 /// The sysctl that lets the entries of a deleted server go.
 pub const EXPIRE: &str = "net.ipv4.vs.expire_nodest_conn";
@@ -26,7 +26,7 @@ const POLL: Duration = Duration::from_millis(20);
 /// So often is a server taken out whose entries come back.
 const TRIES: u32 = 3;
 
-/// So long the end waits for a server to return.
+/// So long the end, or a new config, waits for a server to return.
 const RETURN: Duration = Duration::from_secs(2);
 
 /// The daemon ends, and leaves no server out and no step half done.
@@ -104,6 +104,22 @@ impl Core {
         eviction.out.take_if(|(out, since)| since.is_some() && pool.alive().all(|(server, _)| server == out));
     }
 
+    /// Whether no server is out of a service that the next config leaves to others. The old config goes on until then.
+    pub(super) fn all_returned(&mut self, now: Time) -> bool {
+        let Some((next, _)) = self.next.as_ref().filter(|(_, since)| now < *since + RETURN) else {
+            return true;
+        };
+        let named: BTreeSet<ServiceKey> = desired::listens(next).map(|(key, ..)| key).collect();
+        let left = |key: &ServiceKey| !named.contains(key) && !self.memory.created.contains(key);
+        let left: Vec<ServiceKey> = self.evictions.keys().filter(|key| left(key)).copied().collect();
+        for key in &left {
+            self.evictions
+                .get_mut(key)
+                .and_then(|eviction| eviction.out.take_if(|(_, since)| since.is_some()));
+        }
+        left.iter().all(|key| self.out_of(key).is_none() && !self.busy.contains(key) && self.as_wanted(key))
+    }
+
     /// Takes the next server of a service out, if it has pinned clients and another server has weight.
     pub(super) fn evict(&mut self, key: ServiceKey, out: &mut Vec<Output>) {
         // One that nobody wants drains, and its entries go with it.
@@ -118,7 +134,7 @@ impl Core {
         else {
             return;
         };
-        if eviction.out.is_some() || !expires || self.sysctls_set {
+        if eviction.out.is_some() || !expires || self.sysctls_set || self.next.is_some() {
             return;
         }
         let weighted = |except: &DestinationKey| {
@@ -199,6 +215,18 @@ impl Core {
             self.finished(out);
         }
         self.stopping = Some(stopping);
+    }
+
+    /// Whether a service has all the servers that the config wants.
+    fn as_wanted(&self, key: &ServiceKey) -> bool {
+        let found = self.found.as_ref().and_then(|found| found.get(key));
+        let has = |server: &DestinationKey| {
+            let weight = found?.servers.get(server)?.weight;
+            let due = self.pools.get(key)?.due(server)?.weight;
+            Some(due.is_none_or(|due| due == weight))
+        };
+        let mut servers = self.pools.get(key).into_iter().flat_map(|pool| pool.members.keys());
+        found.is_none() || servers.all(|server| has(server) == Some(true))
     }
 
     /// The server that is out of a service on purpose: no plan adds it.

@@ -1,4 +1,4 @@
-//! What must be known after a crash: what is ipvsd's own, and what it changed and is to put back.
+//! What must be known after a crash: what ipvsd itself created, and what it changed and is to put back.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Memory {
-    /// IPVS services that ipvsd created, or took over when the config named them. They are deleted when it no longer does.
-    pub own: BTreeSet<ServiceKey>,
+    /// IPVS services that ipvsd created: they are deleted when the config no longer names them.
+    pub created: BTreeSet<ServiceKey>,
     /// Sysctls that ipvsd changed, with the value that they had.
     pub sysctls: BTreeMap<String, String>,
 }

@@ -64,8 +64,8 @@ enum Subject {
 /// The core.
 pub struct Core {
     config: Config,
-    /// The config to go by as soon as the kernel was read for it. Until then the other one goes on.
-    next: Option<Config>,
+    /// The config to go by as soon as the kernel was read for it, and since when it waits. Until then the other one goes on.
+    next: Option<(Config, Time)>,
     /// The VIP of each IPVS service of the config, and the place of its service there.
     index: BTreeMap<ServiceKey, (SocketAddr, usize)>,
     pools: BTreeMap<ServiceKey, Pool>,
@@ -92,7 +92,7 @@ pub struct Core {
     /// The last thing before the end: all of them get their old values.
     putting_back: bool,
     memory: Memory,
-    /// Services of ipvsd's own that the config does not name, and how many looks in a row have not found them.
+    /// Services that ipvsd created and the config does not name, and how many looks in a row have not found them.
     unnamed: BTreeMap<ServiceKey, u32>,
     evictions: BTreeMap<ServiceKey, Eviction>,
     /// The end comes when every server is back.
@@ -162,8 +162,8 @@ impl Core {
             sysctl_looks: (0, 0),
             sysctls_set: false,
             putting_back: false,
+            unnamed: memory.created.iter().map(|key| (*key, 0)).collect(),
             memory,
-            unnamed: BTreeMap::new(),
             evictions: BTreeMap::new(),
             stopping: None,
             connections_unread: false,
@@ -204,7 +204,7 @@ impl Core {
             // Nothing new is begun at the end.
             Input::Config(_) if self.leaving || self.stopping.is_some() => {}
             Input::Config(config) => {
-                self.next = Some(config);
+                self.next = Some((config, now));
                 self.look(&mut out);
             }
             Input::FoundServices(found) => self.look_ended(now, Some(found), &mut out),
@@ -259,6 +259,15 @@ impl Core {
     /// The config's service behind an IPVS service, and its VIP.
     fn service(&self, key: &ServiceKey) -> Option<(&Service, SocketAddr)> {
         self.index.get(key).map(|(vip, place)| (&self.config.services[*place], *vip))
+    }
+
+    /// The services that are ipvsd's own: those that the config names, and those that it created.
+    fn own(&self) -> impl Iterator<Item = &ServiceKey> {
+        self.index.keys().chain(self.unnamed.keys())
+    }
+
+    fn owns(&self, key: &ServiceKey) -> bool {
+        self.index.contains_key(key) || self.unnamed.contains_key(key)
     }
 
     fn name(&self, key: &ServiceKey) -> Option<String> {
@@ -376,7 +385,7 @@ impl Core {
 
     fn finished(&mut self, out: &mut Vec<Output>) {
         if !std::mem::replace(&mut self.finished, true) {
-            if self.leaving && !std::mem::take(&mut self.memory.own).is_empty() {
+            if self.leaving && !std::mem::take(&mut self.memory.created).is_empty() {
                 out.push(Output::Remember(self.memory.clone()));
             }
             out.push(Output::Finished { removed: self.leaving });

@@ -60,7 +60,7 @@ impl Core {
     pub(super) fn judge_drift(&mut self, now: Time, services: &FoundServices, out: &mut Vec<Output>) {
         let Some(made) = &self.found else { return };
         let mut lost_ops = false;
-        for key in &self.memory.own {
+        for key in self.index.keys().chain(self.unnamed.keys()) {
             let service = self.index.get(key).map(|(_, place)| &self.config.services[*place]);
             let lost = |found: &FoundService| !found.config.flags.contains(Flags::ONE_PACKET);
             lost_ops |= service.is_some_and(|service| service.ops) && services.get(key).is_some_and(lost);

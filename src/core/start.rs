@@ -27,16 +27,21 @@ impl Core {
             let service = &self.config.services[*place];
             self.former.insert(*key, (service.name.clone(), service.drain));
         }
+        let left: Vec<ServiceKey> = self.index.keys().copied().collect();
         self.config = config;
         self.index = desired::listens(&self.config).map(|(key, vip, place)| (key, (vip, place))).collect();
-        let own = self.memory.own.len();
-        self.memory.own.extend(self.index.keys());
-        if self.memory.own.len() != own {
-            out.push(Output::Remember(self.memory.clone()));
+        for key in left {
+            let there = self.found.as_ref().is_some_and(|found| found.contains_key(&key));
+            if there && !self.index.contains_key(&key) && !self.memory.created.contains(&key) && !self.leaving
+            {
+                out.push(Output::Say(Event::Left { key }));
+            }
         }
-        let unnamed = self.memory.own.iter().filter(|key| !self.index.contains_key(key));
+        let unnamed = self.memory.created.iter().filter(|key| !self.index.contains_key(key));
         let looks = |key| self.unnamed.get(key).copied().unwrap_or_default();
         self.unnamed = unnamed.map(|key| (*key, looks(key))).collect();
+        let (index, unnamed) = (&self.index, &self.unnamed);
+        self.evictions.retain(|key, _| index.contains_key(key) || unnamed.contains_key(key));
 
         let old = std::mem::take(&mut self.pools);
         let members = old.values().flat_map(|pool| pool.members.values());
@@ -148,8 +153,8 @@ impl Core {
     /// The services whose servers are read.
     pub(super) fn watched(&self) -> BTreeSet<ServiceKey> {
         let rewritten = self.rules.iter().flat_map(|rules| &rules.requests).map(|vip| ServiceKey::udp(*vip));
-        let next = self.next.iter().flat_map(desired::listens).map(|(key, ..)| key);
-        self.memory.own.iter().copied().chain(rewritten).chain(next).collect()
+        let next = self.next.iter().flat_map(|(config, _)| desired::listens(config)).map(|(key, ..)| key);
+        self.own().copied().chain(rewritten).chain(next).collect()
     }
 
     /// All the time, whether anybody else has changed something.
@@ -193,7 +198,7 @@ impl Core {
         }
         let gone: Vec<_> = self.unnamed.extract_if(.., |_, looks| *looks >= LOOKS_TO_DISOWN).collect();
         if !gone.is_empty() {
-            self.memory.own.retain(|key| !gone.iter().any(|(gone, _)| gone == key));
+            self.memory.created.retain(|key| !gone.iter().any(|(gone, _)| gone == key));
             out.push(Output::Remember(self.memory.clone()));
         }
     }
@@ -207,7 +212,8 @@ impl Core {
         self.found = Some(services);
         self.disown(out);
         self.can_read(out);
-        if let Some(config) = self.next.take_if(|_| !anew && !self.rules_unread) {
+        let ready = !anew && !self.rules_unread && self.all_returned(now);
+        if let Some((config, _)) = self.next.take_if(|_| ready) {
             self.configure(now, config, out);
             if !std::mem::replace(&mut self.started, true) && std::mem::take(&mut self.rules_touched) {
                 out.push(Output::LookAtRules);
@@ -221,6 +227,9 @@ impl Core {
         }
         self.plan_sysctls(now, out);
         self.plan_all(now, out);
+        if self.next.is_some() && !self.rules_unread && !self.looking {
+            self.look(out);
+        }
     }
 
     /// Somebody else, or a step of which nothing was heard, has taken servers whose replies may be on the way.

@@ -28,7 +28,7 @@ impl Core {
     pub(super) fn plan_all(&mut self, now: Time, out: &mut Vec<Output>) {
         self.planned = now;
         self.plan_rules(now, out);
-        for key in self.memory.own.clone() {
+        for key in self.own().copied().collect::<Vec<_>>() {
             self.plan(now, key, out);
         }
     }
@@ -65,12 +65,16 @@ impl Core {
         let there = |key: &ServiceKey| {
             self.busy.contains(key) || self.found.as_ref().is_none_or(|found| found.contains_key(key))
         };
-        !self.memory.own.iter().any(there)
+        !self.own().any(there)
     }
 
     pub(super) fn plan(&mut self, now: Time, key: ServiceKey, out: &mut Vec<Output>) {
         let (Some(found), Some(rules)) = (&self.found, &self.rules) else { return };
-        if !self.started || self.busy.contains(&key) || self.retries.waits(&Subject::Service(key)) {
+        if !self.started
+            || !self.owns(&key)
+            || self.busy.contains(&key)
+            || self.retries.waits(&Subject::Service(key))
+        {
             return;
         }
         let wanted = self.wanted(&key);
@@ -115,6 +119,11 @@ impl Core {
         if steps.is_empty() {
             self.works(&Subject::Service(key), &key.to_string(), out);
             return self.evict(key, out);
+        }
+        if steps.iter().any(|step| matches!(step.action, Action::AddService(_)))
+            && self.memory.created.insert(key)
+        {
+            out.push(Output::Remember(self.memory.clone()));
         }
         if let (Some(circle), Some(service)) = (circle, self.name(&key)) {
             out.push(Output::Say(Event::GivesUp { service, key, circle }));
@@ -162,7 +171,7 @@ impl Core {
             self.evicted(now, key, &step.action, result.is_ok());
             if result.is_ok() && step.action == Action::DeleteService && self.wanted(&key).is_none() {
                 self.unnamed.remove(&key);
-                self.memory.own.remove(&key);
+                self.memory.created.remove(&key);
                 out.push(Output::Remember(self.memory.clone()));
             }
             match result {

@@ -130,7 +130,7 @@ impl Core {
         if self.leaving || !self.started || self.sysctls_set {
             return;
         }
-        let foreign = self.found.iter().flatten().any(|(key, _)| !self.memory.own.contains(key));
+        let foreign = self.found.iter().flatten().any(|(key, _)| !self.owns(key));
         let mut due = due(&self.config, &self.sysctls, foreign);
         if self.evicts() {
             if self.sysctls.get(EXPIRE).is_some_and(|value| value == "0") {

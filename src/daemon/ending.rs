@@ -49,7 +49,7 @@ impl Ending {
         let memory = remember::read().map(|(_, memory)| memory.unwrap_or_default()).unwrap_or_default();
         match services().await {
             Ok(services) => {
-                let own = |key: &&ServiceKey| self.own.contains(key) || memory.own.contains(key);
+                let own = |key: &&ServiceKey| self.own.contains(key) || memory.created.contains(key);
                 left.extend(services.iter().filter(own).map(|key| format!("the service {key}")));
             }
             Err(error) => left.push(format!("services ({error})")),

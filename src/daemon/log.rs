@@ -42,6 +42,10 @@ pub fn say(event: &Event) {
             tracing::info!(service, vip = %key, "quorum reached")
         }
         Event::Quorum { service, key, reached: false } => tracing::error!(service, vip = %key, "quorum lost"),
+        Event::Left { key } => tracing::warn!(
+            vip = %key,
+            "no longer in the config, and not created by ipvsd: left as it is; `ipvsadm -D` removes it"
+        ),
         Event::Drift { service, key, thing, what, ruling } => {
             let service = service.as_deref().unwrap_or("not in the config");
             let server = match thing {

@@ -30,7 +30,7 @@ pub async fn plan(config: &Config) -> Result<Vec<Change>, Refusal> {
     let named: BTreeSet<ServiceKey> = desired::listens(config).map(|(key, ..)| key).collect();
     let (_, memory) = remember::read()?;
     let memory = memory.unwrap_or_default();
-    let own: BTreeSet<ServiceKey> = named.union(&memory.own).copied().collect();
+    let own: BTreeSet<ServiceKey> = named.union(&memory.created).copied().collect();
     let found = look::find(&mut client, &own).await.map_err(|error| Refusal::new(error.to_string()))?;
     let found: FoundServices = found.into_iter().collect();
     leave_to_others(&mut held, &found, &own);

@@ -91,7 +91,7 @@ mod tests {
         assert_eq!(file.read().unwrap(), None);
         let mut memory = Memory::default();
         memory.sysctls.insert("net.ipv4.vs.expire_nodest_conn".to_owned(), "0".to_owned());
-        memory.own.insert(ipvs_netlink::ServiceKey::udp("192.0.2.53:53".parse().unwrap()));
+        memory.created.insert(ipvs_netlink::ServiceKey::udp("192.0.2.53:53".parse().unwrap()));
         file.write(&memory).unwrap();
         assert_eq!(file.read().unwrap(), Some(memory));
         assert_eq!(fs::metadata(file.path()).unwrap().permissions().mode() & 0o777, 0o600);
@@ -101,7 +101,9 @@ mod tests {
     fn what_is_not_ours_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         let file = StateFile::of_this_namespace(dir.path()).unwrap();
-        for text in ["", "{", "[]", r#"{"version":1}"#, r#"{"version":2,"memory":{"own":[],"sysctls":{}}}"#] {
+        for text in
+            ["", "{", "[]", r#"{"version":1}"#, r#"{"version":2,"memory":{"created":[],"sysctls":{}}}"#]
+        {
             fs::write(file.path(), text).unwrap();
             assert!(file.read().is_err(), "{text}");
         }

@@ -31,6 +31,8 @@ pub struct Promises {
     pub ending: bool,
     /// What the core is to put right: what the config names, and what it had before and nobody has taken since.
     pub ours: BTreeSet<ServiceKey>,
+    /// What the core has asked to be created.
+    created: BTreeSet<ServiceKey>,
     /// What it may still take for its own, having seen so many looks in a row without it.
     once_ours: BTreeMap<ServiceKey, u32>,
     /// What the last look found.
@@ -83,6 +85,13 @@ impl Promises {
         self.taken_out.clear();
         self.on_stop = config.on_stop;
         let before = self.ours.clone();
+        // What it has only taken over is left to others.
+        let unnamed: Vec<ServiceKey> =
+            before.iter().filter(|key| !self.config.contains_key(key)).copied().collect();
+        for key in unnamed.into_iter().filter(|key| !self.created.contains(key)) {
+            self.ours.remove(&key);
+            self.replies.disowned(key);
+        }
         self.ours.extend(self.config.keys());
         before.iter().for_each(|key| self.disowned(kernel, *key));
         self.watch(now, kernel, |key| !before.contains(key));
@@ -107,6 +116,7 @@ impl Promises {
                     self.evicting.insert((key, *server));
                 }
                 Action::AddService(config) => {
+                    self.created.insert(key);
                     let ops = self.config.get(&key).is_some_and(|service| service.ops);
                     let has = config.flags.contains(Flags::ONE_PACKET);
                     self.must(ops == has, || format!("{key} is created with OPS {has}, asked for is {ops}"));
@@ -189,9 +199,6 @@ impl Promises {
             self.replies.nobody_can_tell(kernel, key);
         }
         self.watch(now, kernel, |other| blind && *other == key);
-        if *action == Action::DeleteService && self.leaving {
-            self.config.remove(&key);
-        }
         self.disowned(kernel, key);
     }
 
@@ -222,6 +229,7 @@ impl Promises {
         let named = self.config.contains_key(&key);
         if !kernel.services.contains_key(&key) && !named && self.ours.remove(&key) {
             self.once_ours.insert(key, 0);
+            self.created.remove(&key);
             self.replies.disowned(key);
         }
     }
@@ -292,6 +300,7 @@ impl Promises {
         // Whatever has happened to it meanwhile, the next one finds it written down.
         let (ours, once) = own.iter().partition(|key| self.ours.contains(key));
         self.ours = ours;
+        self.created.clone_from(&self.ours);
         self.once_ours = once.into_iter().map(|key: ServiceKey| (key, 0)).collect();
         own.iter().for_each(|key| self.disowned(kernel, *key));
         self.leaving = false;

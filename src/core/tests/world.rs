@@ -266,7 +266,7 @@ impl World {
         self.glanced = None;
         self.wake = None;
         self.finished = None;
-        self.promises.crashed(&self.kernel, &self.disk.own);
+        self.promises.crashed(&self.kernel, &self.disk.created);
         self.core = Core::new(self.disk.clone());
     }
 }
