@@ -15,6 +15,8 @@ use super::rules::Need;
 use super::{Core, FoundRules, Output, Subject, Time, desired};
 
 const LOOK: Duration = Duration::from_secs(1);
+/// Until the next look while a new config waits.
+const WAIT: Duration = Duration::from_millis(100);
 /// One is not enough: a dump may leave out a service while others change.
 const LOOKS_TO_DISOWN: u32 = 4;
 /// So many servers are looked at less often.
@@ -185,6 +187,10 @@ impl Core {
             None => {
                 self.disown(out);
                 self.can_read(out);
+                if self.next.is_some() {
+                    self.take_next(now, anew, out);
+                    self.plan_all(now, out);
+                }
             }
         }
     }
@@ -212,6 +218,13 @@ impl Core {
         self.found = Some(services);
         self.disown(out);
         self.can_read(out);
+        self.take_next(now, anew, out);
+        self.plan_sysctls(now, out);
+        self.plan_all(now, out);
+    }
+
+    /// The kernel was read, or is as it was: time to go by the new config, if there is one.
+    fn take_next(&mut self, now: Time, anew: bool, out: &mut Vec<Output>) {
         let ready = !anew && !self.rules_unread && self.all_returned(now);
         if let Some((config, _)) = self.next.take_if(|_| ready) {
             self.configure(now, config, out);
@@ -225,10 +238,8 @@ impl Core {
             out.push(Output::Probe(if self.leaving { Vec::new() } else { self.probes() }));
             self.look_at_connections(out);
         }
-        self.plan_sysctls(now, out);
-        self.plan_all(now, out);
-        if self.next.is_some() && !self.rules_unread && !self.looking {
-            self.look(out);
+        if self.next.is_some() {
+            self.next_look = now + WAIT;
         }
     }
 

@@ -88,7 +88,9 @@ impl Promises {
         // What it has only taken over is left to others.
         let unnamed: Vec<ServiceKey> =
             before.iter().filter(|key| !self.config.contains_key(key)).copied().collect();
-        for key in unnamed.into_iter().filter(|key| !self.created.contains(key)) {
+        for key in
+            unnamed.into_iter().filter(|key| !self.created.contains(key) || self.once_ours.contains_key(key))
+        {
             self.ours.remove(&key);
             self.replies.disowned(key);
         }
@@ -117,6 +119,7 @@ impl Promises {
                 }
                 Action::AddService(config) => {
                     self.created.insert(key);
+                    self.once_ours.remove(&key);
                     let ops = self.config.get(&key).is_some_and(|service| service.ops);
                     let has = config.flags.contains(Flags::ONE_PACKET);
                     self.must(ops == has, || format!("{key} is created with OPS {has}, asked for is {ops}"));
@@ -229,7 +232,6 @@ impl Promises {
         let named = self.config.contains_key(&key);
         if !kernel.services.contains_key(&key) && !named && self.ours.remove(&key) {
             self.once_ours.insert(key, 0);
-            self.created.remove(&key);
             self.replies.disowned(key);
         }
     }
@@ -241,6 +243,9 @@ impl Promises {
         }
         self.once_ours.retain(|key, looks| {
             *looks = if self.seen.contains(key) { 0 } else { *looks + 1 };
+            if *looks == LOOKS {
+                self.created.remove(key);
+            }
             *looks < LOOKS
         });
     }
@@ -300,7 +305,7 @@ impl Promises {
         // Whatever has happened to it meanwhile, the next one finds it written down.
         let (ours, once) = own.iter().partition(|key| self.ours.contains(key));
         self.ours = ours;
-        self.created.clone_from(&self.ours);
+        self.created.clone_from(own);
         self.once_ours = once.into_iter().map(|key: ServiceKey| (key, 0)).collect();
         own.iter().for_each(|key| self.disowned(kernel, *key));
         self.leaving = false;

@@ -136,7 +136,7 @@ impl World {
             _ => {}
         }
         self.say(|| format!("> {input:?}"));
-        let looked = matches!(input, Input::FoundServices(Ok(_)));
+        let looked = matches!(input, Input::FoundServices(Ok(_)) | Input::Unchanged);
         for output in self.core.handle(self.now, input) {
             self.say(|| format!("  < {output:?}"));
             if let (Output::Probe(_), true) = (&output, looked)
