@@ -115,7 +115,8 @@ impl Machine {
             announced: false,
             was_up: assumed_up,
             factor: FULL,
-            probes: VecDeque::new(),
+            // More are on their way only while answers are missing.
+            probes: VecDeque::with_capacity(1),
             next_number: 0,
             next_regular: now,
             last_sent: now,

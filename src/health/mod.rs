@@ -7,6 +7,7 @@
 
 mod caller;
 mod connection;
+mod deadlines;
 mod engine;
 mod failure;
 mod job;
