@@ -1,15 +1,13 @@
 //! A transaction for `nft -j -f -`: commands on the objects of our tables, and what they change in words.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use nftables::expr::{Expression, NamedExpression, Verdict};
-use nftables::schema::{
-    Chain, Element, FlushObject, NfCmd, NfListObject, Set, SetFlag, SetType, SetTypeValue, Table,
-};
+use nftables::schema::{Chain, FlushObject, NfCmd, NfListObject, Set, SetFlag, SetType, SetTypeValue, Table};
 use nftables::stmt::JumpTarget;
 use nftables::types::NfChainPolicy;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 use super::table::{Base, Body, DYNAMIC_SIZE, DYNAMIC_TIMEOUT, Family, Key, NAME, Shape};
@@ -26,8 +24,42 @@ pub struct Document {
 #[serde(untagged)]
 enum Command {
     Typed(NfCmd<'static>),
+    Elements(ElementCommand),
     /// What the crate's types cannot say: `notrack`, a map of verdicts, and the deletion of what only has a name.
     Raw(Value),
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum ElementCommand {
+    Add(ElementObject),
+    Delete(ElementObject),
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum ElementObject {
+    Element(Elements),
+}
+
+/// Elements of one set. There may be tens of thousands: what the crate's types make of one is there only while that is written.
+#[derive(Debug, Serialize)]
+struct Elements {
+    family: &'static str,
+    table: &'static str,
+    name: String,
+    #[serde(serialize_with = "one_by_one")]
+    elem: Vec<(Key, Option<Arc<str>>)>,
+}
+
+fn one_by_one<S: Serializer>(elements: &[(Key, Option<Arc<str>>)], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(elements.iter().map(|(key, chain)| match chain {
+        None => expression(*key),
+        Some(chain) => {
+            let verdict = Verdict::Goto(JumpTarget { target: Cow::Borrowed(chain) });
+            Expression::List(vec![expression(*key), Expression::Verdict(verdict)])
+        }
+    }))
 }
 
 const TABLE: Cow<str> = Cow::Borrowed(NAME);
@@ -170,26 +202,22 @@ impl Commands<'_> {
     }
 
     /// The chains that a map's elements go to must be there.
-    pub fn add_elements(&mut self, set: &str, elements: &BTreeMap<Key, Option<&str>>) {
-        let pairs = elements.iter().map(|(&key, chain)| match chain {
-            None => expression(key),
-            Some(chain) => {
-                let verdict = Verdict::Goto(JumpTarget { target: Cow::Owned((*chain).to_owned()) });
-                Expression::List(vec![expression(key), Expression::Verdict(verdict)])
-            }
-        });
-        let element = self.element(set, pairs.collect());
-        self.push(Command::Typed(NfCmd::Add(element)), format!("add {} to {set}", count(elements.len())));
+    pub fn add_elements(&mut self, set: &str, elements: Vec<(Key, Option<Arc<str>>)>) {
+        let change = format!("add {} to {set}", count(elements.len()));
+        let elements = ElementCommand::Add(self.elements(set, elements));
+        self.push(Command::Elements(elements), change);
     }
 
-    pub fn delete_elements(&mut self, set: &str, keys: &[Key]) {
-        let element = self.element(set, keys.iter().copied().map(expression).collect());
-        self.push(Command::Typed(NfCmd::Delete(element)), format!("delete {} from {set}", count(keys.len())));
+    pub fn delete_elements(&mut self, set: &str, keys: impl Iterator<Item = Key>) {
+        let keys: Vec<_> = keys.map(|key| (key, None)).collect();
+        let change = format!("delete {} from {set}", count(keys.len()));
+        let elements = ElementCommand::Delete(self.elements(set, keys));
+        self.push(Command::Elements(elements), change);
     }
 
-    fn element(&self, set: &str, elem: Vec<Expression<'static>>) -> NfListObject<'static> {
-        let (family, name) = (self.family.nft(), set.to_owned().into());
-        NfListObject::Element(Element { family, table: TABLE, name, elem: elem.into() })
+    fn elements(&self, set: &str, elem: Vec<(Key, Option<Arc<str>>)>) -> ElementObject {
+        let name = set.to_owned();
+        ElementObject::Element(Elements { family: self.family.word(), table: NAME, name, elem })
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use nftables::types::{NfChainType, NfFamily, NfHook};
 use serde_json::Value;
@@ -57,7 +58,7 @@ pub struct Table {
     /// Sets and maps by name.
     pub sets: BTreeMap<String, Set>,
     /// Chains by name.
-    pub chains: BTreeMap<String, Chain>,
+    pub chains: BTreeMap<Arc<str>, Chain>,
 }
 
 /// A set or a map with its elements.
@@ -66,7 +67,7 @@ pub struct Set {
     /// What its elements are.
     pub shape: Shape,
     /// Each element, in a map with the chain to which its verdict goes.
-    pub elements: BTreeMap<Key, Option<String>>,
+    pub elements: BTreeMap<Key, Option<Arc<str>>>,
 }
 
 /// What the elements of a set or map are.
