@@ -28,8 +28,24 @@ impl Core {
     pub(super) fn plan_all(&mut self, now: Time, out: &mut Vec<Output>) {
         self.planned = now;
         self.plan_rules(now, out);
+        let (before, mut creates) = (out.len(), false);
         for key in self.own.clone() {
-            self.plan(now, key, out);
+            creates |= self.plan_one(now, key, out);
+        }
+        self.remember_first(creates, before, out);
+    }
+
+    pub(super) fn plan(&mut self, now: Time, key: ServiceKey, out: &mut Vec<Output>) {
+        let before = out.len();
+        let creates = self.plan_one(now, key, out);
+        self.remember_first(creates, before, out);
+    }
+
+    /// What is created is written down before the first of the steps that create it: once, since a thousand services would be
+    /// written down a thousand times otherwise.
+    fn remember_first(&self, creates: bool, before: usize, out: &mut Vec<Output>) {
+        if creates {
+            out.insert(before, Output::Remember(self.memory.clone()));
         }
     }
 
@@ -58,10 +74,11 @@ impl Core {
         }
     }
 
-    pub(super) fn plan(&mut self, now: Time, key: ServiceKey, out: &mut Vec<Output>) {
-        let (Some(found), Some(rules)) = (&self.found, &self.rules) else { return };
+    /// Whether a service is to be created that was not written down as ipvsd's own.
+    fn plan_one(&mut self, now: Time, key: ServiceKey, out: &mut Vec<Output>) -> bool {
+        let (Some(found), Some(rules)) = (&self.found, &self.rules) else { return false };
         if !self.started || self.busy.contains(&key) || self.retries.waits(&Subject::Service(key)) {
-            return;
+            return false;
         }
         let wanted = self.wanted(&key);
         let drain = self.drain(&key);
@@ -103,18 +120,17 @@ impl Core {
         self.say_what_waits(key, wanted.as_ref(), out);
         if steps.is_empty() {
             self.works(&Subject::Service(key), &key.to_string(), out);
-            return self.evict(key, out);
+            self.evict(key, out);
+            return false;
         }
-        if steps.iter().any(|step| matches!(step.action, Action::AddService(_)))
-            && self.memory.created.insert(key)
-        {
-            out.push(Output::Remember(self.memory.clone()));
-        }
+        let creates = steps.iter().any(|step| matches!(step.action, Action::AddService(_)))
+            && self.memory.created.insert(key);
         if let (Some(circle), Some(service)) = (circle, self.name(&key)) {
             out.push(Output::Say(Event::GivesUp { service, key, circle }));
         }
         self.busy.insert(key);
         out.push(Output::Do(key, steps));
+        creates
     }
 
     pub(super) fn rules_done(&mut self, now: Time, result: Result<Rules, String>, out: &mut Vec<Output>) {
