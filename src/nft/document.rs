@@ -8,6 +8,7 @@ use nftables::schema::{Chain, FlushObject, NfCmd, NfListObject, Set, SetFlag, Se
 use nftables::stmt::JumpTarget;
 use nftables::types::NfChainPolicy;
 use serde::{Serialize, Serializer};
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 
 use super::table::{Base, Body, DYNAMIC_SIZE, DYNAMIC_TIMEOUT, Family, Key, NAME, Shape};
@@ -26,7 +27,14 @@ enum Command {
     Typed(NfCmd<'static>),
     Elements(ElementCommand),
     /// What the crate's types cannot say: `notrack`, a map of verdicts, and the deletion of what only has a name.
-    Raw(Value),
+    Raw(Box<RawValue>),
+}
+
+impl Command {
+    /// As text: there may be thousands.
+    fn raw(value: &Value) -> Command {
+        Command::Raw(to_raw_value(value).expect("a JSON value is JSON"))
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -156,16 +164,19 @@ impl Commands<'_> {
             Some(handle) => ("insert", json!({"handle": handle})),
             None => ("add", json!({})),
         };
-        let mut rule = self.place(json!({"chain": chain, "expr": body}));
+        let mut rule = self.place(json!({"chain": chain, "expr": body.statements()}));
         if let (Some(rule), Value::Object(handle)) = (rule.as_object_mut(), handle) {
             rule.extend(handle);
         }
-        self.push(Command::Raw(json!({verb: {"rule": rule}})), format!("add a rule to chain {chain}"));
+        self.push(Command::raw(&json!({verb: {"rule": rule}})), format!("add a rule to chain {chain}"));
     }
 
     pub fn delete_rule(&mut self, chain: &str, handle: u64) {
         let rule = self.place(json!({"chain": chain, "handle": handle}));
-        self.push(Command::Raw(json!({"delete": {"rule": rule}})), format!("delete a rule of chain {chain}"));
+        self.push(
+            Command::raw(&json!({"delete": {"rule": rule}})),
+            format!("delete a rule of chain {chain}"),
+        );
     }
 
     pub fn add_set(&mut self, name: &str, shape: Shape) {
@@ -181,7 +192,7 @@ impl Commands<'_> {
         };
         let command = if shape == Shape::Verdicts {
             let map = self.place(json!({"name": name, "type": set_type, "map": "verdict"}));
-            Command::Raw(json!({"add": {"map": map}}))
+            Command::raw(&json!({"add": {"map": map}}))
         } else {
             let (family, name) = (self.family.nft(), name.to_owned().into());
             let mut set = Set { family, table: TABLE, name, set_type, ..Set::default() };
@@ -198,7 +209,7 @@ impl Commands<'_> {
     /// No rule may use it. `kind` is nft's word for the object: `set`, `map`, `counter`, …
     pub fn delete_object(&mut self, kind: &str, name: &str) {
         let object = self.place(json!({"name": name}));
-        self.push(Command::Raw(json!({"delete": {kind: object}})), format!("delete {kind} {name}"));
+        self.push(Command::raw(&json!({"delete": {kind: object}})), format!("delete {kind} {name}"));
     }
 
     /// The chains that a map's elements go to must be there.

@@ -124,7 +124,7 @@ fn differing<'a>(
     gone: &[String],
 ) -> (&'a [Body], &'a [(u64, Body)], Option<u64>) {
     let right = |(wanted, (_, found)): &(&Body, &(u64, Body))| {
-        wanted == &found && !found.iter().any(|statement| mentions(statement, gone))
+        wanted == &found && (gone.is_empty() || !mentions(&found.statements(), gone))
     };
     let head = wanted.iter().zip(found).take_while(right).count();
     let (wanted, found) = (&wanted[head..], &found[head..]);

@@ -137,5 +137,20 @@ pub struct Base {
     pub priority: i32,
 }
 
-/// The statements of a rule, in the form in which `nft -j` prints them.
-pub type Body = Vec<Value>;
+/// The statements of a rule in the form in which `nft -j` prints them, as text: there is a chain for each VIP, and as values its
+/// rules would take 3 kB.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Body(String);
+
+impl Body {
+    /// A rule of these statements.
+    pub fn new(statements: Vec<Value>) -> Body {
+        Body(Value::Array(statements).to_string())
+    }
+
+    /// The statements.
+    pub fn statements(&self) -> Value {
+        // It was written from one.
+        serde_json::from_str(&self.0).unwrap_or_default()
+    }
+}
