@@ -21,8 +21,9 @@ use rustc_hash::FxHashMap;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::deadlines::{Deadlines, Tick};
+use super::echo::Family;
 use super::machine::{Change, FULL};
-use super::ping::{Family, Pinged};
+use super::ping::{Pinged, token};
 use super::prober::Io;
 use super::socket::Trouble;
 use super::tasks::{Done, Tasks};
@@ -30,7 +31,7 @@ use super::way::Way;
 use super::work::Work;
 use crate::core::model::{Check, Probe, Target, TargetId, Verdict};
 
-/// No target has this token, nor those of [`Family`]: it would be the four billionth.
+/// No target has this token, nor those of [`token`]: it would be the four billionth.
 const WAKE: Token = Token(usize::MAX);
 /// From one first probe to the next, at most.
 const SPACING: Duration = Duration::from_micros(50);
@@ -183,7 +184,7 @@ impl Engine {
                     continue;
                 }
                 if let Some(family) =
-                    [Family::V4, Family::V6].into_iter().find(|f| f.token() == event.token())
+                    [Family::V4, Family::V6].into_iter().find(|family| token(*family) == event.token())
                 {
                     self.pinged(family);
                     continue;

@@ -8,6 +8,7 @@
 mod caller;
 mod connection;
 mod deadlines;
+pub mod echo;
 mod engine;
 mod failure;
 mod job;
