@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ipvs_netlink::{DestinationKey, Flags, ServiceKey};
 
+use super::desired::Needs;
 use super::drift::Thing;
 use super::event::{Before, Event};
 use super::exchange::cannot_spare;
@@ -54,7 +55,9 @@ impl Core {
         self.kept.forget(now);
         if self.started && self.rules_asked.is_none() && !self.retries.waits(&Subject::Rules) {
             let mut rules = {
-                let wanted = self.index.keys().filter_map(|key| Some((*key, self.wanted(key)?))).collect();
+                // All that is wanted at once would be the largest thing that the daemon ever holds.
+                let needs = |key: &ServiceKey| Some((*key, Needs::of(&self.wanted(key)?)));
+                let wanted = self.index.keys().filter_map(needs).collect();
                 desired::rules(&wanted, found, held, self.kept.needs())
             };
             let all_gone = self.leaving && self.own.iter().all(|key| !found.contains_key(key));
