@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::core::model::TargetId;
 
-/// From one tick to the next. Nothing is done later than this for being kept until a tick.
-const GRAIN: Duration = Duration::from_millis(5);
+/// From one tick to the next. Nothing is done later than this for being kept until a tick; a probe may be 10 ms late.
+const GRAIN: Duration = Duration::from_millis(8);
 
 /// A moment at which targets are served: so many grains after the engine's start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

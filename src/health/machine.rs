@@ -269,7 +269,9 @@ impl Machine {
     fn settle(&mut self, number: u64, outcome: Outcome) -> Option<Change> {
         let index = self.probes.iter().position(|sent| sent.number == number && !sent.opposes)?;
         let success = !matches!(outcome, Outcome::Failed(_));
-        self.fails = self.fails.filter(|_| !success);
+        if success {
+            self.fails = None;
+        }
         if success && number >= self.confirming_from {
             self.confirming = 0;
         }
