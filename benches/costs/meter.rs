@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
@@ -46,7 +47,15 @@ pub fn figure(what: &str, instructions: u64, target: &str) {
     println!("{what:<60} {:>9.1} M  {target}", instructions as f64 / 1e6);
 }
 
+static MISSED: AtomicBool = AtomicBool::new(false);
+
+/// Whether a target was missed.
+pub fn missed() -> bool {
+    MISSED.load(Ordering::Relaxed)
+}
+
 /// One figure of a table that has a target.
 pub fn row(what: &str, figure: &str, target: &str, met: bool) {
+    MISSED.fetch_or(!met, Ordering::Relaxed);
     println!("{what:<60} {figure:>20}  target {target}: {}", if met { "met" } else { "MISSED" });
 }

@@ -2,4 +2,6 @@
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|packet: &[u8]| _ = ipvsd::kernel::hints::refusing_server(packet));
+libfuzzer_sys::fuzz_target!(|packet: &[u8]| {
+    let _ = ipvsd::kernel::hints::refusing_server(packet);
+});

@@ -66,13 +66,27 @@ pub fn wanted(service: &Service, vip: SocketAddr, pool: &Pool) -> Wanted {
     Wanted { config, need: service.ops.then_some(Need::Request(vip)), servers: servers.collect() }
 }
 
+/// What a service needs of the rules.
+pub struct Needs {
+    request: Option<Need>,
+    servers: Vec<Need>,
+}
+
+impl Needs {
+    /// Those of what the kernel is to hold.
+    pub fn of(wanted: &Wanted) -> Needs {
+        let servers = wanted.servers.values().filter_map(|server| server.need);
+        Needs { request: wanted.need, servers: servers.collect() }
+    }
+}
+
 /// What the rules are to hold, but for refusals: for all that is wanted, for what still drains in the kernel, and for replies
 /// on the way.
 ///
 /// A reply keeps the VIP that it has as long as its server has weight there or replies from there may be on the way,
 /// whoever wants it. Its rule outlives the server.
 pub fn rules(
-    wanted: &BTreeMap<ServiceKey, Wanted>,
+    wanted: &BTreeMap<ServiceKey, Needs>,
     found: &FoundServices,
     held: &Rules,
     kept: impl Iterator<Item = Need>,
@@ -81,7 +95,7 @@ pub fn rules(
     let mut last = Vec::new();
     for (key, service) in found {
         let ServiceKey::Address { protocol: Protocol::UDP, address: vip } = *key else { continue };
-        let asked = wanted.get(key).is_some_and(|wanted| wanted.need.is_some());
+        let asked = wanted.get(key).is_some_and(|needs| needs.request.is_some());
         let ops = service.config.flags.contains(Flags::ONE_PACKET);
         let rewrites = asked || (ops && held.requests.contains(&vip));
         if rewrites {
@@ -97,9 +111,8 @@ pub fn rules(
         }
     }
     kept.for_each(|need| rules.add(need));
-    for wanted in wanted.values() {
-        wanted.need.into_iter().for_each(|need| rules.add(need));
-        wanted.servers.values().filter_map(|server| server.need).for_each(|need| rules.add(need));
+    for needs in wanted.values() {
+        needs.request.iter().chain(&needs.servers).for_each(|need| rules.add(*need));
     }
     last.into_iter().for_each(|need| rules.add(need));
     rules

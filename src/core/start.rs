@@ -64,7 +64,10 @@ impl Core {
                         TargetId(self.next_target)
                     });
                     targets.insert(probed, id);
-                    self.probed_for.entry(id).or_default().push((*key, name));
+                    let probed_for = self.probed_for.entry(id).or_default();
+                    // Most targets are of one service.
+                    probed_for.reserve_exact(1);
+                    probed_for.push((*key, name));
                     (id, known.get(&id).copied().cloned().unwrap_or_default())
                 });
                 members.insert(name, Member::new(server.weight, server.fallback, checks.collect()));
@@ -277,7 +280,7 @@ impl Core {
         let members = self.pools.values().flat_map(|pool| pool.members.values());
         let assumed_up: BTreeSet<TargetId> = members
             .filter(|member| member.found > 0)
-            .flat_map(|member| member.checks.keys())
+            .flat_map(|member| member.checks.iter().map(|(id, _)| id))
             .copied()
             .collect();
         let targets = self.targets.iter().map(|((address, check), id)| Target {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ipvs_netlink::{DestinationKey, Flags, ServiceKey};
 
+use super::desired::Needs;
 use super::drift::Thing;
 use super::event::{Before, Event};
 use super::exchange::cannot_spare;
@@ -28,8 +29,24 @@ impl Core {
     pub(super) fn plan_all(&mut self, now: Time, out: &mut Vec<Output>) {
         self.planned = now;
         self.plan_rules(now, out);
+        let (before, mut creates) = (out.len(), false);
         for key in self.own().copied().collect::<Vec<_>>() {
-            self.plan(now, key, out);
+            creates |= self.plan_one(now, key, out);
+        }
+        self.remember_first(creates, before, out);
+    }
+
+    pub(super) fn plan(&mut self, now: Time, key: ServiceKey, out: &mut Vec<Output>) {
+        let before = out.len();
+        let creates = self.plan_one(now, key, out);
+        self.remember_first(creates, before, out);
+    }
+
+    /// What is created is written down before the first of the steps that create it: once, since a thousand services would be
+    /// written down a thousand times otherwise.
+    fn remember_first(&self, creates: bool, before: usize, out: &mut Vec<Output>) {
+        if creates {
+            out.insert(before, Output::Remember(self.memory.clone()));
         }
     }
 
@@ -38,7 +55,9 @@ impl Core {
         self.kept.forget(now);
         if self.started && self.rules_asked.is_none() && !self.retries.waits(&Subject::Rules) {
             let mut rules = {
-                let wanted = self.index.keys().filter_map(|key| Some((*key, self.wanted(key)?))).collect();
+                // All that is wanted at once would be the largest thing that the daemon ever holds.
+                let needs = |key: &ServiceKey| Some((*key, Needs::of(&self.wanted(key)?)));
+                let wanted = self.index.keys().filter_map(needs).collect();
                 desired::rules(&wanted, found, held, self.kept.needs())
             };
             let due = rules.clone();
@@ -68,14 +87,15 @@ impl Core {
         !self.own().any(there)
     }
 
-    pub(super) fn plan(&mut self, now: Time, key: ServiceKey, out: &mut Vec<Output>) {
-        let (Some(found), Some(rules)) = (&self.found, &self.rules) else { return };
+    /// Whether a service is to be created that was not written down as ipvsd's own.
+    fn plan_one(&mut self, now: Time, key: ServiceKey, out: &mut Vec<Output>) -> bool {
+        let (Some(found), Some(rules)) = (&self.found, &self.rules) else { return false };
         if !self.started
             || !self.owns(&key)
             || self.busy.contains(&key)
             || self.retries.waits(&Subject::Service(key))
         {
-            return;
+            return false;
         }
         let wanted = self.wanted(&key);
         let drain = self.drain(&key);
@@ -118,18 +138,17 @@ impl Core {
         self.say_what_waits(key, wanted.as_ref(), out);
         if steps.is_empty() {
             self.works(&Subject::Service(key), &key.to_string(), out);
-            return self.evict(key, out);
+            self.evict(key, out);
+            return false;
         }
-        if steps.iter().any(|step| matches!(step.action, Action::AddService(_)))
-            && self.memory.created.insert(key)
-        {
-            out.push(Output::Remember(self.memory.clone()));
-        }
+        let creates = steps.iter().any(|step| matches!(step.action, Action::AddService(_)))
+            && self.memory.created.insert(key);
         if let (Some(circle), Some(service)) = (circle, self.name(&key)) {
             out.push(Output::Say(Event::GivesUp { service, key, circle }));
         }
         self.busy.insert(key);
         out.push(Output::Do(key, steps));
+        creates
     }
 
     pub(super) fn rules_done(&mut self, now: Time, result: Result<Rules, String>, out: &mut Vec<Output>) {

@@ -2,24 +2,28 @@
 //!
 //! ```text
 //! Checker::set ── targets ──┐
-//!                           ├──> engine thread (one epoll, one ordered set of deadlines) ── verdicts ──> the daemon
+//!                           ├──> engine thread (one epoll, deadlines in ticks) ── verdicts ──> the daemon
 //! Hints::refused ── hints ──┘
 //! ```
+//! At a tick probes leave; the answers to them are looked at together at the next one. Between those it hears orders only.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token, Waker};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use rustc_hash::FxHashMap;
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::deadlines::{Deadlines, Tick};
+use super::echo::Family;
 use super::machine::{Change, FULL};
-use super::ping::{Family, Pinged};
+use super::ping::{Pinged, token};
 use super::prober::Io;
 use super::socket::Trouble;
 use super::tasks::{Done, Tasks};
@@ -27,13 +31,10 @@ use super::way::Way;
 use super::work::Work;
 use crate::core::model::{Check, Probe, Target, TargetId, Verdict};
 
-/// No target has this token, nor those of [`Family`]: it would be the four billionth.
+/// No target has this token, nor those of [`token`]: it would be the four billionth.
 const WAKE: Token = Token(usize::MAX);
 /// From one first probe to the next, at most.
 const SPACING: Duration = Duration::from_micros(50);
-/// A wait lasts a multiple of this: probes that are due close to each other leave at one waking, which costs a quarter of what a
-/// probe does. For it no probe is later than this.
-const GRAIN: Duration = Duration::from_millis(4);
 /// So many targets are served before the sockets are looked at again.
 const BATCH: usize = 256;
 
@@ -85,10 +86,10 @@ pub fn start(verdicts: UnboundedSender<Verdict>) -> io::Result<Checker> {
         started: Instant::now(),
         orders: receiver,
         done,
-        probers: HashMap::new(),
-        places: HashMap::new(),
+        at_work: FxHashMap::default(),
+        places: Vec::new(),
         ways: HashMap::new(),
-        deadlines: BTreeSet::new(),
+        deadlines: Deadlines::default(),
     };
     let thread = std::thread::Builder::new().name("health".to_owned()).spawn(move || engine.run())?;
     Ok(Checker { orders: sender, waker, thread: Some(thread) })
@@ -139,21 +140,31 @@ struct Engine {
     started: Instant,
     orders: Receiver<Order>,
     done: Receiver<Done>,
-    probers: HashMap<TargetId, Work>,
-    /// Who is probed at an address and port.
-    places: HashMap<SocketAddr, Vec<TargetId>>,
+    /// Each in a box: the map is moved when it grows, and half empty after that.
+    at_work: FxHashMap<TargetId, Box<AtWork>>,
+    /// Who is probed at an address and port, in the order of these.
+    places: Vec<(SocketAddr, TargetId)>,
     /// Those in use: a compiled regular expression is far larger than all else that a target needs.
     ways: HashMap<Probe, Way>,
-    /// The deadline of each prober.
-    deadlines: BTreeSet<(Duration, TargetId)>,
+    deadlines: Deadlines,
+}
+
+struct AtWork {
+    work: Work,
+    /// When it is to be served.
+    tick: Tick,
 }
 
 impl Engine {
     fn run(&mut self) {
         let mut events = Events::with_capacity(1024);
+        let mut served = false;
         loop {
+            if served && !self.hear_orders_until_the_next_tick() {
+                return;
+            }
             let now = self.started.elapsed();
-            let timeout = self.deadlines.first().map(|(deadline, _)| wait(now, *deadline));
+            let timeout = self.deadlines.first().map(|tick| tick.from(now));
             if let Err(error) = self.poll.poll(&mut events, timeout) {
                 if error.kind() == io::ErrorKind::Interrupted {
                     continue;
@@ -173,20 +184,29 @@ impl Engine {
                     continue;
                 }
                 if let Some(family) =
-                    [Family::V4, Family::V6].into_iter().find(|f| f.token() == event.token())
+                    [Family::V4, Family::V6].into_iter().find(|family| token(*family) == event.token())
                 {
                     self.pinged(family);
                     continue;
                 }
                 let id = TargetId(event.token().0 as u32);
-                self.with(id, |prober, io| prober.ready(event.is_error(), io));
+                self.with(id, |work, io| work.ready(event.is_error(), io));
             }
             // The sockets are looked at after this moment and before anything that is due at it: an answer that waits here
             // because this thread is late is never taken for silence. The last look of a wait without events is after its end.
             let looked = if events.is_empty() { now + timeout.unwrap_or_default() } else { now };
-            if events.iter().count() < events.capacity() {
-                self.due(looked);
-            }
+            served = events.iter().count() < events.capacity() && self.due(looked);
+        }
+    }
+
+    /// Answers come one by one soon after the probes: to wake for each would cost as much as to send it. False when the checker
+    /// has been dropped.
+    fn hear_orders_until_the_next_tick(&mut self) -> bool {
+        let now = self.started.elapsed();
+        match self.orders.recv_timeout(Tick::after(now).from(now)) {
+            // The answer to a hinted probe is not to wait.
+            Ok(order) => self.take(order),
+            Err(error) => error == RecvTimeoutError::Timeout,
         }
     }
 
@@ -202,19 +222,33 @@ impl Engine {
     /// Takes all orders that wait; false when the checker has been dropped.
     fn take_orders(&mut self) -> bool {
         loop {
-            match self.orders.try_recv() {
-                Ok(Order::Set(targets)) => self.set(targets),
-                Ok(Order::Hint(server)) => self.hint(server),
+            let goes_on = match self.orders.try_recv() {
+                Ok(order) => self.take(order),
                 Err(TryRecvError::Empty) => return true,
-                Ok(Order::End) | Err(TryRecvError::Disconnected) => return false,
+                Err(TryRecvError::Disconnected) => false,
+            };
+            if !goes_on {
+                return false;
             }
         }
     }
 
+    /// False when the checker has been dropped.
+    fn take(&mut self, order: Order) -> bool {
+        match order {
+            Order::Set(targets) => self.set(targets),
+            Order::Hint(server) => self.hint(server),
+            Order::End => return false,
+        }
+        true
+    }
+
     fn hint(&mut self, server: SocketAddr) {
         let now = self.started.elapsed();
-        for id in self.places.get(&server).cloned().unwrap_or_default() {
-            self.with(id, |prober, io| prober.hint(now, io));
+        let first = self.places.partition_point(|(place, _)| *place < server);
+        let there = self.places[first..].iter().take_while(|(place, _)| *place == server);
+        for id in there.map(|(_, id)| *id).collect::<Vec<_>>() {
+            self.with(id, |work, io| work.hint(now, io));
         }
     }
 
@@ -222,27 +256,26 @@ impl Engine {
         // Not the time before the wait: that may be long ago.
         let now = self.started.elapsed();
         let wanted: HashSet<TargetId> = targets.iter().map(|target| target.id).collect();
-        self.probers.retain(|id, prober| {
+        self.at_work.retain(|id, at_work| {
             wanted.contains(id) || {
-                self.deadlines.remove(&(prober.deadline(), *id));
+                self.deadlines.remove(at_work.tick, *id);
                 false
             }
         });
-        self.places.clear();
-        for target in &targets {
-            self.places.entry(target.address).or_default().push(target.id);
-        }
+        self.places = targets.iter().map(|target| (target.address, target.id)).collect();
+        self.places.sort_unstable();
         let new: Vec<_> =
-            targets.into_iter().filter(|target| !self.probers.contains_key(&target.id)).collect();
+            targets.into_iter().filter(|target| !self.at_work.contains_key(&target.id)).collect();
         let count = u32::try_from(new.len()).unwrap_or(u32::MAX);
         self.io.pings.keep(&wanted);
         for (number, target) in (0..).zip(new) {
             let first = now + first_probe(number, count, &target.check);
             match self.way(&target.check.probe) {
                 Ok(way) => {
-                    let prober = Work::new(&target, way, first);
-                    self.deadlines.insert((prober.deadline(), target.id));
-                    self.probers.insert(target.id, prober);
+                    let work = Work::new(&target, way, first);
+                    let tick = Tick::of(work.deadline());
+                    self.deadlines.insert(tick, target.id);
+                    self.at_work.insert(target.id, Box::new(AtWork { work, tick }));
                 }
                 Err(reason) => self.io.report(target.id, Change { up: false, factor: FULL, reason }),
             }
@@ -259,33 +292,32 @@ impl Engine {
         Ok(way)
     }
 
-    fn due(&mut self, now: Duration) {
+    /// Serves those whose time has come; whether there were any.
+    fn due(&mut self, now: Duration) -> bool {
+        let mut served = false;
         for _ in 0..BATCH {
-            match self.deadlines.first() {
-                Some(&(deadline, id)) if deadline <= now => self.with(id, |prober, io| prober.due(now, io)),
-                _ => break,
+            let Some(id) = self.deadlines.pop(now) else { break };
+            if let Some(at_work) = self.at_work.get_mut(&id) {
+                at_work.work.due(now, &mut self.io);
+                at_work.tick = Tick::of(at_work.work.deadline());
+                self.deadlines.insert(at_work.tick, id);
+                served = true;
             }
         }
+        served
     }
 
-    /// Lets a prober, if it still exists, do something, and keeps its deadline.
+    /// Lets a target, if it still exists, do something, and keeps its tick.
     fn with(&mut self, id: TargetId, act: impl FnOnce(&mut Work, &mut Io)) {
-        if let Some(prober) = self.probers.get_mut(&id) {
-            let before = prober.deadline();
-            act(prober, &mut self.io);
-            let after = prober.deadline();
-            if before != after {
-                self.deadlines.remove(&(before, id));
-                self.deadlines.insert((after, id));
-            }
+        let Some(at_work) = self.at_work.get_mut(&id) else { return };
+        act(&mut at_work.work, &mut self.io);
+        let tick = Tick::of(at_work.work.deadline());
+        if tick != at_work.tick {
+            self.deadlines.remove(at_work.tick, id);
+            self.deadlines.insert(tick, id);
+            at_work.tick = tick;
         }
     }
-}
-
-/// How long to wait at `now` for this deadline.
-fn wait(now: Duration, deadline: Duration) -> Duration {
-    let grains = deadline.saturating_sub(now).as_nanos().div_ceil(GRAIN.as_nanos());
-    GRAIN.saturating_mul(u32::try_from(grains).unwrap_or(u32::MAX))
 }
 
 /// How long the first probe of the target with this number, of `count` new ones, waits: so that many do not make a burst, and

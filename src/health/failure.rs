@@ -37,6 +37,34 @@ pub enum Unreachable {
     Other(u8, u8),
 }
 
+/// What sort of failure it is: the same server may answer wrongly in other words each time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sort {
+    /// Silence.
+    Silence,
+    /// An ICMP error.
+    Icmp(Unreachable),
+    /// A broken connection.
+    Connection(Errno),
+    /// A wrong answer, or what the server says of itself.
+    Answer,
+    /// The way there.
+    NotSent(Errno),
+}
+
+impl Failure {
+    /// Its sort.
+    pub fn sort(&self) -> Sort {
+        match self {
+            Self::NoAnswer(_) => Sort::Silence,
+            Self::Icmp(what) => Sort::Icmp(*what),
+            Self::Connection(errno) => Sort::Connection(*errno),
+            Self::WrongAnswer(_) | Self::Said(_) => Sort::Answer,
+            Self::NotSent(errno) => Sort::NotSent(*errno),
+        }
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -10,13 +10,15 @@
 //!      └── first failure ──> down    <──────────────────────────────────────
 //!                                      `rise` successes in a row (or the first ever)
 //! ```
+//! A target that stays down and fails in another way, `fall` times in a row, is down for another reason: a change, too.
+//!
 //! A hint (client traffic was refused) makes an up target be probed at once, and the refusal of that very probe is enough for
 //! down. Whoever forges hints gets no more than one probe in [`HINTED_INTERVAL`].
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::failure::{Failure, Unreachable};
+use super::failure::{Failure, Sort, Unreachable};
 use super::protocol::silence_succeeds;
 use crate::core::model::Check;
 
@@ -47,6 +49,9 @@ pub struct Machine {
     was_up: bool,
     /// What the last success made of the weight, in percent.
     factor: u32,
+    /// How it failed when it was last said that it is down, if it is; how it fails since then, and how often in a row.
+    said: Option<Sort>,
+    fails: Option<(Sort, u32)>,
     /// The probes after the last one whose outcome agreed with the verdict: each waits, or its outcome opposed the verdict.
     probes: VecDeque<Sent>,
     next_number: u64,
@@ -82,7 +87,7 @@ pub enum Step {
     Expired(Option<Change>),
 }
 
-/// A verdict that has changed, or the first one, or the factor of one that is up.
+/// A verdict that has changed, or the first one, or the factor of one that is up, or the reason of one that is down.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Change {
     /// Up or down.
@@ -115,7 +120,10 @@ impl Machine {
             announced: false,
             was_up: assumed_up,
             factor: FULL,
-            probes: VecDeque::new(),
+            said: None,
+            fails: None,
+            // More are on their way only while answers are missing.
+            probes: VecDeque::with_capacity(1),
             next_number: 0,
             next_regular: now,
             last_sent: now,
@@ -261,6 +269,9 @@ impl Machine {
     fn settle(&mut self, number: u64, outcome: Outcome) -> Option<Change> {
         let index = self.probes.iter().position(|sent| sent.number == number && !sent.opposes)?;
         let success = !matches!(outcome, Outcome::Failed(_));
+        if success {
+            self.fails = None;
+        }
         if success && number >= self.confirming_from {
             self.confirming = 0;
         }
@@ -269,10 +280,14 @@ impl Machine {
         }
         if success == self.up {
             self.probes.drain(..=index);
+            if let Some((why, row)) = self.fails_otherwise(&outcome) {
+                return Some(Change { up: false, factor: self.factor, reason: in_a_row(why, row) });
+            }
             let reweighed = self.take_factor(&outcome);
             if self.announced && !reweighed {
                 return None;
             }
+            self.say(&outcome);
             let reason = if self.announced { reason(&outcome, 1) } else { first_reason(&outcome) };
             self.announced = true;
             return Some(Change { up: success, factor: self.factor, reason });
@@ -307,6 +322,7 @@ impl Machine {
         self.confirming = 0;
         self.hinted = 0;
         self.take_factor(&outcome);
+        self.say(&outcome);
         Some(Change { up: success, factor: self.factor, reason })
     }
 
@@ -316,6 +332,28 @@ impl Machine {
             Outcome::Answered(factor) => std::mem::replace(&mut self.factor, *factor) != *factor,
             Outcome::Silent | Outcome::Failed(_) => false,
         }
+    }
+
+    /// The verdict that follows from this outcome is given.
+    fn say(&mut self, outcome: &Outcome) {
+        self.fails = None;
+        self.said = match outcome {
+            Outcome::Failed(why) => Some(why.sort()),
+            Outcome::Answered(_) | Outcome::Silent => None,
+        };
+    }
+
+    /// Whether a target that is down fails in another way than was said, and has done so often enough; how, and how often.
+    fn fails_otherwise(&mut self, outcome: &Outcome) -> Option<(String, usize)> {
+        let (Outcome::Failed(why), Some(said)) = (outcome, self.said) else { return None };
+        let sort = why.sort();
+        let row = self.fails.filter(|(before, _)| *before == sort).map_or(1, |(_, row)| row + 1);
+        self.fails = (sort != said).then_some((sort, row));
+        if sort == said || row < self.fall {
+            return None;
+        }
+        self.say(outcome);
+        Some((why.to_string(), row as usize))
     }
 
     /// How many opposing outcomes stand in a row around `index`.
@@ -342,6 +380,10 @@ fn reason(outcome: &Outcome, row: usize) -> String {
         Outcome::Answered(factor) => with_factor("answered", *factor),
         other => first_reason(other),
     };
+    in_a_row(what, row)
+}
+
+fn in_a_row(what: String, row: usize) -> String {
     if row > 1 { format!("{what}, {row} in a row") } else { what }
 }
 

@@ -7,6 +7,8 @@
 
 mod caller;
 mod connection;
+mod deadlines;
+pub mod echo;
 mod engine;
 mod failure;
 mod job;

@@ -16,12 +16,11 @@ use nix::libc;
 use nix::sys::socket::{MsgFlags, SockaddrStorage, recvfrom, recvmsg, sendto, setsockopt, sockopt};
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 
+use super::echo::{Echo, Family, HEADER};
 use super::failure::{Failure, Unreachable};
 use super::socket::{Trouble, control_buffer, error_of};
 use crate::core::model::TargetId;
 
-/// Type, code, checksum, identifier, number.
-const HEADER: usize = 8;
 /// The mark, and what is drawn for each request.
 const PAYLOAD: usize = 4 + 12;
 
@@ -57,34 +56,11 @@ pub struct Pinged {
     pub outcome: Result<(), Failure>,
 }
 
-/// A family of addresses as ICMP has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Family {
-    /// ICMP.
-    V4,
-    /// ICMPv6.
-    V6,
-}
-
-impl Family {
-    fn of(address: IpAddr) -> Family {
-        if address.is_ipv4() { Self::V4 } else { Self::V6 }
-    }
-
-    /// Under which the events of its socket come. No target has this token.
-    pub fn token(self) -> Token {
-        match self {
-            Self::V4 => Token(usize::MAX - 1),
-            Self::V6 => Token(usize::MAX - 2),
-        }
-    }
-
-    fn request(self) -> u8 {
-        if self == Self::V4 { 8 } else { 128 }
-    }
-
-    fn reply(self) -> u8 {
-        if self == Self::V4 { 0 } else { 129 }
+/// Under which the events of the socket of a family come. No target has this token.
+pub fn token(family: Family) -> Token {
+    match family {
+        Family::V4 => Token(usize::MAX - 1),
+        Family::V6 => Token(usize::MAX - 2),
     }
 }
 
@@ -101,7 +77,7 @@ impl Pings {
         }
     }
 
-    /// Sends the request of a probe; gives its number. Events come under [`Family::token`].
+    /// Sends the request of a probe; gives its number. Events come under its family's [`token`].
     ///
     /// # Errors
     /// No raw socket for want of `CAP_NET_RAW`, a descriptor or memory ([`Trouble::Ours`]), or no way to the server.
@@ -183,34 +159,18 @@ impl Pings {
     }
 
     fn request(&self, family: Family, number: u16, nonce: [u8; 12]) -> Vec<u8> {
-        let mut request = vec![family.request(), 0, 0, 0];
-        request.extend(self.identifier);
-        request.extend(number.to_be_bytes());
-        request.extend(self.mark);
-        request.extend(nonce);
-        // For ICMPv6 the kernel does it (RFC 3542, section 3.1).
-        if family == Family::V4 {
-            let sum = checksum(&request).to_be_bytes();
-            request[2..4].copy_from_slice(&sum);
-        }
-        request
+        let payload = [self.mark.as_slice(), &nonce].concat();
+        Echo { identifier: self.identifier, number, payload: &payload }.request(family)
     }
 
     /// What a packet from `from` answers; nothing if it is no whole reply to a request that waits.
     fn answered(&mut self, family: Family, from: IpAddr, packet: &[u8]) -> Option<Pinged> {
-        let message = match family {
-            Family::V4 => packet.get(usize::from(packet.first()? & 0xf) * 4..)?,
-            Family::V6 => packet,
-        };
-        let (header, payload) = message.split_at_checked(HEADER)?;
-        let number = u16::from_be_bytes([header[6], header[7]]);
+        let Echo { identifier, number, payload } = Echo::reply(family, packet)?;
         let waiting = self.waiting.get(&(from, number))?;
-        let right = header[..2] == [family.reply(), 0]
-            && header[4..6] == self.identifier
+        let right = identifier == self.identifier
             && payload.len() == PAYLOAD
             && payload.starts_with(&self.mark)
-            && payload.ends_with(&waiting.nonce)
-            && (family == Family::V6 || checksum(message) == 0);
+            && payload.ends_with(&waiting.nonce);
         if !right {
             return None;
         }
@@ -220,11 +180,10 @@ impl Pings {
 
     /// What an ICMP error says that quotes the beginning of a message to `to`.
     fn failed(&mut self, family: Family, to: IpAddr, quoted: &[u8], error: Unreachable) -> Option<Pinged> {
-        let header: [u8; HEADER] = *quoted.first_chunk()?;
-        if header[..2] != [family.request(), 0] || header[4..6] != self.identifier {
+        let Echo { identifier, number, .. } = Echo::quoted(family, quoted)?;
+        if identifier != self.identifier {
             return None;
         }
-        let number = u16::from_be_bytes([header[6], header[7]]);
         let Waiting { target, probe, .. } = self.waiting.remove(&(to, number))?;
         Some(Pinged { target, probe, outcome: Err(Failure::Icmp(error)) })
     }
@@ -241,7 +200,7 @@ fn open(family: Family, mark: [u8; 4], registry: &Registry) -> io::Result<Socket
         Family::V4 => setsockopt(&socket, sockopt::Ipv4RecvErr, &true)?,
         Family::V6 => setsockopt(&socket, sockopt::Ipv6RecvErr, &true)?,
     }
-    registry.register(&mut SourceFd(&socket.as_raw_fd()), family.token(), Interest::READABLE)?;
+    registry.register(&mut SourceFd(&socket.as_raw_fd()), token(family), Interest::READABLE)?;
     Ok(socket)
 }
 
@@ -281,17 +240,6 @@ fn next_error(socket: &Socket) -> Option<(IpAddr, Unreachable, Vec<u8>)> {
 fn address_of(address: &SockaddrStorage) -> Option<IpAddr> {
     let v4 = || address.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
     v4().or_else(|| address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
-}
-
-/// The Internet checksum (RFC 1071): 0 over bytes that hold their right checksum.
-fn checksum(bytes: &[u8]) -> u16 {
-    let words =
-        bytes.chunks(2).map(|pair| u32::from(pair[0]) << 8 | pair.get(1).copied().map_or(0, u32::from));
-    let mut sum: u32 = words.sum();
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    !(sum as u16)
 }
 
 #[cfg(test)]

@@ -173,7 +173,8 @@ impl Prober {
                 }
             }
             let mut read = 0;
-            while let Some((length, from)) = self.sockets[index].socket.receive(&mut io.datagram) {
+            while let Some((length, from)) = self.sockets[index].socket.receive(&mut io.datagram, self.server)
+            {
                 if from.ip() == self.server.ip() {
                     self.datagram(index, length, from, io);
                 }
@@ -211,6 +212,8 @@ impl Prober {
             None => {
                 let ports = if self.protocol.answers_from_any_port() { Ports::Any } else { Ports::One };
                 let socket = Socket::open(self.server, ports, &io.registry, Token(self.id.0 as usize))?;
+                // Most targets never need another one.
+                self.sockets.reserve_exact(1);
                 self.sockets.push(Open { socket, probe: None, nonce });
                 self.sockets.len() - 1
             }
@@ -222,7 +225,7 @@ impl Prober {
         }
         io.request.clear();
         self.protocol.request(&open.ask(self.server), &mut io.request);
-        if open.socket.send(&io.request).is_ok() {
+        if open.socket.send(&io.request, self.server).is_ok() {
             return Ok(());
         }
         // It may have been an ICMP error about an earlier probe, which is taken off here.
@@ -230,7 +233,7 @@ impl Prober {
         while let Some(error) = open.socket.next_error(&mut io.control) {
             errors.push(error);
         }
-        let sent = open.socket.send(&io.request);
+        let sent = open.socket.send(&io.request, self.server);
         if self.one_socket {
             for error in errors {
                 self.icmp(index, Failure::Icmp(error), io);
@@ -322,6 +325,11 @@ impl Prober {
 
     /// Keeps one socket for the next probe, and those whose probe still waits.
     fn close_unneeded(&mut self) {
+        if let ([open], []) = (&self.sockets[..], &self.streams[..])
+            && open.probe.is_none_or(|probe| self.machine.waits_for(probe))
+        {
+            return;
+        }
         let mut kept = false;
         self.sockets.retain(|open| match open.probe {
             None => !std::mem::replace(&mut kept, true),

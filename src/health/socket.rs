@@ -18,8 +18,8 @@ pub struct Socket {
     socket: mio::net::UdpSocket,
     /// Where its datagrams come from.
     pub local: SocketAddr,
-    /// The server, where it answers from any of its ports; otherwise the socket is connected.
-    open_to: Option<SocketAddr>,
+    /// It is connected to the server if that answers from one.
+    ports: Ports,
 }
 
 /// From which of its ports the server answers.
@@ -67,18 +67,18 @@ impl Socket {
         let mut socket = mio::net::UdpSocket::from_std(socket.into());
         registry.register(&mut socket, token, Interest::READABLE)?;
         let local = socket.local_addr()?;
-        Ok(Socket { socket, local, open_to: (ports == Ports::Any).then_some(server) })
+        Ok(Socket { socket, local, ports })
     }
 
-    /// Sends one datagram.
+    /// Sends one datagram to the server that it is for.
     ///
     /// # Errors
     /// As [`Socket::open`]. An ICMP error that came since the last call also stops a datagram, once: after an error,
     /// [`Socket::next_error`] tells.
-    pub fn send(&self, datagram: &[u8]) -> Result<(), Trouble> {
-        let sent = match self.open_to {
-            None => self.socket.send(datagram),
-            Some(server) => self.socket.send_to(datagram, server),
+    pub fn send(&self, datagram: &[u8], server: SocketAddr) -> Result<(), Trouble> {
+        let sent = match self.ports {
+            Ports::One => self.socket.send(datagram),
+            Ports::Any => self.socket.send_to(datagram, server),
         };
         sent.map(|_| ()).map_err(|error| Trouble::from(&error))
     }
@@ -88,12 +88,17 @@ impl Socket {
         let _ = self.socket.send_to(datagram, to);
     }
 
-    /// The length of the next datagram, which is put into `buffer`, and where it came from; `None` when there is none.
-    pub fn receive(&self, buffer: &mut [u8]) -> Option<(usize, SocketAddr)> {
+    /// The length of the next datagram, which is put into `buffer`, and where it came from, `server` if that is the only one that
+    /// it can come from; `None` when there is none.
+    pub fn receive(&self, buffer: &mut [u8], server: SocketAddr) -> Option<(usize, SocketAddr)> {
         // Each call that fails for another reason than emptiness has taken one pending error away, which
         // `next_error` tells better; a bound on them is only prudence.
         for _ in 0..8 {
-            match self.socket.recv_from(buffer) {
+            let received = match self.ports {
+                Ports::One => self.socket.recv(buffer).map(|length| (length, server)),
+                Ports::Any => self.socket.recv_from(buffer),
+            };
+            match received {
                 Ok(received) => return Some(received),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
                 Err(_) => {}

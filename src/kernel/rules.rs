@@ -52,7 +52,14 @@ pub async fn run(nft: Nft, mut work: UnboundedReceiver<Work>, inputs: UnboundedS
             return;
         }
         if next.is_none() {
-            next = work.recv().await;
+            // A listing of many servers takes megabytes.
+            next = match tokio::time::timeout(FRESH, work.recv()).await {
+                Ok(next) => next,
+                Err(_) => {
+                    keeper.listed = None;
+                    work.recv().await
+                }
+            };
         }
     }
 }

@@ -1,15 +1,14 @@
 //! A transaction for `nft -j -f -`: commands on the objects of our tables, and what they change in words.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use nftables::expr::{Expression, NamedExpression, Verdict};
-use nftables::schema::{
-    Chain, Element, FlushObject, NfCmd, NfListObject, Set, SetFlag, SetType, SetTypeValue, Table,
-};
+use nftables::schema::{Chain, FlushObject, NfCmd, NfListObject, Set, SetFlag, SetType, SetTypeValue, Table};
 use nftables::stmt::JumpTarget;
 use nftables::types::NfChainPolicy;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 
 use super::table::{Base, Body, DYNAMIC_SIZE, DYNAMIC_TIMEOUT, Family, Key, NAME, Shape};
@@ -26,8 +25,49 @@ pub struct Document {
 #[serde(untagged)]
 enum Command {
     Typed(NfCmd<'static>),
+    Elements(ElementCommand),
     /// What the crate's types cannot say: `notrack`, a map of verdicts, and the deletion of what only has a name.
-    Raw(Value),
+    Raw(Box<RawValue>),
+}
+
+impl Command {
+    /// As text: there may be thousands.
+    fn raw(value: &Value) -> Command {
+        Command::Raw(to_raw_value(value).expect("a JSON value is JSON"))
+    }
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum ElementCommand {
+    Add(ElementObject),
+    Delete(ElementObject),
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum ElementObject {
+    Element(Elements),
+}
+
+/// Elements of one set. There may be tens of thousands: what the crate's types make of one is there only while that is written.
+#[derive(Debug, Serialize)]
+struct Elements {
+    family: &'static str,
+    table: &'static str,
+    name: String,
+    #[serde(serialize_with = "one_by_one")]
+    elem: Vec<(Key, Option<Arc<str>>)>,
+}
+
+fn one_by_one<S: Serializer>(elements: &[(Key, Option<Arc<str>>)], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(elements.iter().map(|(key, chain)| match chain {
+        None => expression(*key),
+        Some(chain) => {
+            let verdict = Verdict::Goto(JumpTarget { target: Cow::Borrowed(chain) });
+            Expression::List(vec![expression(*key), Expression::Verdict(verdict)])
+        }
+    }))
 }
 
 const TABLE: Cow<str> = Cow::Borrowed(NAME);
@@ -124,16 +164,19 @@ impl Commands<'_> {
             Some(handle) => ("insert", json!({"handle": handle})),
             None => ("add", json!({})),
         };
-        let mut rule = self.place(json!({"chain": chain, "expr": body}));
+        let mut rule = self.place(json!({"chain": chain, "expr": body.statements()}));
         if let (Some(rule), Value::Object(handle)) = (rule.as_object_mut(), handle) {
             rule.extend(handle);
         }
-        self.push(Command::Raw(json!({verb: {"rule": rule}})), format!("add a rule to chain {chain}"));
+        self.push(Command::raw(&json!({verb: {"rule": rule}})), format!("add a rule to chain {chain}"));
     }
 
     pub fn delete_rule(&mut self, chain: &str, handle: u64) {
         let rule = self.place(json!({"chain": chain, "handle": handle}));
-        self.push(Command::Raw(json!({"delete": {"rule": rule}})), format!("delete a rule of chain {chain}"));
+        self.push(
+            Command::raw(&json!({"delete": {"rule": rule}})),
+            format!("delete a rule of chain {chain}"),
+        );
     }
 
     pub fn add_set(&mut self, name: &str, shape: Shape) {
@@ -149,7 +192,7 @@ impl Commands<'_> {
         };
         let command = if shape == Shape::Verdicts {
             let map = self.place(json!({"name": name, "type": set_type, "map": "verdict"}));
-            Command::Raw(json!({"add": {"map": map}}))
+            Command::raw(&json!({"add": {"map": map}}))
         } else {
             let (family, name) = (self.family.nft(), name.to_owned().into());
             let mut set = Set { family, table: TABLE, name, set_type, ..Set::default() };
@@ -166,30 +209,26 @@ impl Commands<'_> {
     /// No rule may use it. `kind` is nft's word for the object: `set`, `map`, `counter`, …
     pub fn delete_object(&mut self, kind: &str, name: &str) {
         let object = self.place(json!({"name": name}));
-        self.push(Command::Raw(json!({"delete": {kind: object}})), format!("delete {kind} {name}"));
+        self.push(Command::raw(&json!({"delete": {kind: object}})), format!("delete {kind} {name}"));
     }
 
     /// The chains that a map's elements go to must be there.
-    pub fn add_elements(&mut self, set: &str, elements: &BTreeMap<Key, Option<&str>>) {
-        let pairs = elements.iter().map(|(&key, chain)| match chain {
-            None => expression(key),
-            Some(chain) => {
-                let verdict = Verdict::Goto(JumpTarget { target: Cow::Owned((*chain).to_owned()) });
-                Expression::List(vec![expression(key), Expression::Verdict(verdict)])
-            }
-        });
-        let element = self.element(set, pairs.collect());
-        self.push(Command::Typed(NfCmd::Add(element)), format!("add {} to {set}", count(elements.len())));
+    pub fn add_elements(&mut self, set: &str, elements: Vec<(Key, Option<Arc<str>>)>) {
+        let change = format!("add {} to {set}", count(elements.len()));
+        let elements = ElementCommand::Add(self.elements(set, elements));
+        self.push(Command::Elements(elements), change);
     }
 
-    pub fn delete_elements(&mut self, set: &str, keys: &[Key]) {
-        let element = self.element(set, keys.iter().copied().map(expression).collect());
-        self.push(Command::Typed(NfCmd::Delete(element)), format!("delete {} from {set}", count(keys.len())));
+    pub fn delete_elements(&mut self, set: &str, keys: impl Iterator<Item = Key>) {
+        let keys: Vec<_> = keys.map(|key| (key, None)).collect();
+        let change = format!("delete {} from {set}", count(keys.len()));
+        let elements = ElementCommand::Delete(self.elements(set, keys));
+        self.push(Command::Elements(elements), change);
     }
 
-    fn element(&self, set: &str, elem: Vec<Expression<'static>>) -> NfListObject<'static> {
-        let (family, name) = (self.family.nft(), set.to_owned().into());
-        NfListObject::Element(Element { family, table: TABLE, name, elem: elem.into() })
+    fn elements(&self, set: &str, elem: Vec<(Key, Option<Arc<str>>)>) -> ElementObject {
+        let name = set.to_owned();
+        ElementObject::Element(Elements { family: self.family.word(), table: NAME, name, elem })
     }
 }
 

@@ -4,7 +4,7 @@
 //! one transaction. Only what differs is touched, in an order in which nft takes it: rules before the sets they use go,
 //! elements before the chains they go to; chains before the rules and elements that go to them come.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -61,9 +61,9 @@ fn edit_table(wanted: &Table, found: &Found, commands: &mut Commands<'_>) {
     for (name, found) in &found.sets {
         match kept_set(name) {
             Some((wanted, found)) => {
-                let surplus: Vec<Key> = missing(found, wanted).into_keys().collect();
-                if !surplus.is_empty() {
-                    commands.delete_elements(name, &surplus);
+                let mut surplus = missing(found, wanted).map(|(key, _)| key).peekable();
+                if surplus.peek().is_some() {
+                    commands.delete_elements(name, surplus);
                 }
             }
             None => commands.delete_object(found.word, name),
@@ -91,12 +91,12 @@ fn edit_table(wanted: &Table, found: &Found, commands: &mut Commands<'_>) {
         missing.iter().for_each(|body| commands.add_rule(name, next, body));
     }
     for (name, wanted) in &wanted.sets {
-        let elements = match kept_set(name) {
-            Some((wanted, found)) => missing(wanted, found),
-            None => wanted.elements.iter().map(|(&key, chain)| (key, chain.as_deref())).collect(),
+        let elements: Vec<_> = match kept_set(name) {
+            Some((wanted, found)) => missing(wanted, found).collect(),
+            None => wanted.elements.iter().map(|(key, chain)| (*key, chain.clone())).collect(),
         };
         if !elements.is_empty() {
-            commands.add_elements(name, &elements);
+            commands.add_elements(name, elements);
         }
     }
 }
@@ -111,11 +111,9 @@ fn stays(wanted: &Chain, found: &FoundChain) -> bool {
 }
 
 /// The elements of `one` that are not so in `other`.
-fn missing<'a>(one: &'a Set, other: &Set) -> BTreeMap<Key, Option<&'a str>> {
-    (one.elements.iter())
-        .filter(|(key, chain)| other.elements.get(key) != Some(chain))
-        .map(|(&key, chain)| (key, chain.as_deref()))
-        .collect()
+fn missing<'a>(one: &'a Set, other: &'a Set) -> impl Iterator<Item = (Key, Option<Arc<str>>)> + use<'a> {
+    let missing = one.elements.iter().filter(|(key, chain)| other.elements.get(key) != Some(chain));
+    missing.map(|(key, chain)| (*key, chain.clone()))
 }
 
 /// What is left of a chain without the rules that are right at its beginning and its end: the rules to add, those to
@@ -126,7 +124,7 @@ fn differing<'a>(
     gone: &[String],
 ) -> (&'a [Body], &'a [(u64, Body)], Option<u64>) {
     let right = |(wanted, (_, found)): &(&Body, &(u64, Body))| {
-        wanted == &found && !found.iter().any(|statement| mentions(statement, gone))
+        wanted == &found && (gone.is_empty() || !mentions(&found.statements(), gone))
     };
     let head = wanted.iter().zip(found).take_while(right).count();
     let (wanted, found) = (&wanted[head..], &found[head..]);

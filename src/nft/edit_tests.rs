@@ -166,7 +166,7 @@ impl Model {
             );
             let others = table.others.iter().map(|name| json!({"counter": {"name": name}}));
             let objects: Vec<_> = sets.chain(chains).chain(rules).chain(others).collect();
-            listing.read(family, &json!({"nftables": objects}));
+            listing.read(family, json!({"nftables": objects}).to_string().as_bytes()).unwrap();
         }
         listing
     }
@@ -277,7 +277,7 @@ fn of_a_table_with_flags_only_these_are_cleared() {
     found.unreadable(Family::Ip);
     // As nft 1.0.6 prints it.
     let table = json!({"table": {"family": "ip6", "name": NAME, "handle": 1, "flags": NAME}});
-    found.read(Family::Ip6, &json!({"nftables": [table]}));
+    found.read(Family::Ip6, json!({"nftables": [table]}).to_string().as_bytes()).unwrap();
     let clear = |family: &str| format!("{family} {NAME}: clear the flags of the table");
     let changes = |wanted: &Rules| edit(wanted, &found).unwrap().changes().to_vec();
     assert_eq!(changes(&every_shape()), [clear("ip"), clear("ip6")]);

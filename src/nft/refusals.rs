@@ -113,9 +113,9 @@ fn refusal(family: Family) -> Body {
 }
 
 fn fate(refusals: Refusals, family: Family) -> Vec<Body> {
-    let log = refusals
-        .group
-        .map(|group| vec![limited(ip(family, "saddr"), REFUSED), json!({"log": {"group": group}})]);
+    let log = refusals.group.map(|group| {
+        Body::new(vec![limited(ip(family, "saddr"), REFUSED), json!({"log": {"group": group}})])
+    });
     let drop = refusals.hidden.then(|| body(vec![Statement::Drop(None)]));
     log.into_iter().chain(drop).collect()
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use nftables::expr::MetaKey;
 use nftables::stmt::Statement;
@@ -28,10 +29,20 @@ pub fn table(rules: &Rules, family: Family) -> Option<Table> {
     let ours = |address: IpAddr| Family::of(address) == family;
     let requests: BTreeMap<Key, _> =
         rules.requests.iter().filter(|vip| ours(vip.ip())).map(|&vip| (vip.into(), None)).collect();
-    let rewrite: BTreeMap<Key, _> = (rules.replies.iter())
-        .filter(|(server, _)| ours(server.ip()))
-        .map(|(&server, &vip)| (server.into(), Some(Source::of(server, vip).chain_name())))
-        .collect();
+    // Not collected: there are few sources for many servers.
+    let (mut rewrite, mut chains) = (BTreeMap::new(), BTreeMap::<Arc<str>, Chain>::new());
+    for (&server, &vip) in rules.replies.iter().filter(|(server, _)| ours(server.ip())) {
+        let source = Source::of(server, vip);
+        let name = Arc::from(source.chain_name());
+        let chain = match chains.get_key_value(&name) {
+            Some((name, _)) => Arc::clone(name),
+            None => {
+                chains.insert(Arc::clone(&name), Chain { base: None, rules: source.rules(family) });
+                name
+            }
+        };
+        rewrite.insert(Key::from(server), Some(chain));
+    }
     let replies: BTreeMap<Key, _> = rewrite.keys().map(|&server| (server, None)).collect();
     let (mut tunnels, mut gue) = (BTreeMap::new(), BTreeMap::new());
     for outer in &rules.tunnels {
@@ -42,15 +53,10 @@ pub fn table(rules: &Rules, family: Family) -> Option<Table> {
         }
     }
 
-    let mut chains: BTreeMap<String, Chain> = (rules.replies.iter())
-        .filter(|(server, _)| ours(server.ip()))
-        .map(|(&server, &vip)| Source::of(server, vip))
-        .map(|source| (source.chain_name(), Chain { base: None, rules: source.rules(family) }))
-        .collect();
     let mut base = |name: &str, hook, priority, rules: Vec<Body>| {
         let base = Some(Base { kind: NfChainType::Filter, hook, priority });
         if !rules.is_empty() {
-            chains.insert(name.to_owned(), Chain { base, rules });
+            chains.insert(name.into(), Chain { base, rules });
         }
     };
     let tracking = [
@@ -86,7 +92,7 @@ pub fn table(rules: &Rules, family: Family) -> Option<Table> {
     .map(|(name, shape, elements)| (name.to_owned(), Set { shape, elements }))
     .collect();
     if let Some(parts) = refusals {
-        chains.extend(parts.chains);
+        chains.extend(parts.chains.into_iter().map(|(name, chain)| (name.into(), chain)));
         sets.extend(parts.sets);
     }
     (!sets.is_empty()).then_some(Table { sets, chains })

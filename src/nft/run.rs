@@ -94,12 +94,13 @@ impl Nft {
             // -p: the numbers of protocols, not the names that /etc/protocols has for them.
             let arguments = ["-j", "-p", "list", "table", family.word(), NAME];
             match run(&arguments, Vec::new(), format!("list the table {family} {NAME}")).await {
-                Ok(printed) => listing.read(family, &printed),
-                Err(Error::Refused { said, .. }) if said.contains("No such file or directory") => {}
-                Err(Error::Unreadable { error, .. }) => {
-                    tracing::debug!(target: "ipvsd::nft", %error, "the listing of the table {family} {NAME} is not JSON");
-                    listing.unreadable(family);
+                Ok(printed) => {
+                    if let Err(error) = listing.read(family, &printed) {
+                        tracing::debug!(target: "ipvsd::nft", %error, "the listing of the table {family} {NAME} is not JSON");
+                        listing.unreadable(family);
+                    }
                 }
+                Err(Error::Refused { said, .. }) if said.contains("No such file or directory") => {}
                 Err(error) => return Err(error),
             }
         }
@@ -137,7 +138,9 @@ impl Nft {
 
     /// All tables of everyone, for [`firewall`](super::firewall).
     pub async fn ruleset_json(&self) -> Result<Value, Error> {
-        run(&["-j", "-p", "list", "ruleset"], Vec::new(), "list the nftables ruleset".into()).await
+        let tried = || "list the nftables ruleset".to_owned();
+        let printed = run(&["-j", "-p", "list", "ruleset"], Vec::new(), tried()).await?;
+        serde_json::from_slice(&printed).map_err(|error| Error::Unreadable { tried: tried(), error })
     }
 
     async fn commit(&self, document: &Document) -> Result<(), Error> {
@@ -155,8 +158,8 @@ impl Nft {
     }
 }
 
-/// Runs `nft` and reads what it prints; nothing printed is `null`.
-async fn run(arguments: &[&str], input: Vec<u8>, tried: String) -> Result<Value, Error> {
+/// Runs `nft`; what it prints.
+async fn run(arguments: &[&str], input: Vec<u8>, tried: String) -> Result<Vec<u8>, Error> {
     let child = Command::new("nft")
         .args(arguments)
         .env("LC_ALL", "C")
@@ -195,7 +198,6 @@ async fn run(arguments: &[&str], input: Vec<u8>, tried: String) -> Result<Value,
     }
     match written {
         Err(error) => Err(Error::Io { tried, error }),
-        Ok(()) if output.stdout.is_empty() => Ok(Value::Null),
-        Ok(()) => serde_json::from_slice(&output.stdout).map_err(|error| Error::Unreadable { tried, error }),
+        Ok(()) => Ok(output.stdout),
     }
 }

@@ -18,7 +18,7 @@ pub fn body(statements: Vec<Statement<'static>>) -> Body {
         Statement::Notrack => json!({"notrack": null}),
         other => serde_json::to_value(other).expect("a statement has no map with keys that are not text"),
     };
-    statements.iter().map(value).collect()
+    Body::new(statements.iter().map(value).collect())
 }
 
 /// `left == right`; `right` is `@name` for membership in a named set.
@@ -141,7 +141,7 @@ impl<const N: usize> From<[u16; N]> for Literal {
 /// one address, names of ICMP types, and what versions of nft print differently.
 pub fn canonical(listed: &[Value]) -> Body {
     let statements = listed.iter().filter(|statement| statement.get("counter").is_none());
-    statements.map(|statement| same_for_all_versions(canonical_value(statement))).collect()
+    Body::new(statements.map(|statement| same_for_all_versions(canonical_value(statement))).collect())
 }
 
 fn same_for_all_versions(mut statement: Value) -> Value {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use nftables::types::{NfChainType, NfFamily, NfHook};
 use serde_json::Value;
@@ -57,7 +58,7 @@ pub struct Table {
     /// Sets and maps by name.
     pub sets: BTreeMap<String, Set>,
     /// Chains by name.
-    pub chains: BTreeMap<String, Chain>,
+    pub chains: BTreeMap<Arc<str>, Chain>,
 }
 
 /// A set or a map with its elements.
@@ -66,7 +67,7 @@ pub struct Set {
     /// What its elements are.
     pub shape: Shape,
     /// Each element, in a map with the chain to which its verdict goes.
-    pub elements: BTreeMap<Key, Option<String>>,
+    pub elements: BTreeMap<Key, Option<Arc<str>>>,
 }
 
 /// What the elements of a set or map are.
@@ -136,5 +137,20 @@ pub struct Base {
     pub priority: i32,
 }
 
-/// The statements of a rule, in the form in which `nft -j` prints them.
-pub type Body = Vec<Value>;
+/// The statements of a rule in the form in which `nft -j` prints them, as text: there is a chain for each VIP, and as values its
+/// rules would take 3 kB.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Body(String);
+
+impl Body {
+    /// A rule of these statements.
+    pub fn new(statements: Vec<Value>) -> Body {
+        Body(Value::Array(statements).to_string())
+    }
+
+    /// The statements.
+    pub fn statements(&self) -> Value {
+        // It was written from one.
+        serde_json::from_str(&self.0).unwrap_or_default()
+    }
+}

@@ -21,6 +21,13 @@ pub fn tests() -> Vec<Trial> {
     ]
 }
 
+/// An emulated guest on a busy machine takes 60 ms for what takes 1 ms of virtual time. That it is less than 50 is asserted there: by
+/// `benches/run killed`, in the median and at worst.
+const BOUND: Duration = Duration::from_millis(500);
+
+/// So often the server dies, in each family and at each rate.
+const DEATHS: usize = 3;
+
 /// By itself it finds a dead server after 3 to 4 seconds.
 const SLOW: &str = r#"check = { type = "udp", send = "check", expect = "check", interval = "1s", retry_interval = "1s", timeout = "2s", rise = 1, fall = 4 }"#;
 
@@ -35,36 +42,40 @@ fn dead() {
     network.director.nft(INVALID);
     let mut servers = echoes(&network, 5300);
     let listen = Family::BOTH.map(|family| SocketAddr::new(network.server_address(1, family), 5300));
+    let mut took = [Vec::new(), Vec::new()];
     for family in Family::BOTH {
         let watch = Watch::start(&network.director);
         let daemon = ipvsd(&network, &config(&network, family, 5300, SLOW));
         watch.wait(&[1, 1, 1]);
-        for rate in [100, 1000] {
+        for (rate, took) in [100, 1000].into_iter().zip(&mut took) {
             let stream = Stream { rate, ..Stream::new(service(family)) }.start(network.client());
             wait_until(LIMIT, "replies", || stream.received() >= 50);
-            let (said, wire) = (daemon.lines().len(), Capture::start(&network.servers[1]));
             let client = Capture::start(network.client());
-            servers[1].kill();
-            let down = watch.wait(&[1, 0, 1]);
-            let first = refusal(&wire.stop(), network.client_address(0, family));
-            let took = down.duration_since(first).unwrap_or_default();
-            println!(
-                "measured: {family:?}, {rate} a second: weight 0 {} ms after the first refusal",
-                took.as_millis()
-            );
-            assert!(took < Duration::from_secs(2), "a slow guest, but not that slow: {took:?}");
-            wait_until(LIMIT, "a line", || daemon.lines().len() > said);
-            let line = daemon.lines()[said].clone();
-            assert!(line.contains("1 → 0") && line.contains(WHY), "{line}");
+            for _ in 0..DEATHS {
+                let (said, wire) = (daemon.lines().len(), Capture::start(&network.servers[1]));
+                servers[1].kill();
+                let down = watch.wait(&[1, 0, 1]);
+                let first = refusal(&wire.stop(), network.client_address(0, family));
+                took.push(down.duration_since(first).unwrap_or_default());
+                wait_until(LIMIT, "a line", || daemon.lines().len() > said);
+                let line = daemon.lines()[said].clone();
+                assert!(line.contains("1 → 0") && line.contains(WHY), "{line}");
+                servers[1] = Echo::start(&network.servers[1], "s1", &listen);
+                watch.wait(&[1, 1, 1]);
+                wait_until(LIMIT, "a line", || daemon.lines().len() > said + 1);
+            }
             let flow = stream.stop();
             assert!(flow.answered.sources().iter().eq([&service(family)]));
             assert_eq!(icmp_errors(&client.stop()), Vec::<IpAddr>::new(), "clients see no error");
-
-            servers[1] = Echo::start(&network.servers[1], "s1", &listen);
-            watch.wait(&[1, 1, 1]);
         }
         drop(daemon);
         network.director.check("ipvsadm", &["-C"]);
+    }
+    for (rate, took) in [100, 1000].into_iter().zip(&mut took) {
+        took.sort();
+        let (median, worst) = (took[took.len() / 2], took[took.len() - 1]);
+        println!("measured: {rate} a second: weight 0 after the first refusal: {median:?}, worst {worst:?}");
+        assert!(median <= BOUND, "{rate} a second: {took:?}");
     }
 }
 

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config;
+use crate::core::desired::Needs;
 use crate::core::model::{Refusals, Server};
 use crate::core::plan::{self, Action, Circumstances};
 
@@ -365,7 +366,8 @@ proptest! {
             let wanted: BTreeMap<ServiceKey, Wanted> = desired::listens(&config)
                 .map(|(key, vip, place)| (key, wanted(&config.services[place], vip, found.get(&key))))
                 .collect();
-            let mut rules = desired::rules(&wanted, &found, &held, std::iter::empty());
+            let needs = wanted.iter().map(|(key, wanted)| (*key, Needs::of(wanted))).collect();
+            let mut rules = desired::rules(&needs, &found, &held, std::iter::empty());
             rules.refuse(config.refusals);
             let mut idle = rules == held;
             held = rules;

@@ -16,8 +16,8 @@ pub struct Member {
     pub weight: u32,
     /// It gets its weight only while no other server is up. It is not checked.
     pub fallback: bool,
-    /// What is probed for it, and what is known of each; all must be up. None is always up.
-    pub checks: BTreeMap<TargetId, Known>,
+    /// What is probed for it, each once, and what is known of it; all must be up. None is always up.
+    pub checks: Vec<(TargetId, Known)>,
     /// The weight that it was found with: while nothing else is known of it, it counts as up if it had any.
     pub found: u32,
     /// It has not served lately: in a working pool it starts slowly.
@@ -73,12 +73,13 @@ pub enum Standing {
 impl Member {
     /// A server of which nothing is known.
     pub fn new(weight: u32, fallback: bool, checks: BTreeMap<TargetId, Known>) -> Self {
-        Self { weight, fallback, checks, ..Self::default() }
+        // A map with room for ten more would be most of what a server takes.
+        Self { weight, fallback, checks: checks.into_iter().collect(), ..Self::default() }
     }
 
     /// What its checks know together.
     pub fn standing(&self) -> Standing {
-        let known = || self.checks.values();
+        let known = || self.checks.iter().map(|(_, known)| known);
         if self.checks.is_empty() {
             Standing::Unchecked
         } else if known().any(|known| matches!(known, Known::Down { .. })) {
@@ -93,7 +94,7 @@ impl Member {
     /// Why it is up, or why the first check that says so has it down.
     pub(super) fn reason(&self) -> String {
         let mut reasons = Vec::new();
-        for known in self.checks.values() {
+        for (_, known) in &self.checks {
             match known {
                 Known::Down { reason } => return reason.clone(),
                 Known::Up { reason, .. } => reasons.push(reason.as_str()),
@@ -132,7 +133,9 @@ impl Member {
             true => Known::Up { reason, factor: verdict.factor },
             false => Known::Down { reason },
         };
-        self.checks.insert(verdict.target, known);
+        if let Some(check) = self.checks.iter_mut().find(|(target, _)| *target == verdict.target) {
+            check.1 = known;
+        }
         match (was_alive, self.alive()) {
             (true, false) => (self.fell, self.ramp) = (Some(now), None),
             (false, true) => {
@@ -177,7 +180,7 @@ impl Member {
     }
 
     fn factors(&self) -> impl Iterator<Item = u32> {
-        self.checks.values().filter_map(|known| match known {
+        self.checks.iter().filter_map(|(_, known)| match known {
             Known::Up { factor, .. } => Some(*factor),
             Known::Unknown | Known::Down { .. } => None,
         })

@@ -125,7 +125,7 @@ fn the_fallback_has_weight_while_no_server_is_up() {
 #[test]
 fn all_checks_of_a_server_must_pass() {
     let mut pool = pool(1, 1, keep(WhenAllDown::Refuse));
-    pool.members.get_mut(&server(1)).unwrap().checks.insert(TargetId(50), Known::Unknown);
+    pool.members.get_mut(&server(1)).unwrap().checks.push((TargetId(50), Known::Unknown));
     assert_eq!(pool.verdict(SECOND, &server(1), &says(1, true, 100)), None);
     assert_eq!(weights(&pool), [None], "the other has not answered yet");
     pool.verdict(SECOND, &server(1), &says(50, true, 100));
@@ -162,7 +162,7 @@ fn a_server_that_returns_to_a_working_pool_starts_slowly() {
 #[test]
 fn factors_of_checks_are_multiplied() {
     let mut pool = pool(2, 20, keep(WhenAllDown::Keep));
-    pool.members.get_mut(&server(1)).unwrap().checks.insert(TargetId(50), Known::Unknown);
+    pool.members.get_mut(&server(1)).unwrap().checks.push((TargetId(50), Known::Unknown));
     turn(&mut pool, 1, 2, true);
     for (first, second, weight) in [(100, 100, 20), (50, 50, 5), (1, 1, 1), (0, 100, 0), (300, 100, 60)] {
         pool.verdict(SECOND, &server(1), &says(1, true, first));

@@ -339,3 +339,18 @@ fn errors_count_for_a_server_that_never_answers_even_if_some_are_held_back() {
     };
     assert!(down <= 2000, "down at {down}");
 }
+
+#[test]
+fn a_server_that_stays_down_for_another_reason_says_so_once() {
+    let log = run(&check(Reply::Any), true, ms(0), ms(12_000), |number, at| match at.as_secs() {
+        0..3 => Back::Nothing,
+        3..6 => Back::Error(ms(1), REFUSED),
+        // Now so, now so.
+        _ if number % 2 == 0 => Back::Error(ms(1), NO_HOST),
+        _ => Back::Nothing,
+    });
+    let said: Vec<(bool, &str)> = log.verdicts.iter().map(|(_, up, reason)| (*up, reason.as_str())).collect();
+    let [silent, refused] = ["no answer within 400ms", "refused (ICMP port unreachable)"];
+    let reasons = [silent, refused].map(|reason| format!("{reason}, 3 in a row"));
+    assert_eq!(said, reasons.each_ref().map(|reason| (false, reason.as_str())));
+}

@@ -26,20 +26,11 @@ fn reply(family: Family, request: &[u8]) -> Vec<u8> {
     if family == Family::V6 {
         return reply;
     }
-    reply[2..4].fill(0);
-    let sum = checksum(&reply).to_be_bytes();
-    reply[2..4].copy_from_slice(&sum);
+    // 8 less in the type is 8 more in the checksum (RFC 1624).
+    let (sum, carry) = u16::from_be_bytes([reply[2], reply[3]]).overflowing_add(0x0800);
+    reply[2..4].copy_from_slice(&(sum + u16::from(carry)).to_be_bytes());
     // An IPv4 header with one word of options.
     [[0x46].as_slice(), &[0; 23], &reply].concat()
-}
-
-#[test]
-fn the_checksum_is_that_of_rfc_1071() {
-    // The example of its section 3.
-    assert_eq!(checksum(&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7]), !0xddf2);
-    assert_eq!(checksum(&[0xff]), !0xff00);
-    let (_, request) = waiting(Family::V4, ip(SERVER));
-    assert_eq!(checksum(&request), 0, "a message holds its own");
 }
 
 #[test]

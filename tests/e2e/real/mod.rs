@@ -90,9 +90,15 @@ fn lives_and_dies(plan: &Plan<'_>) {
 
     server.check("tc", &["qdisc", "add", "dev", "eth0", "root", "netem", "delay", "2s"]);
     watch.wait(&[0, 0]);
-    let late = || daemon.lines().iter().filter(|line| line.contains(silent)).count() == 2;
-    wait_until(LIMIT, "an answer that is late is none", late);
+    let silences = || daemon.lines().iter().filter(|line| line.contains(silent)).count();
+    wait_until(LIMIT, "an answer that is late is none", || silences() == 2);
     server.check("tc", &["qdisc", "del", "dev", "eth0", "root"]);
+    watch.wait(&[1, 0]);
+
+    server.nft("table ip silent { chain in { type filter hook input priority 0; meta l4proto udp drop\n}\n}");
+    watch.wait(&[0, 0]);
+    wait_until(LIMIT, "no answer at all", || silences() == 3);
+    server.nft("delete table ip silent");
     watch.wait(&[1, 0]);
 
     right.kill();
@@ -124,7 +130,12 @@ fn said(daemon: &Daemon, server: &str, why: &str) -> bool {
 
 /// One server that says the same to everyone, and every check.
 fn garbage() {
+    let secret = tempfile::NamedTempFile::new().expect("a file");
+    let radius = format!("type = \"radius\", secret_file = \"{}\"", secret.path().display());
+    std::fs::write(&secret, "testing123\n").expect("a secret");
     let checks = [
+        // Its second byte is the identifier of one request in 256, to which it is a wrong answer, and no answer to all others.
+        ("radius", radius.as_str(), "answer"),
         ("dns", "type = \"dns\"", "no answer within"),
         ("sip", "type = \"sip\"", "wrong answer: 24 bytes are no SIP message"),
         ("ntp", "type = \"ntp\"", "wrong answer: 24 bytes are no NTP message"),

@@ -68,9 +68,12 @@ proptest! {
             }
         });
         let mut before = None;
+        let mut last = "";
         let mut was_up = assumed_up;
         for (at, up, reason) in &log.verdicts {
-            prop_assert_ne!(before, Some(*up), "at {:?}: {}", at, reason);
+            // Twice the same is only said of one that is down for another reason.
+            prop_assert!(before != Some(*up) || !up && reason != last, "at {:?}: {}, {}", at, last, reason);
+            last = reason;
             let needed = match up {
                 _ if before.is_none() && (*up || !assumed_up) => 1,
                 true if !was_up => 1,
