@@ -188,7 +188,6 @@ impl Core {
             Some(Ok(services)) => self.found_services(now, services.into_iter().collect(), anew, out),
             Some(Err(error)) => self.failed(now, Subject::Look, error, out),
             None => {
-                self.disown(out);
                 self.can_read(out);
                 if self.next.is_some() {
                     self.take_next(now, anew, out);

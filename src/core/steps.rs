@@ -53,7 +53,9 @@ impl Core {
     pub(super) fn plan_rules(&mut self, now: Time, out: &mut Vec<Output>) {
         let (Some(found), Some(held)) = (&self.found, &self.rules) else { return };
         self.kept.forget(now);
-        if self.started && self.rules_asked.is_none() && !self.retries.waits(&Subject::Rules) {
+        // Nothing is taken from rules that may not be what they are thought to be.
+        let known = self.rules_asked.is_none() && !self.rules_unread;
+        if self.started && known && !self.retries.waits(&Subject::Rules) {
             let mut rules = {
                 // All that is wanted at once would be the largest thing that the daemon ever holds.
                 let needs = |key: &ServiceKey| Some((*key, Needs::of(&self.wanted(key)?)));
@@ -67,9 +69,6 @@ impl Core {
             if rules != *held || self.rules_damaged {
                 self.rules_asked = Some(rules.clone());
                 out.push(Output::DoRules(rules));
-                return;
-            }
-            if self.rules_unread {
                 return;
             }
             self.works(&Subject::Rules, "the reply rules", out);

@@ -136,6 +136,9 @@ impl History {
 
     /// The checker finds out about one target.
     pub fn tell_verdict(&mut self) -> bool {
+        if self.world.finished.is_some() {
+            return false;
+        }
         let promises = &self.world.promises;
         let news = promises.probed.iter().filter_map(|target| {
             let up = *self.alive.get(&target.address)?;

@@ -35,8 +35,6 @@ pub struct Promises {
     created: BTreeSet<ServiceKey>,
     /// What it may still take for its own, having seen so many looks in a row without it.
     once_ours: BTreeMap<ServiceKey, u32>,
-    /// What the last look found.
-    seen: BTreeSet<ServiceKey>,
     pub foreign: FoundServices,
     pub edits: Edits,
     /// Others have changed the sysctls, too.
@@ -85,6 +83,7 @@ impl Promises {
         self.taken_out.clear();
         self.on_stop = config.on_stop;
         let before = self.ours.clone();
+        self.once_ours.values_mut().for_each(|looks| *looks = 0);
         // What it has only taken over is left to others.
         let unnamed: Vec<ServiceKey> =
             before.iter().filter(|key| !self.config.contains_key(key)).copied().collect();
@@ -236,13 +235,11 @@ impl Promises {
         }
     }
 
-    /// The core has looked; none: it was told that nothing has changed.
-    pub fn looked(&mut self, found: Option<BTreeSet<ServiceKey>>) {
-        if let Some(found) = found {
-            self.seen = found;
-        }
+    /// The core has looked.
+    pub fn looked(&mut self, found: &BTreeSet<ServiceKey>) {
         self.once_ours.retain(|key, looks| {
-            *looks = if self.seen.contains(key) { 0 } else { *looks + 1 };
+            let there = found.contains(key) || self.config.contains_key(key);
+            *looks = if there { 0 } else { *looks + 1 };
             if *looks == LOOKS {
                 self.created.remove(key);
             }

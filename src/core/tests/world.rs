@@ -109,6 +109,10 @@ impl World {
 
     /// One input for the core; what it asks for is handed to the tasks.
     pub fn hand(&mut self, answer: Answer) {
+        // The daemon hands nothing to a core that has finished.
+        if self.finished.is_some() {
+            return;
+        }
         let Answer { mut input, known } = answer;
         if let Some(known) = known {
             self.promises.knows(known);
@@ -128,9 +132,8 @@ impl World {
                 }
             }
             Input::FoundServices(Ok(found)) => {
-                self.promises.looked(Some(found.iter().map(|(key, _)| *key).collect()));
+                self.promises.looked(&found.iter().map(|(key, _)| *key).collect());
             }
-            Input::Unchanged => self.promises.looked(None),
             Input::FoundRules(Ok(found)) => self.promises.known_rules = Some(found.rules.clone()),
             Input::RulesDone(Ok(rules)) => self.promises.known_rules = Some(rules.clone()),
             _ => {}
