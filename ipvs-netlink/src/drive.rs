@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use crate::answer::Answer;
+use crate::answer::{Answer, FamilyId};
 use crate::client::Failure;
 use crate::conversation::{Conversation, Session, Step};
+use crate::request::resolve_family;
 use crate::window::{WINDOW, Window};
-use crate::{Request, Result};
+use crate::{Error, Request, Result};
 
 /// What carries datagrams to the kernel and back.
 pub(crate) trait Transport {
@@ -68,11 +69,15 @@ impl<T: Transport> Link<T> {
             match self.session.family {
                 _ if window.is_empty() => return results,
                 Some(family) => {
-                    for (result, request) in self.window(&window, family).await.into_iter().zip(&window) {
-                        results.push(match result {
-                            // On its own it finds out whether the family's id is still right.
-                            Err(error) if error.may_be_stale_family() => self.converse(request.clone()).await,
-                            result => result,
+                    let answers = self.window(&window, family).await;
+                    let doubtful =
+                        |result: &Result<()>| result.as_ref().is_err_and(Error::may_be_stale_family);
+                    // A refusal that was meant stands: asked again, the change would be made after later ones.
+                    let moved = answers.iter().any(doubtful) && self.has_moved(family).await;
+                    for (answer, request) in answers.into_iter().zip(&window) {
+                        results.push(match moved && doubtful(&answer) {
+                            true => self.converse(request.clone()).await,
+                            false => answer,
                         });
                     }
                 }
@@ -82,6 +87,17 @@ impl<T: Transport> Link<T> {
                     }
                 }
             }
+        }
+    }
+
+    /// Whether the kernel has the family by another id than this one, or no more.
+    async fn has_moved(&mut self, family: u16) -> bool {
+        match self.converse(resolve_family()).await {
+            Ok(FamilyId(now)) => {
+                self.session.family = Some(now);
+                now != family
+            }
+            Err(error) => matches!(error, Error::NotInKernel),
         }
     }
 

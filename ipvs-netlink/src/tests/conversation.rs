@@ -65,6 +65,30 @@ fn many_changes_follow_a_family_that_moved() {
     assert!(matches!(&results[..], [Ok(()), Ok(())]), "{results:?}");
 }
 
+/// Asked again behind the one that adds it, the deletion would take what is to stay.
+#[test]
+fn a_refused_change_among_many_is_not_made_after_later_ones() {
+    let mut client = client(|asked| match (asked.family, asked.command) {
+        (CONTROLLER, _) => resolved(asked, FAMILY),
+        (_, IPVS_CMD_DEL_DEST) => acked(asked, 2),
+        _ => acked(asked, 0),
+    });
+    let results = client.ask_all(&[
+        request::delete_destination(&key(), &server(1)),
+        request::add_destination(&key(), &server(1), &weight(1)),
+    ]);
+    assert!(matches!(&results[..], [Err(Error::NoSuchDestination(_)), Ok(())]), "{results:?}");
+    let expected = [(FAMILY, IPVS_CMD_DEL_DEST), (FAMILY, IPVS_CMD_NEW_DEST), (CONTROLLER, 3)];
+    assert_eq!(client.transport.asked, expected);
+}
+
+#[test]
+fn many_changes_without_the_family_have_no_ipvs() {
+    let mut client = client(|asked| acked(asked, 2));
+    let results = client.ask_all(&[request::delete_service(&key()), request::zero_all()]);
+    assert!(matches!(&results[..], [Err(Error::NotInKernel), Err(Error::NotInKernel)]), "{results:?}");
+}
+
 #[test]
 fn enoent_of_a_family_that_stayed_is_meant() {
     let mut client = client(|asked| match asked.family {
