@@ -11,6 +11,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::answer::{Answer, FamilyId};
 use crate::frame::frames;
+use crate::uapi::*;
 use crate::window::Window;
 use crate::{
     Daemon, DaemonConfig, Exchange, Family, Info, Name, Netmask, Protocol, Request, Timeouts, Tunnel,
@@ -297,5 +298,25 @@ proptest! {
             bytes[..4].copy_from_slice(&length.to_ne_bytes());
             feed_to_all(&bytes);
         }
+    }
+}
+
+/// An attribute of the number `kind`.
+fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+    let mut bytes = [4 + value.len() as u16, kind].map(u16::to_ne_bytes).concat();
+    bytes.extend_from_slice(value);
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    bytes
+}
+
+/// Four bytes of an address are emitted as 16, and a counter that is left out as 0: a nest can grow beyond its length.
+#[test]
+fn what_cannot_be_emitted_again_is_malformed() {
+    let addresses = attribute(IPVS_DEST_ATTR_ADDR, &[10, 0, 0, 1]).repeat(8000);
+    let stats = attribute(IPVS_DEST_ATTR_STATS64, &attribute(100, &vec![7; 65_500]));
+    for nest in [addresses, stats] {
+        assert!(nest.len() < usize::from(u16::MAX));
+        let header = GenlHeader { cmd: Command::NewDestination.into(), version: 1 };
+        Message::parse_with_param(&attribute(IPVS_CMD_ATTR_DEST, &nest)[..], header).unwrap_err();
     }
 }
