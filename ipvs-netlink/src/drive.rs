@@ -29,13 +29,18 @@ pub(crate) struct Link<T> {
     pub timeout: Duration,
 }
 
+/// When a request that may take so long has to be over: within a year, for the clock has an end.
+fn deadline(timeout: Duration) -> Instant {
+    Instant::now() + timeout.min(Duration::from_secs(365 * 24 * 60 * 60))
+}
+
 impl<T: Transport> Link<T> {
     /// One request and all that it takes.
     pub async fn converse<R: Answer>(&mut self, request: Request<R>) -> Result<R> {
         let operation = request.operation();
         let Self { session, transport, timeout } = self;
         let failed = |failure: Failure| failure.of(operation, *timeout);
-        let deadline = Instant::now() + *timeout;
+        let deadline = deadline(*timeout);
         let (mut conversation, mut bytes) = Conversation::start(session, request);
         loop {
             if conversation.must_drain() {
@@ -103,7 +108,7 @@ impl<T: Transport> Link<T> {
 
     async fn window(&mut self, requests: &[Request<()>], family: u16) -> Vec<Result<()>> {
         let Self { session, transport, timeout } = self;
-        let deadline = Instant::now() + *timeout;
+        let deadline = deadline(*timeout);
         let (mut window, bytes) = Window::new(requests, family, session.sequences(requests.len() as u32));
         if std::mem::replace(&mut session.unread, true) {
             transport.drain();
@@ -116,5 +121,16 @@ impl<T: Transport> Link<T> {
         session.unread = outcome.is_err() || window.is_torn();
         let failure = outcome.err().unwrap_or(Failure::Overrun);
         window.results(|operation| failure.of(operation, *timeout))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_time_out_has_a_deadline() {
+        assert!(deadline(Duration::MAX) > Instant::now() + Duration::from_secs(86_400));
+        assert!(deadline(Duration::ZERO) <= Instant::now());
     }
 }
