@@ -60,11 +60,13 @@ impl DaemonConfig {
 
 /// A sync daemon as the kernel lists it: with the values in use where [`DaemonConfig`] left them to the kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Daemon {
     /// What identifies it.
     pub role: DaemonRole,
     /// How it was started.
     pub config: DaemonConfig,
     /// Attributes that this library has no name for.
+    #[cfg_attr(feature = "serde", serde(skip))]
     pub unknown: Vec<DefaultNla>,
 }

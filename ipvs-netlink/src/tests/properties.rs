@@ -244,6 +244,28 @@ proptest! {
         prop_assert_eq!(Daemon::try_from(attributes).unwrap(), daemon);
     }
 
+    #[cfg(feature = "serde")]
+    #[test]
+    fn the_values_survive_being_written_down(
+        service in any_service(),
+        destination in any_destination(),
+        daemon in any_daemon(),
+        timeouts in any_timeouts(),
+    ) {
+        fn through_json<T: serde::Serialize + serde::de::DeserializeOwned>(value: &T) -> T {
+            serde_json::from_str(&serde_json::to_string(value).unwrap()).unwrap()
+        }
+        let without = |stats: Stats| Stats { unknown: Vec::new(), ..stats };
+        let service = Service { stats: without(service.stats), unknown: Vec::new(), ..service };
+        prop_assert_eq!(through_json(&service), service);
+        let destination = Destination { stats: without(destination.stats), unknown: Vec::new(), ..destination };
+        prop_assert_eq!(through_json(&destination), destination);
+        let daemon = Daemon { unknown: Vec::new(), ..daemon };
+        prop_assert_eq!(through_json(&daemon), daemon);
+        let timeouts = Timeouts { unknown: Vec::new(), ..timeouts };
+        prop_assert_eq!(through_json(&timeouts), timeouts);
+    }
+
     #[test]
     fn timeouts_and_information_survive_their_bytes(timeouts in any_timeouts(), numbers in any::<(u32, u32)>()) {
         let info =
