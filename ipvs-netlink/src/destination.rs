@@ -80,6 +80,7 @@ pub struct DestinationConfig {
     /// Its share under a weighted scheduler, 0 to `i32::MAX`; 0 gets nothing new.
     pub weight: u32,
     /// Above so many connections it gets no more (`IPVS_DEST_ATTR_U_THRESH`); 0 is no limit.
+    /// Linux 6.12 and newer refuse more than `i32::MAX` (EINVAL).
     pub upper_threshold: u32,
     /// Below so many it gets some again (`IPVS_DEST_ATTR_L_THRESH`); 0 is three quarters of the upper one.
     pub lower_threshold: u32,
