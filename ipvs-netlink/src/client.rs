@@ -198,3 +198,15 @@ macro_rules! verbs {
     };
 }
 pub(crate) use verbs;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_receive_buffer_that_ran_over_is_no_failure_of_the_socket() {
+        let failure = |errno| Failure::from(io::Error::from_raw_os_error(errno));
+        assert!(matches!(failure(ENOBUFS), Failure::Overrun));
+        assert!(matches!(failure(9), Failure::Io(error) if error.raw_os_error() == Some(9)));
+    }
+}

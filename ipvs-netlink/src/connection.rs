@@ -14,7 +14,8 @@ pub struct Connection<'a> {
     pub client: SocketAddr,
     /// The service that it came to: the protocol, and the address and port that it asked.
     ///
-    /// The template of a firewall mark has the protocol 0 and the mark as an IPv4 address.
+    /// The template of a firewall mark has the protocol 0, and the mark as an IPv4 address or as the first four bytes of
+    /// an IPv6 address.
     pub service: ServiceKey,
     /// The server that it is pinned to.
     pub destination: DestinationKey,
@@ -160,6 +161,10 @@ mod tests {
         let entry = parse("IP  0A000002 0000 00000007 0000 0A00010B 0000 ASSURED         59").unwrap();
         let address = "0.0.0.7:0".parse().unwrap();
         assert_eq!(entry.service, ServiceKey::Address { protocol: Protocol(0), address });
+        let line = "IP 2001:0db8:0000:0000:0000:0000:0000:0000 0000 0000:0007:0000:0000:0000:0000:0000:0000 0000 \
+                    fd00:0000:0000:0000:0000:0000:0000:0001 0000 NONE 299";
+        let address = "[0:7::]:0".parse().unwrap();
+        assert_eq!(parse(line).unwrap().service, ServiceKey::Address { protocol: Protocol(0), address });
     }
 
     #[test]

@@ -38,10 +38,11 @@ impl fmt::Display for DaemonRole {
 pub struct DaemonConfig {
     /// The interface that it sends and listens on (`IPVS_DAEMON_ATTR_MCAST_IFN`).
     pub interface: Name,
-    /// The group of directors, 0 to 255 (`IPVS_DAEMON_ATTR_SYNC_ID`): a backup with 0 takes from all of them.
+    /// The group of directors, 0 to 255 (`IPVS_DAEMON_ATTR_SYNC_ID`): a backup with 0 takes from all of them. The kernel
+    /// takes and tells a larger one, too: a master sends its low eight bits, and a backup then hears nobody.
     pub sync_id: u32,
     /// The most bytes of payload in one datagram (`IPVS_DAEMON_ATTR_SYNC_MAXLEN`); 0 lets the kernel take what the
-    /// interface's MTU allows.
+    /// interface's MTU allows. Of a backup it is at least 1024, and at most what UDP allows: the kernel takes the nearest.
     pub sync_maxlen: u16,
     /// The multicast group (`IPVS_DAEMON_ATTR_MCAST_GROUP` or `_GROUP6`); none is 224.0.0.81.
     pub group: Option<IpAddr>,
@@ -60,11 +61,13 @@ impl DaemonConfig {
 
 /// A sync daemon as the kernel lists it: with the values in use where [`DaemonConfig`] left them to the kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Daemon {
     /// What identifies it.
     pub role: DaemonRole,
     /// How it was started.
     pub config: DaemonConfig,
     /// Attributes that this library has no name for.
+    #[cfg_attr(feature = "serde", serde(skip))]
     pub unknown: Vec<DefaultNla>,
 }

@@ -20,7 +20,8 @@ pub enum Forward {
     Direct,
     /// Past the cache (`IP_VS_CONN_F_BYPASS` = 4).
     Bypass,
-    /// A number that this library has no name for (the kernel accepts 5 to 7 and has no transmitter for them).
+    /// A number that this library has no name for: 5 to 7, which the kernel accepts and has no transmitter for. Of a
+    /// larger one it takes the low three bits: 8 is [`Masquerade`](Self::Masquerade).
     Other(u32),
 }
 
@@ -79,6 +80,7 @@ pub struct DestinationConfig {
     /// Its share under a weighted scheduler, 0 to `i32::MAX`; 0 gets nothing new.
     pub weight: u32,
     /// Above so many connections it gets no more (`IPVS_DEST_ATTR_U_THRESH`); 0 is no limit.
+    /// Linux 6.12 and newer refuse more than `i32::MAX` (EINVAL).
     pub upper_threshold: u32,
     /// Below so many it gets some again (`IPVS_DEST_ATTR_L_THRESH`); 0 is three quarters of the upper one.
     pub lower_threshold: u32,
@@ -93,6 +95,7 @@ impl DestinationConfig {
 
 /// A destination as the kernel lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Destination {
     /// What identifies it within its service.
     pub key: DestinationKey,
@@ -107,5 +110,6 @@ pub struct Destination {
     /// What it has done.
     pub stats: Stats,
     /// Attributes that this library has no name for.
+    #[cfg_attr(feature = "serde", serde(skip))]
     pub unknown: Vec<DefaultNla>,
 }

@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use crate::answer::Answer;
+use crate::answer::{Answer, FamilyId};
 use crate::client::Failure;
 use crate::conversation::{Conversation, Session, Step};
+use crate::request::resolve_family;
 use crate::window::{WINDOW, Window};
-use crate::{Request, Result};
+use crate::{Error, Request, Result};
 
 /// What carries datagrams to the kernel and back.
 pub(crate) trait Transport {
@@ -28,13 +29,18 @@ pub(crate) struct Link<T> {
     pub timeout: Duration,
 }
 
+/// When a request that may take so long has to be over: within a year, for the clock has an end.
+fn deadline(timeout: Duration) -> Instant {
+    Instant::now() + timeout.min(Duration::from_secs(365 * 24 * 60 * 60))
+}
+
 impl<T: Transport> Link<T> {
     /// One request and all that it takes.
     pub async fn converse<R: Answer>(&mut self, request: Request<R>) -> Result<R> {
         let operation = request.operation();
         let Self { session, transport, timeout } = self;
         let failed = |failure: Failure| failure.of(operation, *timeout);
-        let deadline = Instant::now() + *timeout;
+        let deadline = deadline(*timeout);
         let (mut conversation, mut bytes) = Conversation::start(session, request);
         loop {
             if conversation.must_drain() {
@@ -68,11 +74,15 @@ impl<T: Transport> Link<T> {
             match self.session.family {
                 _ if window.is_empty() => return results,
                 Some(family) => {
-                    for (result, request) in self.window(&window, family).await.into_iter().zip(&window) {
-                        results.push(match result {
-                            // On its own it finds out whether the family's id is still right.
-                            Err(error) if error.may_be_stale_family() => self.converse(request.clone()).await,
-                            result => result,
+                    let answers = self.window(&window, family).await;
+                    let doubtful =
+                        |result: &Result<()>| result.as_ref().is_err_and(Error::may_be_stale_family);
+                    // A refusal that was meant stands: asked again, the change would be made after later ones.
+                    let moved = answers.iter().any(doubtful) && self.has_moved(family).await;
+                    for (answer, request) in answers.into_iter().zip(&window) {
+                        results.push(match moved && doubtful(&answer) {
+                            true => self.converse(request.clone()).await,
+                            false => answer,
                         });
                     }
                 }
@@ -85,9 +95,20 @@ impl<T: Transport> Link<T> {
         }
     }
 
+    /// Whether the kernel has the family by another id than this one, or no more.
+    async fn has_moved(&mut self, family: u16) -> bool {
+        match self.converse(resolve_family()).await {
+            Ok(FamilyId(now)) => {
+                self.session.family = Some(now);
+                now != family
+            }
+            Err(error) => matches!(error, Error::NotInKernel),
+        }
+    }
+
     async fn window(&mut self, requests: &[Request<()>], family: u16) -> Vec<Result<()>> {
         let Self { session, transport, timeout } = self;
-        let deadline = Instant::now() + *timeout;
+        let deadline = deadline(*timeout);
         let (mut window, bytes) = Window::new(requests, family, session.sequences(requests.len() as u32));
         if std::mem::replace(&mut session.unread, true) {
             transport.drain();
@@ -100,5 +121,16 @@ impl<T: Transport> Link<T> {
         session.unread = outcome.is_err() || window.is_torn();
         let failure = outcome.err().unwrap_or(Failure::Overrun);
         window.results(|operation| failure.of(operation, *timeout))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_time_out_has_a_deadline() {
+        assert!(deadline(Duration::MAX) > Instant::now() + Duration::from_secs(86_400));
+        assert!(deadline(Duration::ZERO) <= Instant::now());
     }
 }

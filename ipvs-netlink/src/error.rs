@@ -116,14 +116,14 @@ impl Refusal {
                 (AddDestination | SetDestination, EINVAL) => {
                     ": is its address unicast and not link-local, has this network namespace an IPv4 address yet \
                      (lo up is enough), and, in a tunnel, is the GUE port set; a destination of the other family \
-                     must be in a tunnel"
+                     must be in a tunnel; since 6.12, an upper threshold is at most 2147483647"
                 }
                 (AddDestination | SetDestination, ERANGE) => {
                     ": the weight is over 2147483647, or the lower threshold above the upper one"
                 }
                 (SetTimeouts, EINVAL) => ": one of them is too long for the kernel's clock",
                 (StartDaemon, EINVAL) => {
-                    ": is its group a multicast address (one of IPv6 with its scope), its id at most 255, and every \
+                    ": is its group a multicast address (one of IPv6 with its scope), and every \
                      destination of the family of its service"
                 }
                 (StartDaemon, ENODEV) => ": this network namespace has no such interface",

@@ -6,6 +6,7 @@ use netlink_packet_core::DefaultNla;
 
 /// The answer to `IPVS_CMD_GET_INFO`.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Info {
     /// The version of IPVS, 1.2.1 for a long time.
     pub version: Version,
@@ -13,11 +14,13 @@ pub struct Info {
     /// the first service.
     pub connection_table_size: u32,
     /// Attributes that this library has no name for.
+    #[cfg_attr(feature = "serde", serde(skip))]
     pub unknown: Vec<DefaultNla>,
 }
 
 /// A version as `IPVS_INFO_ATTR_VERSION` has it: one byte for each number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Version(pub u32);
 
 impl fmt::Display for Version {

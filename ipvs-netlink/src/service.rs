@@ -102,6 +102,9 @@ pub struct ServiceConfig {
     /// The flags (`IPVS_SVC_ATTR_FLAGS`).
     pub flags: Flags,
     /// Persistence time-out in seconds (`IPVS_SVC_ATTR_TIMEOUT`); 0 without persistence.
+    ///
+    /// At most `u32::MAX` ticks of the kernel's clock: 49 days with 1000 ticks a second. What is more wraps, and the
+    /// kernel does not say so.
     pub timeout: u32,
     /// Persistence granularity (`IPVS_SVC_ATTR_NETMASK`).
     pub netmask: Netmask,
@@ -124,6 +127,7 @@ impl ServiceConfig {
 
 /// A service as the kernel lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Service {
     /// What identifies it.
     pub key: ServiceKey,
@@ -132,5 +136,6 @@ pub struct Service {
     /// What it has done.
     pub stats: Stats,
     /// Attributes that this library has no name for.
+    #[cfg_attr(feature = "serde", serde(skip))]
     pub unknown: Vec<DefaultNla>,
 }

@@ -7,6 +7,7 @@ use netlink_packet_core::DefaultNla;
 /// A write changes what is some and not 0, and leaves the rest. An entry that is there takes the new time-out with its
 /// next packet. A kernel without TCP or UDP for IPVS does not tell theirs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Timeouts {
     /// An established TCP connection (`IPVS_CMD_ATTR_TIMEOUT_TCP`); 900 unless set.
     pub tcp: Option<u32>,
@@ -15,5 +16,6 @@ pub struct Timeouts {
     /// UDP, without one-packet scheduling (`IPVS_CMD_ATTR_TIMEOUT_UDP`); 300 unless set.
     pub udp: Option<u32>,
     /// Attributes that this library has no name for.
+    #[cfg_attr(feature = "serde", serde(skip))]
     pub unknown: Vec<DefaultNla>,
 }

@@ -32,7 +32,8 @@ pub fn start_daemon(role: DaemonRole, config: &DaemonConfig) -> Request<()> {
 /// Stop a sync daemon (`IPVS_CMD_DEL_DAEMON`).
 ///
 /// # Errors
-/// [`NoSuchDaemon`](crate::Error::NoSuchDaemon).
+/// [`NoSuchDaemon`](crate::Error::NoSuchDaemon). [`Timeout`](crate::Error::Timeout) if it was started so shortly before
+/// that it has not run yet: it is stopped, but the kernel (EINTR) does not answer.
 ///
 /// ```no_run
 /// use ipvs_netlink::{DaemonRole, blocking::Client, request};

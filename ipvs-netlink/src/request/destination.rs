@@ -86,6 +86,9 @@ pub fn delete_destination(service: &ServiceKey, destination: &DestinationKey) ->
 
 /// The destinations of a service, as the kernel has them: the newest first (`IPVS_CMD_GET_DEST`, always a dump).
 ///
+/// The kernel takes no snapshot: as in [`list_services`](super::list_services), a destination may be missing because
+/// another one went under the dump, if that has more than one datagram, which is some ten destinations.
+///
 /// The kernel gives the same empty answer for a service that does not exist; the clients ask again for the service
 /// itself when the answer is empty.
 ///

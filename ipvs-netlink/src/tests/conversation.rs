@@ -65,6 +65,30 @@ fn many_changes_follow_a_family_that_moved() {
     assert!(matches!(&results[..], [Ok(()), Ok(())]), "{results:?}");
 }
 
+/// Asked again behind the one that adds it, the deletion would take what is to stay.
+#[test]
+fn a_refused_change_among_many_is_not_made_after_later_ones() {
+    let mut client = client(|asked| match (asked.family, asked.command) {
+        (CONTROLLER, _) => resolved(asked, FAMILY),
+        (_, IPVS_CMD_DEL_DEST) => acked(asked, 2),
+        _ => acked(asked, 0),
+    });
+    let results = client.ask_all(&[
+        request::delete_destination(&key(), &server(1)),
+        request::add_destination(&key(), &server(1), &weight(1)),
+    ]);
+    assert!(matches!(&results[..], [Err(Error::NoSuchDestination(_)), Ok(())]), "{results:?}");
+    let expected = [(FAMILY, IPVS_CMD_DEL_DEST), (FAMILY, IPVS_CMD_NEW_DEST), (CONTROLLER, 3)];
+    assert_eq!(client.transport.asked, expected);
+}
+
+#[test]
+fn many_changes_without_the_family_have_no_ipvs() {
+    let mut client = client(|asked| acked(asked, 2));
+    let results = client.ask_all(&[request::delete_service(&key()), request::zero_all()]);
+    assert!(matches!(&results[..], [Err(Error::NotInKernel), Err(Error::NotInKernel)]), "{results:?}");
+}
+
 #[test]
 fn enoent_of_a_family_that_stayed_is_meant() {
     let mut client = client(|asked| match asked.family {
@@ -172,6 +196,19 @@ fn a_window_that_times_out_or_runs_over_has_what_was_answered() {
 }
 
 #[test]
+fn what_follows_a_datagram_that_cannot_be_read_harms_no_other() {
+    let mut client = client(|asked| match asked.command {
+        IPVS_CMD_ZERO => vec![vec![1, 2, 3].into(), ack(asked.sequence, 0).into()],
+        _ => acked(asked, 17),
+    });
+    let results = client.ask_all(&[request::zero_all()]);
+    assert!(matches!(&results[..], [Err(Error::Decode { .. })]), "{results:?}");
+    let result = client.ask(request::add_service(&key(), &config()).unwrap());
+    assert!(matches!(result, Err(Error::AlreadyExists(_))), "{result:?}");
+    assert_eq!(client.transport.drained, 1);
+}
+
+#[test]
 fn windows_are_bounded_and_their_results_in_order() {
     let refuse = |asked: Asked| acked(asked, if asked.command == IPVS_CMD_ZERO { 3 } else { 0 });
     let mut client = client(refuse);
@@ -188,7 +225,7 @@ fn windows_are_bounded_and_their_results_in_order() {
         .filter_map(|(index, result)| matches!(result, Err(Error::NoSuchService(_))).then_some(index))
         .collect();
     assert_eq!(failed, [7, 57, 107, 157]);
-    assert_eq!(client.transport.asked.len(), 200);
+    assert_eq!((client.transport.asked.len(), client.transport.largest_send), (200, 64));
     assert!(!client.session.unread);
 }
 

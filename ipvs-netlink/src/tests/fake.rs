@@ -49,6 +49,8 @@ pub struct Fake<K> {
     current: Vec<u8>,
     /// Family and command of all that was asked.
     pub asked: Vec<(u16, u8)>,
+    /// The messages of the largest send.
+    pub largest_send: usize,
     /// How many datagrams were dropped unread.
     pub drained: usize,
 }
@@ -56,6 +58,7 @@ pub struct Fake<K> {
 impl<K: FnMut(Asked) -> Vec<Event>> Transport for Fake<K> {
     async fn send(&mut self, bytes: &[u8]) -> std::result::Result<(), Failure> {
         let mut rest = bytes;
+        let before = self.asked.len();
         while !rest.is_empty() {
             let header = NetlinkBuffer::new_checked(rest).unwrap();
             let (family, sequence) = (header.message_type(), header.sequence_number());
@@ -64,6 +67,7 @@ impl<K: FnMut(Asked) -> Vec<Event>> Transport for Fake<K> {
             self.received.extend((self.kernel)(asked));
             rest = &rest[header.length() as usize..];
         }
+        self.largest_send = self.largest_send.max(self.asked.len() - before);
         Ok(())
     }
 
@@ -86,8 +90,14 @@ impl<K: FnMut(Asked) -> Vec<Event>> Transport for Fake<K> {
 pub fn client<K: FnMut(Asked) -> Vec<Event>>(kernel: K) -> Link<Fake<K>> {
     let mut session = Session::default();
     session.family = Some(FAMILY);
-    let transport =
-        Fake { kernel, received: VecDeque::new(), current: Vec::new(), asked: Vec::new(), drained: 0 };
+    let transport = Fake {
+        kernel,
+        received: VecDeque::new(),
+        current: Vec::new(),
+        asked: Vec::new(),
+        largest_send: 0,
+        drained: 0,
+    };
     Link { session, transport, timeout: TIMEOUT }
 }
 

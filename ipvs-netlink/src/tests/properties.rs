@@ -11,7 +11,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::answer::{Answer, FamilyId};
 use crate::frame::frames;
+use crate::uapi::*;
 use crate::window::Window;
+use crate::wire::{DestinationAttribute, ServiceAttribute};
 use crate::{
     Daemon, DaemonConfig, Exchange, Family, Info, Name, Netmask, Protocol, Request, Timeouts, Tunnel,
     TunnelChecksum, TunnelKind, Version, request,
@@ -243,6 +245,28 @@ proptest! {
         prop_assert_eq!(Daemon::try_from(attributes).unwrap(), daemon);
     }
 
+    #[cfg(feature = "serde")]
+    #[test]
+    fn the_values_survive_being_written_down(
+        service in any_service(),
+        destination in any_destination(),
+        daemon in any_daemon(),
+        timeouts in any_timeouts(),
+    ) {
+        fn through_json<T: serde::Serialize + serde::de::DeserializeOwned>(value: &T) -> T {
+            serde_json::from_str(&serde_json::to_string(value).unwrap()).unwrap()
+        }
+        let without = |stats: Stats| Stats { unknown: Vec::new(), ..stats };
+        let service = Service { stats: without(service.stats), unknown: Vec::new(), ..service };
+        prop_assert_eq!(through_json(&service), service);
+        let destination = Destination { stats: without(destination.stats), unknown: Vec::new(), ..destination };
+        prop_assert_eq!(through_json(&destination), destination);
+        let daemon = Daemon { unknown: Vec::new(), ..daemon };
+        prop_assert_eq!(through_json(&daemon), daemon);
+        let timeouts = Timeouts { unknown: Vec::new(), ..timeouts };
+        prop_assert_eq!(through_json(&timeouts), timeouts);
+    }
+
     #[test]
     fn timeouts_and_information_survive_their_bytes(timeouts in any_timeouts(), numbers in any::<(u32, u32)>()) {
         let info =
@@ -297,5 +321,77 @@ proptest! {
             bytes[..4].copy_from_slice(&length.to_ne_bytes());
             feed_to_all(&bytes);
         }
+    }
+}
+
+/// An attribute of the number `kind`.
+fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+    let mut bytes = [4 + value.len() as u16, kind].map(u16::to_ne_bytes).concat();
+    bytes.extend_from_slice(value);
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    bytes
+}
+
+/// As a kernel lists them: 32 bits that have wrapped, and 64 that have not.
+#[test]
+fn the_counters_of_64_bits_are_those_that_count() {
+    let number = |kind: u16| 5_000_000_000 + u64::from(kind);
+    let wide: Vec<u8> = (1..=10).flat_map(|kind| attribute(kind, &number(kind).to_ne_bytes())).collect();
+    let narrow: Vec<u8> = (1..=10)
+        .flat_map(|kind| match kind {
+            IPVS_STATS_ATTR_INBYTES | IPVS_STATS_ATTR_OUTBYTES => {
+                attribute(kind, &number(kind).to_ne_bytes())
+            }
+            _ => attribute(kind, &(number(kind) as u32).to_ne_bytes()),
+        })
+        .collect();
+    let with = |stats: [u64; 10]| {
+        let [connections, packets_in, packets_out, bytes_in, bytes_out, rates @ ..] = stats;
+        let [connections_rate, packets_in_rate, packets_out_rate, bytes_in_rate, bytes_out_rate] = rates;
+        Stats {
+            connections,
+            packets_in,
+            packets_out,
+            bytes_in,
+            bytes_out,
+            connections_rate,
+            packets_in_rate,
+            packets_out_rate,
+            bytes_in_rate,
+            bytes_out_rate,
+            unknown: Vec::new(),
+        }
+    };
+    let numbers: [u64; 10] = std::array::from_fn(|index| number(index as u16 + 1));
+    let wrapped = numbers.map(|number| u64::from(number as u32));
+    let old = [wrapped[0], wrapped[1], wrapped[2], numbers[3], numbers[4]];
+    let old: [u64; 10] = std::array::from_fn(|index| *old.get(index).unwrap_or(&wrapped[index]));
+    for (nests, expected) in [
+        (vec![(IPVS_SVC_ATTR_STATS, &narrow), (IPVS_SVC_ATTR_STATS64, &wide)], numbers),
+        (vec![(IPVS_SVC_ATTR_STATS64, &wide), (IPVS_SVC_ATTR_STATS, &narrow)], numbers),
+        (vec![(IPVS_SVC_ATTR_STATS, &narrow)], old),
+    ] {
+        // Both numbers are those of a destination, too.
+        let nests: Vec<u8> = nests.into_iter().flat_map(|(kind, nest)| attribute(kind, nest)).collect();
+        let mut attributes: Vec<_> = service().into();
+        attributes.retain(|attribute| !matches!(attribute, ServiceAttribute::Stats64(_)));
+        attributes.extend(ServiceAttribute::all(&nests).map(|attribute| attribute.unwrap()));
+        assert_eq!(Service::try_from(attributes).unwrap().stats, with(expected));
+        let mut attributes: Vec<_> = destination(1).into();
+        attributes.retain(|attribute| !matches!(attribute, DestinationAttribute::Stats64(_)));
+        attributes.extend(DestinationAttribute::all(&nests).map(|attribute| attribute.unwrap()));
+        assert_eq!(Destination::try_from(attributes).unwrap().stats, with(expected));
+    }
+}
+
+/// Four bytes of an address are emitted as 16, and a counter that is left out as 0: a nest can grow beyond its length.
+#[test]
+fn what_cannot_be_emitted_again_is_malformed() {
+    let addresses = attribute(IPVS_DEST_ATTR_ADDR, &[10, 0, 0, 1]).repeat(8000);
+    let stats = attribute(IPVS_DEST_ATTR_STATS64, &attribute(100, &vec![7; 65_500]));
+    for nest in [addresses, stats] {
+        assert!(nest.len() < usize::from(u16::MAX));
+        let header = GenlHeader { cmd: Command::NewDestination.into(), version: 1 };
+        Message::parse_with_param(&attribute(IPVS_CMD_ATTR_DEST, &nest)[..], header).unwrap_err();
     }
 }

@@ -33,6 +33,15 @@ impl<'a> Iterator for Attributes<'a> {
     }
 }
 
+/// `value`, if an attribute has room for it emitted as `length` bytes: what is left out or short in what was read may be
+/// emitted whole, and `Emitable` panics where 16 bits do not hold the length.
+pub(crate) fn that_fits<T>(value: T, length: usize) -> Result<T, DecodeError> {
+    match length <= usize::from(u16::MAX) - NLA_HEADER_SIZE {
+        true => Ok(value),
+        false => Err(format!("a nest that is {length} bytes when it is written out").into()),
+    }
+}
+
 /// Declares the attributes of a nest, `Variant(Type) = NUMBER as Form`, and all that follows from it.
 macro_rules! attributes {
     ($(#[$doc:meta])* pub enum $Enum:ident {

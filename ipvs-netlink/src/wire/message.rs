@@ -6,7 +6,7 @@ use netlink_packet_core::{
 };
 use netlink_packet_generic::{GenlFamily, GenlHeader};
 
-use super::attribute::Attributes;
+use super::attribute::{Attributes, that_fits};
 use super::form::{Form, Plain};
 use super::{DaemonAttribute, DestinationAttribute, ServiceAttribute};
 use crate::uapi::*;
@@ -200,15 +200,15 @@ impl Attribute {
                 Self::ConnectionTableSize(number("IPVS_INFO_ATTR_CONN_TAB_SIZE")?)
             }
             (Command::SetInfo, _) => Self::Other(DefaultNla::new(kind, value.to_vec())),
-            (_, IPVS_CMD_ATTR_SERVICE) => Self::Service(
-                ServiceAttribute::all(value).collect::<Result<_, _>>().context("IPVS_CMD_ATTR_SERVICE")?,
-            ),
-            (_, IPVS_CMD_ATTR_DEST) => Self::Destination(
-                DestinationAttribute::all(value).collect::<Result<_, _>>().context("IPVS_CMD_ATTR_DEST")?,
-            ),
-            (_, IPVS_CMD_ATTR_DAEMON) => Self::Daemon(
-                DaemonAttribute::all(value).collect::<Result<_, _>>().context("IPVS_CMD_ATTR_DAEMON")?,
-            ),
+            (_, IPVS_CMD_ATTR_SERVICE) => {
+                Self::Service(nest(ServiceAttribute::all(value)).context("IPVS_CMD_ATTR_SERVICE")?)
+            }
+            (_, IPVS_CMD_ATTR_DEST) => {
+                Self::Destination(nest(DestinationAttribute::all(value)).context("IPVS_CMD_ATTR_DEST")?)
+            }
+            (_, IPVS_CMD_ATTR_DAEMON) => {
+                Self::Daemon(nest(DaemonAttribute::all(value)).context("IPVS_CMD_ATTR_DAEMON")?)
+            }
             (_, IPVS_CMD_ATTR_TIMEOUT_TCP) => Self::TimeoutTcp(number("IPVS_CMD_ATTR_TIMEOUT_TCP")?),
             (_, IPVS_CMD_ATTR_TIMEOUT_TCP_FIN) => {
                 Self::TimeoutTcpFin(number("IPVS_CMD_ATTR_TIMEOUT_TCP_FIN")?)
@@ -217,6 +217,13 @@ impl Attribute {
             _ => Self::Other(DefaultNla::new(kind, value.to_vec())),
         })
     }
+}
+
+/// The attributes of a nest.
+fn nest<A: Nla>(attributes: impl Iterator<Item = Result<A, DecodeError>>) -> Result<Vec<A>, DecodeError> {
+    let attributes: Vec<A> = attributes.collect::<Result<_, _>>()?;
+    let length = attributes.as_slice().buffer_len();
+    that_fits(attributes, length)
 }
 
 impl GenlFamily for Message {

@@ -2,7 +2,7 @@
 
 use netlink_packet_core::{DecodeError, DefaultNla, Emitable, NLA_F_NESTED, NLA_HEADER_SIZE, NLA_TYPE_MASK};
 
-use super::attribute::Attributes;
+use super::attribute::{Attributes, that_fits};
 use super::form::Form;
 use crate::Stats;
 use crate::uapi::*;
@@ -72,6 +72,9 @@ impl<const WIDE: bool> Form<Stats> for Counters<WIDE> {
                 _ => unknown.push(DefaultNla::new(kind, value.to_vec())),
             }
         }
-        Ok(Stats { unknown, ..Stats::of(counters) })
+        let stats = Stats { unknown, ..Stats::of(counters) };
+        // The counters alone always fit.
+        let length = if stats.unknown.is_empty() { 0 } else { Self::length(&stats) };
+        that_fits(stats, length)
     }
 }

@@ -94,6 +94,13 @@ pub fn batch() {
     assert!(matches!(results[0], Err(Error::NoSuchScheduler(_))), "{results:?}");
     assert!(matches!(results[1], Ok(())), "{results:?}");
     assert!(matches!(results[2], Err(Error::NoSuchDestination(_))), "{results:?}");
+    // What was refused is not made behind what came after it.
+    let results = client.send_all([
+        request::delete_destination(&key, &numbered(0)),
+        request::add_destination(&key, &numbered(0), &weighted(Forward::Masquerade, 1)),
+    ]);
+    assert!(matches!(&results[..], [Err(Error::NoSuchDestination(_)), Ok(())]), "{results:?}");
+    assert_eq!(client.list_destinations(&key).unwrap()[0].key, numbered(0));
 }
 
 pub fn large_dump() {

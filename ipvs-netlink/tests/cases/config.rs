@@ -108,3 +108,39 @@ pub fn daemons() {
     let unicast = DaemonConfig { group: Some("10.0.0.1".parse().unwrap()), ..least };
     assert_eq!(client.start_daemon(DaemonRole::Master, &unicast).unwrap_err().errno(), Some(22));
 }
+
+pub fn daemon_of_an_ipv6_group() {
+    let mut client = client();
+    ip("link add name sync type dummy");
+    ip("link set sync up multicast on");
+    let config = DaemonConfig {
+        sync_id: 255,
+        sync_maxlen: 1100,
+        group: Some("ff05::81".parse().unwrap()),
+        port: 9000,
+        ttl: 255,
+        ..DaemonConfig::new("sync".parse().unwrap())
+    };
+    for role in [DaemonRole::Master, DaemonRole::Backup] {
+        // An address is no use until it is known to be nobody else's.
+        wait_until("the daemon", || client.start_daemon(role, &config).is_ok());
+        let listed = client.list_daemons().unwrap();
+        assert_eq!(
+            listed.iter().map(|daemon| (daemon.role, &daemon.config)).collect::<Vec<_>>(),
+            [(role, &config)]
+        );
+        // Stopped before it ran, it ends without an answer.
+        client.set_timeout(Duration::from_secs(1));
+        wait_until("its end", || {
+            let _ = client.stop_daemon(role);
+            client.list_daemons().unwrap().is_empty()
+        });
+        client.set_timeout(Duration::from_secs(10));
+    }
+    // What is too much or too little for it is told as it is.
+    let odd = DaemonConfig { sync_id: 256, sync_maxlen: 1, ..config };
+    client.start_daemon(DaemonRole::Backup, &odd).unwrap();
+    assert_eq!(client.list_daemons().unwrap()[0].config, DaemonConfig { sync_maxlen: 1024, ..odd.clone() });
+    client.start_daemon(DaemonRole::Master, &DaemonConfig { sync_maxlen: u16::MAX, ..odd.clone() }).unwrap();
+    assert_eq!(client.list_daemons().unwrap()[0].config, DaemonConfig { sync_maxlen: 65_487, ..odd });
+}

@@ -33,6 +33,7 @@ pub const ALL: &[(&str, fn())] = &[
     ("counters_are_read_and_zeroed", config::zero),
     ("a_flush_takes_every_service", config::flush),
     ("sync_daemons_are_started_listed_and_stopped", config::daemons),
+    ("a_sync_daemon_has_an_ipv6_group", config::daemon_of_an_ipv6_group),
     ("a_connection_entry_is_read", files::connection),
     ("the_settings_are_those_of_this_kernel", files::names),
     ("settings_are_what_the_kernel_takes", files::settings),
