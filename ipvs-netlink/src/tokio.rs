@@ -28,7 +28,8 @@ impl Client {
     /// Opens the socket and resolves the family `IPVS`, which loads `ip_vs` where the kernel (6.1 or newer) can;
     /// [`Error::NotInKernel`] where it cannot.
     pub async fn connect() -> Result<Self> {
-        Self::over(Channel::open()).await
+        let runtime = ::tokio::runtime::Handle::try_current().map_err(io::Error::other);
+        Self::over(runtime.and_then(|_| Channel::open())).await
     }
 
     /// The same in another network namespace, which an open file stands for: `/run/netns/NAME`, `/proc/PID/ns/net`.
