@@ -29,6 +29,7 @@ mod steps;
 pub mod sysctls;
 #[cfg(test)]
 mod tests;
+mod verdicts;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -42,9 +43,9 @@ use event::Event;
 use evict::{Eviction, Stopping};
 use kept::Kept;
 use memory::Memory;
-use model::{Check, Config, OnStop, Rules, Service, TargetId, Verdict};
+use model::{Check, Config, OnStop, Rules, Service, TargetId};
 use plan::FoundServices;
-use pool::{Pool, Quorum, Turn};
+use pool::{Pool, Quorum};
 use reported::Reported;
 use retry::Retries;
 
@@ -273,68 +274,6 @@ impl Core {
     fn name(&self, key: &ServiceKey) -> Option<String> {
         let former = || self.former.get(key).map(|(name, _)| name.clone());
         self.service(key).map(|(service, _)| service.name.clone()).or_else(former)
-    }
-
-    fn verdict(&mut self, now: Time, verdict: &Verdict, out: &mut Vec<Output>) {
-        for (key, server) in self.probed_for.get(&verdict.target).cloned().unwrap_or_default() {
-            let Some(service) = self.name(&key) else { continue };
-            let Some(pool) = self.pools.get_mut(&key) else { continue };
-            let turn = pool.verdict(now, &server, verdict);
-            if pool.next().is_some() {
-                self.ramping.insert(key);
-            }
-            let due = pool.due(&server).and_then(|due| due.weight);
-            let has = self.found.as_ref().and_then(|found| found.get(&key)?.servers.get(&server));
-            // One that somebody has taken stays away.
-            if has.is_some() {
-                self.reported.release(&key, server);
-            }
-            // A server that is not there yet comes without weight, which says nothing about a check that failed.
-            if has.map_or(Some(0), |config| Some(config.weight)) == due {
-                let (service, reason) = (service.clone(), verdict.reason.clone());
-                out.push(Output::Say(Event::Verdict { service, key, server, up: verdict.up, reason }));
-            }
-            match turn {
-                Some(Turn::AllDown(kept)) => out.push(Output::Say(Event::AllDown { service, key, kept })),
-                Some(Turn::TooFew(up, kept)) => {
-                    out.push(Output::Say(Event::TooFew { service, key, up, kept }));
-                }
-                Some(Turn::Recovered) => out.push(Output::Say(Event::Recovered { service, key })),
-                None => {}
-            }
-            self.quorum(key, out);
-            self.spare_no_longer(&key);
-            self.retries.hurry(&Subject::Service(key));
-            self.brake.release(&(key, Thing::Server(server)));
-            self.plan(now, key, out);
-        }
-    }
-
-    /// Slow starts go on.
-    fn ramp(&mut self, now: Time) {
-        self.ramping.retain(|key| {
-            let Some(pool) = self.pools.get_mut(key) else { return false };
-            pool.tick(now);
-            pool.next().is_some()
-        });
-    }
-
-    /// Whether the quorum of a service has turned, and the command that is told so.
-    fn quorum(&mut self, key: ServiceKey, out: &mut Vec<Output>) {
-        let Some((_, place)) = self.index.get(&key) else { return };
-        let (Some(pool), service) = (self.pools.get(&key), &self.config.services[*place]) else { return };
-        let quorum = &service.policy.quorum;
-        let Some(up) = self.quorums.entry(key).or_default().turn(quorum, pool) else { return };
-        let command = if up { &quorum.on_up } else { &quorum.on_down };
-        let servers = pool.alive().map(|(server, _)| *server).collect();
-        let service = service.name.clone();
-        // Who asks for none of this hears of his servers anyway.
-        if *quorum != model::Quorum::default() {
-            out.push(Output::Say(Event::Quorum { service: service.clone(), key, reached: up }));
-        }
-        if let Some(command) = command.clone() {
-            out.push(Output::Run(Hook { service, key, up, servers, command }));
-        }
     }
 
     fn failed(&mut self, now: Time, subject: Subject, error: String, out: &mut Vec<Output>) {

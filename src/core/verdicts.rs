@@ -1,0 +1,73 @@
+//! What a verdict means for the services that its server stands behind.
+
+use ipvs_netlink::ServiceKey;
+
+use super::drift::Thing;
+use super::event::Event;
+use super::model::{Quorum, Verdict};
+use super::pool::Turn;
+use super::{Core, Hook, Output, Subject, Time};
+
+impl Core {
+    pub(super) fn verdict(&mut self, now: Time, verdict: &Verdict, out: &mut Vec<Output>) {
+        for (key, server) in self.probed_for.get(&verdict.target).cloned().unwrap_or_default() {
+            let Some(service) = self.name(&key) else { continue };
+            let Some(pool) = self.pools.get_mut(&key) else { continue };
+            let turn = pool.verdict(now, &server, verdict);
+            if pool.next().is_some() {
+                self.ramping.insert(key);
+            }
+            let due = pool.due(&server).and_then(|due| due.weight);
+            let has = self.found.as_ref().and_then(|found| found.get(&key)?.servers.get(&server));
+            // One that somebody has taken stays away.
+            if has.is_some() {
+                self.reported.release(&key, server);
+            }
+            // A server that is not there yet comes without weight, which says nothing about a check that failed.
+            if has.map_or(Some(0), |config| Some(config.weight)) == due {
+                let (service, reason) = (service.clone(), verdict.reason.clone());
+                out.push(Output::Say(Event::Verdict { service, key, server, up: verdict.up, reason }));
+            }
+            match turn {
+                Some(Turn::AllDown(kept)) => out.push(Output::Say(Event::AllDown { service, key, kept })),
+                Some(Turn::TooFew(up, kept)) => {
+                    out.push(Output::Say(Event::TooFew { service, key, up, kept }));
+                }
+                Some(Turn::Recovered) => out.push(Output::Say(Event::Recovered { service, key })),
+                None => {}
+            }
+            self.quorum(key, out);
+            self.spare_no_longer(&key);
+            self.retries.hurry(&Subject::Service(key));
+            self.brake.release(&(key, Thing::Server(server)));
+            self.plan(now, key, out);
+        }
+    }
+
+    /// Slow starts go on.
+    pub(super) fn ramp(&mut self, now: Time) {
+        self.ramping.retain(|key| {
+            let Some(pool) = self.pools.get_mut(key) else { return false };
+            pool.tick(now);
+            pool.next().is_some()
+        });
+    }
+
+    /// Whether the quorum of a service has turned, and the command that is told so.
+    pub(super) fn quorum(&mut self, key: ServiceKey, out: &mut Vec<Output>) {
+        let Some((_, place)) = self.index.get(&key) else { return };
+        let (Some(pool), service) = (self.pools.get(&key), &self.config.services[*place]) else { return };
+        let quorum = &service.policy.quorum;
+        let Some(up) = self.quorums.entry(key).or_default().turn(quorum, pool) else { return };
+        let command = if up { &quorum.on_up } else { &quorum.on_down };
+        let servers = pool.alive().map(|(server, _)| *server).collect();
+        let service = service.name.clone();
+        // Who asks for none of this hears of his servers anyway.
+        if *quorum != Quorum::default() {
+            out.push(Output::Say(Event::Quorum { service: service.clone(), key, reached: up }));
+        }
+        if let Some(command) = command.clone() {
+            out.push(Output::Run(Hook { service, key, up, servers, command }));
+        }
+    }
+}
