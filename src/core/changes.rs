@@ -15,6 +15,7 @@ use super::model::{Config, Outer, Rules, Service, TargetId};
 use super::plan::{FoundService, FoundServices, Wanted};
 use super::pool::{Known, Member, Pool};
 use super::rules::Need;
+use super::sysctls::PUT_BACK;
 
 /// One change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -167,7 +168,7 @@ pub fn evictions(
 /// The sysctl that an earlier run set to evict connection entries and did not put back, if it is not what it was.
 pub fn put_back(memory: &Memory, sysctls: &BTreeMap<String, String>) -> Option<Change> {
     let (was, is) = (memory.sysctls.get(EXPIRE)?, sysctls.get(EXPIRE)?);
-    (is != was).then(|| Change::sysctl(EXPIRE, is, was, "put back as it was before ipvsd"))
+    (is != was).then(|| Change::sysctl(EXPIRE, is, was, PUT_BACK))
 }
 
 /// What the pool of `service` at `vip` makes of the weights that are found.

@@ -187,9 +187,13 @@ impl Core {
             self.retries.fails(&Subject::Service(key)) || results.iter().any(|(_, result)| result.is_err());
         for (step, result) in results {
             self.evicted(now, key, &step.action, result.is_ok());
-            if result.is_ok() && step.action == Action::DeleteService && self.wanted(&key).is_none() {
+            let gone = result.is_ok() && step.action == Action::DeleteService && self.wanted(&key).is_none();
+            // Somebody else may have made it first.
+            let failed = result.is_err() && matches!(step.action, Action::AddService(_));
+            if gone {
                 self.unnamed.remove(&key);
-                self.memory.created.remove(&key);
+            }
+            if (gone || failed) && self.memory.created.remove(&key) {
                 out.push(Output::Remember(self.memory.clone()));
             }
             match result {

@@ -60,7 +60,7 @@ pub const IP_FORWARD: &str = "net.ipv4.ip_forward";
 /// IPv6 forwarding.
 pub const IP6_FORWARD: &str = "net.ipv6.conf.all.forwarding";
 
-const PUT_BACK: &str = "put back as it was before ipvsd";
+pub(super) const PUT_BACK: &str = "put back as it was before ipvsd";
 
 impl Vital {
     /// Whether this value breaks it.

@@ -32,7 +32,7 @@ pub struct Promises {
     /// What the core is to put right: what the config names, and what it had before and nobody has taken since.
     pub ours: BTreeSet<ServiceKey>,
     /// What the core has asked to be created.
-    created: BTreeSet<ServiceKey>,
+    pub created: BTreeSet<ServiceKey>,
     /// What it may still take for its own, having seen so many looks in a row without it.
     once_ours: BTreeMap<ServiceKey, u32>,
     pub foreign: FoundServices,

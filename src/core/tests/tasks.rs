@@ -11,7 +11,7 @@ use crate::core::plan::{Action, FoundService, Step};
 use crate::core::{FoundRules, Input};
 
 /// So many glances that show nothing, then a full look.
-const GLANCES: u32 = 15;
+pub const GLANCES: u32 = 15;
 
 impl World {
     /// A few steps of a batch, or half a look when no batch is left.

@@ -134,6 +134,14 @@ impl World {
             Input::FoundServices(Ok(found)) => {
                 self.promises.looked(&found.iter().map(|(key, _)| *key).collect());
             }
+            Input::Done(key, results) => {
+                let failed = |(step, result): &(Step, Result<(), String>)| {
+                    result.is_err() && matches!(step.action, Action::AddService(_))
+                };
+                if results.iter().any(failed) {
+                    self.promises.created.remove(key);
+                }
+            }
             Input::FoundRules(Ok(found)) => self.promises.known_rules = Some(found.rules.clone()),
             Input::RulesDone(Ok(rules)) => self.promises.known_rules = Some(rules.clone()),
             _ => {}
