@@ -94,6 +94,8 @@ impl Runner {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (ready, is_ready) = std::sync::mpsc::channel();
         std::thread::Builder::new().name("commands".to_owned()).spawn(move || {
+            // Ours close by themselves when a command begins; what the daemon itself was started with does not.
+            close_fds::set_fds_cloexec_threadsafe(3, &[]);
             let confined = confine(privileges);
             let works = confined.is_ok();
             let _ = ready.send(confined);

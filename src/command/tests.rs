@@ -42,7 +42,9 @@ fn a_command_has_a_fixed_environment_and_no_descriptors_of_ours() {
         environment.lines().filter(|line| !line.starts_with("_=") && !line.starts_with("PWD=")).collect();
     assert_eq!(lines, ["IPVSD_SERVICE=dns", &format!("PATH={PATH}"), "/"]);
     let directory = tempfile::tempdir().unwrap();
-    let _open = std::fs::File::create(directory.path().join("held-open")).unwrap();
+    let open = std::fs::File::create(directory.path().join("held-open")).unwrap();
+    // As one that the daemon itself was started with: it is not closed by itself.
+    let _inherited = nix::unistd::dup(&open).unwrap();
     assert_eq!(said("ls -l /proc/$$/fd | grep -c held-open").1, "0\n");
 }
 
