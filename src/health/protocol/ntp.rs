@@ -40,7 +40,7 @@ impl Protocol for Ntp {
 
     fn judge(&self, ask: &Ask, answer: &[u8]) -> Judgement {
         // Extension fields and a MAC may follow, in words of 4 bytes.
-        let header = answer.first_chunk::<HEADER>().filter(|_| answer.len() % 4 == 0);
+        let header = answer.first_chunk::<HEADER>().filter(|_| answer.len().is_multiple_of(4));
         let Some(header) = header else {
             return Judgement::Wrong(format!("{} bytes are no NTP message", answer.len()));
         };
@@ -137,7 +137,7 @@ mod tests {
             let judgement = NTP.judge(&ask(NONCE), &answer);
             // Version and mode, stratum, originate timestamp.
             let same = |range: std::ops::Range<usize>| answer.get(range.clone()) == Some(&right()[range]);
-            if answer.len() < HEADER || answer.len() % 4 != 0 || !same(24..32) || answer[0] & 0x3f != 0x24 || !(1..=15).contains(&answer[1]) {
+            if answer.len() < HEADER || !answer.len().is_multiple_of(4) || !same(24..32) || answer[0] & 0x3f != 0x24 || !(1..=15).contains(&answer[1]) {
                 prop_assert_ne!(judgement, Judgement::Right);
             }
         }
