@@ -110,9 +110,9 @@ impl Checker {
 }
 
 impl Hints {
-    /// A server refused client traffic to its address and port. A hint only, which may be forged: the targets that are probed
-    /// right there and are up are probed at once, each at most every 100 ms, and the refusal of that probe is a down verdict
-    /// whatever `fall` is. For other targets it means nothing.
+    /// A server refused client traffic to its address and port. A hint only, which may be forged: one of the targets that are
+    /// probed right there by datagrams and are up is probed at once, at most every 100 ms, and the refusal of that probe is a
+    /// down verdict whatever `fall` is; then it is the turn of the next one there. For other targets it means nothing.
     pub fn refused(&self, server: SocketAddr) {
         give(Order::Hint(server), &self.orders, &self.waker);
     }
