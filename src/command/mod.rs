@@ -10,6 +10,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::process::Stdio;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use caps::{CapSet, Capability, CapsHashSet};
@@ -38,10 +39,12 @@ pub enum Privileges {
     Network,
 }
 
-/// Runs commands of the same privileges.
+/// Runs commands of the same privileges. Dropping it kills those that still run.
 #[derive(Debug)]
 pub struct Runner {
-    jobs: UnboundedSender<Job>,
+    /// None once it is dropped.
+    jobs: Option<UnboundedSender<Job>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 #[derive(Debug)]
@@ -93,7 +96,9 @@ impl Runner {
         let (jobs, mut work) = unbounded_channel::<Job>();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (ready, is_ready) = std::sync::mpsc::channel();
-        std::thread::Builder::new().name("commands".to_owned()).spawn(move || {
+        let thread = std::thread::Builder::new().name("commands".to_owned()).spawn(move || {
+            // Ours close by themselves when a command begins; what the daemon itself was started with does not.
+            close_fds::set_fds_cloexec_threadsafe(3, &[]);
             let confined = confine(privileges);
             let works = confined.is_ok();
             let _ = ready.send(confined);
@@ -115,18 +120,30 @@ impl Runner {
             });
         })?;
         is_ready.recv().map_err(io::Error::other)??;
-        Ok(Self { jobs })
+        Ok(Self { jobs: Some(jobs), thread: Some(thread) })
     }
 
     /// Runs a command to its end, with these variables beside `PATH`.
     pub async fn run(&self, command: Arc<Command>, environment: Vec<(&'static str, String)>) -> Outcome {
         let (answer, outcome) = oneshot::channel();
-        // The thread ends after this struct only.
-        let _ = self.jobs.send(Job { command, environment, answer });
+        if let Some(jobs) = &self.jobs {
+            // The thread ends with this struct only.
+            let _ = jobs.send(Job { command, environment, answer });
+        }
         outcome.await.unwrap_or_else(|_| Outcome {
             end: End::Failed("the thread that runs commands has ended".to_owned()),
             said: Vec::new(),
         })
+    }
+}
+
+impl Drop for Runner {
+    fn drop(&mut self) {
+        self.jobs = None;
+        if let Some(thread) = self.thread.take() {
+            // A process that ended before it would leave its commands behind.
+            let _ = thread.join();
+        }
     }
 }
 

@@ -42,7 +42,9 @@ fn a_command_has_a_fixed_environment_and_no_descriptors_of_ours() {
         environment.lines().filter(|line| !line.starts_with("_=") && !line.starts_with("PWD=")).collect();
     assert_eq!(lines, ["IPVSD_SERVICE=dns", &format!("PATH={PATH}"), "/"]);
     let directory = tempfile::tempdir().unwrap();
-    let _open = std::fs::File::create(directory.path().join("held-open")).unwrap();
+    let open = std::fs::File::create(directory.path().join("held-open")).unwrap();
+    // As one that the daemon itself was started with: it is not closed by itself.
+    let _inherited = nix::unistd::dup(&open).unwrap();
     assert_eq!(said("ls -l /proc/$$/fd | grep -c held-open").1, "0\n");
 }
 
@@ -105,4 +107,36 @@ fn what_others_may_change_is_not_trusted() {
         trusted(&file, 4242).unwrap();
     }
     assert!(matches!(trusted(Path::new("/no/such/file"), user), Err(Untrusted::Unseen { .. })));
+}
+
+#[test]
+fn a_link_that_others_may_turn_elsewhere_is_not_trusted() {
+    let directory = tempfile::tempdir().unwrap();
+    let folder = directory.path().canonicalize().unwrap().join("folder");
+    std::fs::create_dir(&folder).unwrap();
+    let link = folder.join("link");
+    std::os::unix::fs::symlink("/bin/sh", &link).unwrap();
+    let user = nix::unistd::geteuid().as_raw();
+    let mode = |mode| std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(mode)).unwrap();
+    mode(0o755);
+    trusted(&link, user).unwrap();
+    mode(0o777);
+    let error = trusted(&link, user).unwrap_err();
+    assert!(matches!(&error, Untrusted::Others { path, .. } if *path == folder), "{error}");
+    // One link leads to another: each counts, and its folder.
+    let first = directory.path().join("first");
+    std::os::unix::fs::symlink("folder/../folder/link", &first).unwrap();
+    assert!(trusted(&first, user).is_err());
+    mode(0o755);
+    trusted(&first, user).unwrap();
+    let round = directory.path().join("round");
+    std::os::unix::fs::symlink("round", &round).unwrap();
+    assert!(matches!(trusted(&round, user), Err(Untrusted::Unseen { .. })));
+    if user == 0 {
+        // In a sticky folder anybody can make a link, which is then theirs.
+        mode(0o1777);
+        trusted(&link, user).unwrap();
+        std::os::unix::fs::lchown(&link, Some(4242), None).unwrap();
+        assert!(trusted(&link, user).unwrap_err().to_string().contains("belongs to user 4242"));
+    }
 }

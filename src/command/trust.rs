@@ -3,12 +3,12 @@
 use std::fmt;
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// Why a file is not trusted.
 #[derive(Debug, thiserror::Error)]
 pub enum Untrusted {
-    /// It, or a directory above it, cannot be looked at.
+    /// It, or a directory or link on the way to it, cannot be looked at.
     #[error("cannot look at {}: {source}", .path.display())]
     Unseen {
         /// What.
@@ -16,7 +16,7 @@ pub enum Untrusted {
         /// What the system said.
         source: io::Error,
     },
-    /// It, or a directory above it, is in other hands.
+    /// It, or a directory or link on the way to it, is in other hands.
     #[error("{} {whose}; it must belong to root or to the daemon's user, and nobody else may write it", .path.display())]
     Others {
         /// What.
@@ -44,25 +44,44 @@ impl fmt::Display for Whose {
     }
 }
 
-/// Whether nobody but root and `user` can change what `path` is: the file, its directory, and those above it. In a sticky
-/// directory, such as `/tmp`, others can add files and cannot change those of others.
+/// Whether nobody but root and `user` can change what `path` is: the file, its directory, and those above it; the same of each
+/// link on the way there. In a sticky directory, such as `/tmp`, others can add files and cannot change those of others.
 pub fn trusted(path: &Path, user: u32) -> Result<(), Untrusted> {
-    let unseen = |path: &Path| {
-        let path = path.to_owned();
-        move |source| Untrusted::Unseen { path, source }
-    };
-    let real = path.canonicalize().map_err(unseen(path))?;
-    for path in real.ancestors() {
-        let found = path.metadata().map_err(unseen(path))?;
+    let whole = std::path::absolute(path).map_err(unseen(path))?;
+    // From here on, links lead somewhere.
+    whole.canonicalize().map_err(unseen(path))?;
+    walk(&whole, user).map(|_| ())
+}
+
+/// Goes down a whole path; gives where it ends, without links.
+fn walk(path: &Path, user: u32) -> Result<PathBuf, Untrusted> {
+    let mut at = PathBuf::new();
+    for component in path.components() {
+        if component == Component::ParentDir {
+            at.pop();
+            continue;
+        }
+        at.push(component);
+        let found = at.symlink_metadata().map_err(unseen(&at))?;
         let sticky = found.is_dir() && found.mode() & 0o1000 != 0;
         let whose = if found.uid() != 0 && found.uid() != user {
             Whose::User(found.uid())
-        } else if found.mode() & 0o022 != 0 && !sticky {
+        } else if found.mode() & 0o022 != 0 && !sticky && !found.is_symlink() {
             Whose::Mode(found.mode())
         } else {
+            if found.is_symlink() {
+                let target = at.read_link().map_err(unseen(&at))?;
+                at.pop();
+                at = walk(&at.join(target), user)?;
+            }
             continue;
         };
-        return Err(Untrusted::Others { path: path.to_owned(), whose });
+        return Err(Untrusted::Others { path: at, whose });
     }
-    Ok(())
+    Ok(at)
+}
+
+fn unseen(path: &Path) -> impl FnOnce(io::Error) -> Untrusted {
+    let path = path.to_owned();
+    move |source| Untrusted::Unseen { path, source }
 }

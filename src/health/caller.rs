@@ -19,7 +19,8 @@ use crate::core::model::{Target, TargetId};
 #[derive(Debug)]
 pub struct Caller {
     id: TargetId,
-    server: SocketAddr,
+    /// Where it is probed.
+    pub server: SocketAddr,
     machine: Machine,
     calls: Calls,
 }
@@ -55,12 +56,6 @@ impl Caller {
     /// When [`Caller::due`] has something to do next.
     pub fn deadline(&self) -> Duration {
         self.machine.deadline()
-    }
-
-    /// Client traffic to the target's address was refused at `now`. A call that fails then counts as any other.
-    pub fn hint(&mut self, now: Duration, io: &mut Io) {
-        self.machine.hint(now);
-        self.due(now, io);
     }
 
     /// Does what is due at `now`.

@@ -88,6 +88,7 @@ pub fn start(verdicts: UnboundedSender<Verdict>) -> io::Result<Checker> {
         done,
         at_work: FxHashMap::default(),
         places: Vec::new(),
+        doubted: HashSet::new(),
         ways: HashMap::new(),
         deadlines: Deadlines::default(),
     };
@@ -109,9 +110,9 @@ impl Checker {
 }
 
 impl Hints {
-    /// A server refused client traffic to its address and port. A hint only, which may be forged: the targets that are probed
-    /// right there and are up are probed at once, each at most every 100 ms, and the refusal of that probe is a down verdict
-    /// whatever `fall` is. For other targets it means nothing.
+    /// A server refused client traffic to its address and port. A hint only, which may be forged: one of the targets that are
+    /// probed right there by datagrams and are up is probed at once, at most every 100 ms, and the refusal of that probe is a
+    /// down verdict whatever `fall` is; then it is the turn of the next one there. For other targets it means nothing.
     pub fn refused(&self, server: SocketAddr) {
         give(Order::Hint(server), &self.orders, &self.waker);
     }
@@ -144,6 +145,8 @@ struct Engine {
     at_work: FxHashMap<TargetId, Box<AtWork>>,
     /// Who is probed at an address and port, in the order of these.
     places: Vec<(SocketAddr, TargetId)>,
+    /// Where there was a hint, and none of those who are probed there has gone down since.
+    doubted: HashSet<SocketAddr>,
     /// Those in use: a compiled regular expression is far larger than all else that a target needs.
     ways: HashMap<Probe, Way>,
     deadlines: Deadlines,
@@ -243,11 +246,14 @@ impl Engine {
         true
     }
 
+    /// One of those that are probed there is enough to learn whether the hint is true: whoever forges it gets one probe.
     fn hint(&mut self, server: SocketAddr) {
         let now = self.started.elapsed();
         let first = self.places.partition_point(|(place, _)| *place < server);
-        let there = self.places[first..].iter().take_while(|(place, _)| *place == server);
-        for id in there.map(|(_, id)| *id).collect::<Vec<_>>() {
+        let mut there = self.places[first..].iter().take_while(|(place, _)| *place == server);
+        let heeds = |id: &TargetId| self.at_work.get(id).is_some_and(|at_work| at_work.work.heeds_hints());
+        if let Some((_, id)) = there.find(|(_, id)| heeds(id)).copied() {
+            self.doubted.insert(server);
             self.with(id, |work, io| work.hint(now, io));
         }
     }
@@ -264,6 +270,7 @@ impl Engine {
         });
         self.places = targets.iter().map(|target| (target.address, target.id)).collect();
         self.places.sort_unstable();
+        self.doubted.clear();
         let new: Vec<_> =
             targets.into_iter().filter(|target| !self.at_work.contains_key(&target.id)).collect();
         let count = u32::try_from(new.len()).unwrap_or(u32::MAX);
@@ -310,12 +317,20 @@ impl Engine {
     /// Lets a target, if it still exists, do something, and keeps its tick.
     fn with(&mut self, id: TargetId, act: impl FnOnce(&mut Work, &mut Io)) {
         let Some(at_work) = self.at_work.get_mut(&id) else { return };
+        let heeded = at_work.work.heeds_hints();
         act(&mut at_work.work, &mut self.io);
         let tick = Tick::of(at_work.work.deadline());
         if tick != at_work.tick {
             self.deadlines.remove(at_work.tick, id);
             self.deadlines.insert(tick, id);
             at_work.tick = tick;
+        }
+        if heeded && !at_work.work.heeds_hints() {
+            let server = at_work.work.server();
+            if self.doubted.remove(&server) {
+                // It was true: the others there are to learn it, too.
+                self.hint(server);
+            }
         }
     }
 }

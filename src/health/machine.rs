@@ -136,6 +136,11 @@ impl Machine {
         }
     }
 
+    /// Whether it is up, or taken for up before its first verdict.
+    pub fn is_up(&self) -> bool {
+        self.up
+    }
+
     /// Client traffic was refused at `now`. A target that is not up is probed as before.
     pub fn hint(&mut self, now: Duration) {
         if self.up {

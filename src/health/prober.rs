@@ -36,7 +36,8 @@ const NEVER: u64 = u64::MAX;
 #[derive(Debug)]
 pub struct Prober {
     id: TargetId,
-    server: SocketAddr,
+    /// Where it is probed.
+    pub server: SocketAddr,
     machine: Machine,
     protocol: Arc<dyn Protocol>,
     one_socket: bool,
@@ -144,6 +145,11 @@ impl Prober {
     /// When [`Prober::due`] has something to do next.
     pub fn deadline(&self) -> Duration {
         self.machine.deadline()
+    }
+
+    /// Whether it is up, as far as is known.
+    pub fn is_up(&self) -> bool {
+        self.machine.is_up()
     }
 
     /// Client traffic to the target's address was refused at `now`.

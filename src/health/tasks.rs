@@ -8,6 +8,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use mio::Waker;
@@ -21,10 +22,11 @@ use crate::core::model::TargetId;
 /// So many threads read files at a time: one that hangs in a dead file system holds up few others.
 const READERS: usize = 8;
 
-/// Runs jobs. The thread is started for the first one; dropping this ends it, and what still runs.
+/// Runs jobs. The thread is started for the first one; dropping this ends it, and what still runs, but for a file that hangs.
 #[derive(Debug)]
 pub struct Tasks {
     calls: Option<UnboundedSender<Call>>,
+    thread: Option<JoinHandle<()>>,
     done: Sender<Done>,
     waker: Arc<Waker>,
 }
@@ -58,7 +60,7 @@ pub struct Done {
 impl Tasks {
     /// Outcomes go to `done`, with a wake each.
     pub fn new(done: Sender<Done>, waker: Arc<Waker>) -> Tasks {
-        Tasks { calls: None, done, waker }
+        Tasks { calls: None, thread: None, done, waker }
     }
 
     /// Begins a job.
@@ -66,23 +68,34 @@ impl Tasks {
     /// # Errors
     /// The kernel gives no thread.
     pub fn run(&mut self, call: Call) -> Result<(), Trouble> {
-        let calls = match &self.calls {
-            Some(calls) => calls,
-            None => self.calls.insert(self.start().map_err(|error| Trouble::ours(&error))?),
-        };
-        // The thread lives as long as this sender.
-        let _ = calls.send(call);
+        if self.calls.is_none() {
+            self.start().map_err(|error| Trouble::ours(&error))?;
+        }
+        if let Some(calls) = &self.calls {
+            // The thread lives as long as this sender.
+            let _ = calls.send(call);
+        }
         Ok(())
     }
 
-    fn start(&self) -> io::Result<UnboundedSender<Call>> {
+    fn start(&mut self) -> io::Result<()> {
         let (calls, received) = unbounded_channel();
         let runtime = Builder::new_current_thread().enable_all().max_blocking_threads(READERS).build()?;
         let (done, waker) = (self.done.clone(), Arc::clone(&self.waker));
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name("health-tasks".to_owned())
             .spawn(move || serve(runtime, received, &done, &waker))?;
-        Ok(calls)
+        (self.calls, self.thread) = (Some(calls), Some(thread));
+        Ok(())
+    }
+}
+
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        self.calls = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! A target at work, whichever way its probes travel.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::caller::{Caller, Calls};
@@ -39,11 +40,26 @@ impl Work {
         }
     }
 
-    /// Client traffic to the target's address was refused at `now`.
-    pub fn hint(&mut self, now: Duration, io: &mut Io) {
+    /// Where it is probed.
+    pub fn server(&self) -> SocketAddr {
         match self {
-            Self::Datagrams(prober) => prober.hint(now, io),
-            Self::Calls(caller) => caller.hint(now, io),
+            Self::Datagrams(prober) => prober.server,
+            Self::Calls(caller) => caller.server,
+        }
+    }
+
+    /// Whether it is up, and its probes can be refused as client traffic is.
+    pub fn heeds_hints(&self) -> bool {
+        match self {
+            Self::Datagrams(prober) => prober.is_up(),
+            Self::Calls(_) => false,
+        }
+    }
+
+    /// Client traffic to the target's address was refused at `now`: for a target that heeds it.
+    pub fn hint(&mut self, now: Duration, io: &mut Io) {
+        if let Self::Datagrams(prober) = self {
+            prober.hint(now, io);
         }
     }
 

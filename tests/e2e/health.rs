@@ -18,6 +18,7 @@ pub fn tests() -> Vec<Trial> {
         case("health::a_killed_server_gets_nothing_more_and_comes_back", killed),
         case("health::a_silent_server_gets_nothing_more_and_comes_back", silent),
         case("health::a_server_that_answers_wrongly_is_down", wrong_answer),
+        case("health::a_server_that_answers_late_or_from_elsewhere_is_down", late_or_from_elsewhere),
         case("health::a_server_that_never_answers_is_down_by_icmp_only", never_answers),
         case("health::when_all_are_down_the_last_healthy_keep_their_weight_or_none_does", all_down),
     ]
@@ -182,6 +183,30 @@ fn wrong_answer() {
     echoes[2].set_answer(Answer::Echo);
     watch.wait(&[1, 1, 1]);
     assert_eq!(watch.states().last(), Some(&vec![1, 1, 1]));
+}
+
+fn late_or_from_elsewhere() {
+    let network = Network::new(3);
+    let mut echoes = echoes(&network, 5300);
+    let watch = Watch::start(&network.director);
+    let check = r#"check = { type = "udp", send = "check", expect = "check", interval = "300ms", timeout = "2s", retry_interval = "300ms", fall = 2, rise = 1 }"#;
+    let daemon = ipvsd(&network, &crate::setup::config(&network, Family::V4, 5300, check));
+    watch.wait(&[1, 1, 1]);
+    let said = all_up(&daemon);
+    let why = "no answer within 2s, 2 in a row";
+    echoes[1].set_answer(Answer::Late(3000));
+    watch.wait(&[1, 0, 1]);
+    one_line(&daemon, said, &["1 → 0", why]);
+    echoes[1].set_answer(Answer::Echo);
+    watch.wait(&[1, 1, 1]);
+    wait_until(LIMIT, "a line", || daemon.lines().len() > said + 1);
+    let server = &network.servers[2];
+    server.ip(&["addr add 10.0.1.99/24 dev eth0"]);
+    server.nft("table ip other { chain out { type filter hook postrouting priority 0; meta l4proto udp ip saddr set 10.0.1.99; }; }");
+    watch.wait(&[1, 1, 0]);
+    one_line(&daemon, said + 2, &["1 → 0", why]);
+    server.nft("delete table ip other");
+    watch.wait(&[1, 1, 1]);
 }
 
 fn never_answers() {

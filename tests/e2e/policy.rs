@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use lab::{Daemon, Echo, Family, Network, Stream, case, wait_until};
 use libtest_mimic::Trial;
+use nix::sys::signal::Signal;
 
 use crate::setup::{LIMIT, config, echoes, ipvsd, service};
 use crate::watch::Watch;
@@ -15,6 +16,7 @@ pub fn tests() -> Vec<Trial> {
         case("policy::the_fallback_joins_before_the_last_server_leaves", fallback),
         case("policy::below_the_minimum_the_last_healthy_keep_their_weight_and_the_quorum_is_lost", minimum),
         case("policy::a_server_that_returns_starts_slowly", slow_start),
+        case("policy::commands_end_with_the_daemon", commands_end),
         case("policy::a_config_or_command_in_other_hands_is_refused", other_hands),
     ]
 }
@@ -141,6 +143,32 @@ fn slow_start() {
     assert!(ramp.windows(2).all(|pair| pair[0] < pair[1]), "it only grows: {ramp:?}");
     assert!(ramp.len() > 6 && ramp[1] <= 6, "in steps: {ramp:?}");
     assert!(ramp[1..].iter().all(|weight| weight % 2 == 0), "tenths of 20: {ramp:?}");
+}
+
+fn commands_end() {
+    let network = Network::new(1);
+    let mark = format!("{}.25", 70_000 + std::process::id() % 1000);
+    let script = format!("[\"/bin/sh\", \"-c\", \"sleep {mark} & sleep {mark}\"]");
+    let service = |name: &str, port: u16, more: &str| {
+        let server = SocketAddr::new(network.server_address(0, Family::V4), port);
+        format!(
+            "[[service]]\nname = \"{name}\"\nlisten = \"192.0.2.53:{port}\"\nservers = [\"{server}\"]\n{more}\n"
+        )
+    };
+    let check =
+        format!("check = {{ type = \"exec\", command = {script}, interval = \"1h\", timeout = \"1h\" }}");
+    let hook = format!("check = \"none\"\non_up = {{ command = {script}, timeout = \"1h\" }}");
+    let text = service("asks", 53, &check) + &service("tells", 54, &hook);
+    let mut daemon = ipvsd(&network, &text);
+    let running = || {
+        let entries = std::fs::read_dir("/proc").expect("/proc").flatten();
+        let lines = entries.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
+        lines.filter(|line| String::from_utf8_lossy(line).contains(&format!("sleep\0{mark}"))).count()
+    };
+    wait_until(LIMIT, "two commands of two processes", || running() == 4);
+    daemon.signal(Signal::SIGTERM);
+    daemon.wait_exit(LIMIT);
+    wait_until(LIMIT, "none is left behind", || running() == 0);
 }
 
 fn other_hands() {

@@ -6,6 +6,8 @@ use std::time::Duration;
 use super::Time;
 use super::{TargetId, Verdict};
 
+/// A factor that leaves the weight as it is, in percent.
+const FULL: u32 = 100;
 /// A slow start raises the weight so often.
 const STEPS: u32 = 10;
 
@@ -151,19 +153,20 @@ impl Member {
         }
     }
 
-    /// Its weight while it is up.
+    /// Its weight while it is up: rounded once, or the order of its checks would count.
     pub(super) fn effective(&self) -> u32 {
-        let mut weight = u64::from(self.weight);
-        for factor in self.factors() {
-            if factor == 0 {
-                return 0;
-            }
-            weight = (weight * u64::from(factor) / 100).clamp(1.min(weight), i32::MAX as u64);
+        let (mut product, mut whole) = (u128::from(self.weight), 1u128);
+        // Ten factors that are not plain could be too many for 128 bits.
+        for factor in self.factors().filter(|factor| *factor != FULL) {
+            product = product.saturating_mul(factor.into());
+            whole = whole.saturating_mul(FULL.into());
         }
         if let Some(ramp) = self.ramp {
-            weight = (weight * u64::from(ramp.step) / u64::from(STEPS)).max(1.min(weight));
+            product = product.saturating_mul(ramp.step.into());
+            whole = whole.saturating_mul(STEPS.into());
         }
-        weight as u32
+        let least = u128::from(product > 0);
+        (product / whole).clamp(least, i32::MAX as u128) as u32
     }
 
     /// Its slow start goes on.

@@ -164,7 +164,9 @@ fn factors_of_checks_are_multiplied() {
     let mut pool = pool(2, 20, keep(WhenAllDown::Keep));
     pool.members.get_mut(&server(1)).unwrap().checks.push((TargetId(50), Known::Unknown));
     turn(&mut pool, 1, 2, true);
-    for (first, second, weight) in [(100, 100, 20), (50, 50, 5), (1, 1, 1), (0, 100, 0), (300, 100, 60)] {
+    let rounded_once = [(33, 300, 19), (300, 33, 19), (7, 900, 12)];
+    let plain = [(100, 100, 20), (50, 50, 5), (1, 1, 1), (0, 100, 0), (300, 100, 60)];
+    for (first, second, weight) in plain.into_iter().chain(rounded_once) {
         pool.verdict(SECOND, &server(1), &says(1, true, first));
         pool.verdict(SECOND, &server(1), &says(50, true, second));
         assert_eq!(weights(&pool)[0], Some(weight), "{first} % and {second} %");

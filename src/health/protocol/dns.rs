@@ -1,10 +1,12 @@
 //! The `dns` probe: one question (RFC 1035) over UDP; its answer must carry our id and question, and the expected code and data.
 
+use std::fmt::Display;
 use std::net::IpAddr;
 use std::str::FromStr;
 
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
-use hickory_proto::rr::{DNSClass, Name, RData, RecordType};
+use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
+use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
 
 use super::{Ask, Judgement, Protocol, printable};
 use crate::core::model::DnsProbe;
@@ -63,6 +65,24 @@ impl Dns {
             && question.query_class() == DNSClass::IN
             && question.name() == self.question.name()
     }
+
+    /// Those of the name that is asked for, and of the names that it is an alias of.
+    fn records<'a>(&self, answers: &'a [Record]) -> Vec<&'a Record> {
+        let mut names = vec![self.question.name()];
+        let mut at = 0;
+        while let Some(&name) = names.get(at) {
+            for record in answers.iter().filter(|record| record.name == *name) {
+                if let RData::CNAME(alias) = &record.data
+                    && !names.contains(&&alias.0)
+                {
+                    names.push(&alias.0);
+                }
+            }
+            at += 1;
+        }
+        let counts = |record: &&Record| record.dns_class == DNSClass::IN && names.contains(&&record.name);
+        answers.iter().filter(counts).collect()
+    }
 }
 
 /// The id of the query.
@@ -80,14 +100,19 @@ impl Protocol for Dns {
         if answer.first_chunk().is_some_and(|bytes| *bytes != id(ask)) {
             return Judgement::NotOurs;
         }
-        let message = match Message::from_vec(answer) {
-            Ok(message) => message,
-            Err(error) => {
-                return Judgement::Wrong(format!("malformed DNS message of {} bytes: {error}", answer.len()));
-            }
+        let malformed =
+            |what: &dyn Display| format!("malformed DNS message of {} bytes: {what}", answer.len());
+        let mut decoder = BinDecoder::new(answer);
+        let message = match Message::read(&mut decoder) {
+            Ok(message) if decoder.is_empty() => message,
+            Ok(_) => return Judgement::Wrong(malformed(&format!("{} too many", decoder.len()))),
+            Err(error) => return Judgement::Wrong(malformed(&error)),
         };
         if message.metadata.message_type != MessageType::Response {
             return Judgement::Wrong("a DNS query, not a response".to_owned());
+        }
+        if message.metadata.op_code != OpCode::Query {
+            return Judgement::Wrong("a DNS response to another operation".to_owned());
         }
         let rcode = message.metadata.response_code;
         let expected = self.rcodes.contains(&rcode);
@@ -105,11 +130,12 @@ impl Protocol for Dns {
         if self.edns && message.edns.is_none() {
             return Judgement::Wrong("no EDNS in the answer".to_owned());
         }
-        let is_there = |answer: &&String| message.answers.iter().any(|record| data_is(&record.data, answer));
+        let records = self.records(&message.answers);
+        let is_there = |answer: &&String| records.iter().any(|record| data_is(&record.data, answer));
         match self.answers.iter().find(|answer| !is_there(answer)) {
             None => Judgement::Right,
             Some(_) if message.metadata.truncation => Judgement::Truncated,
-            Some(missing) => Judgement::Wrong(match message.answers.first() {
+            Some(missing) => Judgement::Wrong(match records.first() {
                 Some(record) => format!("{}, expected {missing}", printable(&record.data.to_string())),
                 None => format!("no answer record, expected {missing}"),
             }),

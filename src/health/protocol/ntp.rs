@@ -39,7 +39,9 @@ impl Protocol for Ntp {
     }
 
     fn judge(&self, ask: &Ask, answer: &[u8]) -> Judgement {
-        let Some((header, _)) = answer.split_first_chunk::<HEADER>() else {
+        // Extension fields and a MAC may follow, in words of 4 bytes.
+        let header = answer.first_chunk::<HEADER>().filter(|_| answer.len().is_multiple_of(4));
+        let Some(header) = header else {
             return Judgement::Wrong(format!("{} bytes are no NTP message", answer.len()));
         };
         let [first, stratum, ..] = *header;
@@ -105,6 +107,7 @@ mod tests {
     fn each_deviation_is_named() {
         assert_eq!(judge(|_| ()), Judgement::Right);
         assert_eq!(judge(|a| a.extend([0; 20])), Judgement::Right, "a MAC may follow");
+        assert_eq!(judge(|a| a.push(0)), wrong("49 bytes are no NTP message"), "what follows comes in words");
         assert_eq!(judge(|a| a[31] ^= 1), Judgement::NotOurs);
         assert_eq!(judge(|a| a.truncate(47)), wrong("47 bytes are no NTP message"));
         assert_eq!(judge(|a| a[0] = 0x23), wrong("version 4, mode 3: not a server's answer"));
@@ -134,7 +137,7 @@ mod tests {
             let judgement = NTP.judge(&ask(NONCE), &answer);
             // Version and mode, stratum, originate timestamp.
             let same = |range: std::ops::Range<usize>| answer.get(range.clone()) == Some(&right()[range]);
-            if answer.len() < HEADER || !same(24..32) || answer[0] & 0x3f != 0x24 || !(1..=15).contains(&answer[1]) {
+            if answer.len() < HEADER || !answer.len().is_multiple_of(4) || !same(24..32) || answer[0] & 0x3f != 0x24 || !(1..=15).contains(&answer[1]) {
                 prop_assert_ne!(judgement, Judgement::Right);
             }
         }

@@ -1,6 +1,7 @@
 //! Real servers behind the VIP, each asked by the check of its protocol: one that lives has weight, one that is not right has none,
 //! and neither has one whose answers come late or from another address, or whose process is gone.
 
+mod connected;
 mod peers;
 mod web;
 
@@ -24,10 +25,14 @@ pub fn tests() -> Vec<Trial> {
         case("real::chrony_is_checked_by_ntp", peers::chrony),
         case("real::snmpd_is_checked_by_snmp", peers::snmpd),
         case("real::rsyslog_is_checked_by_syslog", peers::rsyslog),
+        case("real::rsyslog_is_checked_by_syslog_and_tcp", peers::rsyslog_with_companion),
         case("real::coturn_is_checked_by_stun", peers::coturn),
         case("real::tftpd_is_checked_by_tftp", peers::tftpd),
         case("real::ngtcp2_is_checked_by_quic", peers::ngtcp2),
         case("real::nginx_is_checked_by_https_tcp_and_icmp", web::nginx),
+        case("real::nginx_is_checked_by_http_alone", connected::http),
+        case("real::nginx_is_checked_by_tcp_alone", connected::tcp),
+        case("real::a_host_is_checked_by_icmp_alone", connected::icmp),
         case("real::files_and_commands_give_weights", web::weights),
         case("real::garbage_passes_no_check", garbage),
     ]

@@ -10,8 +10,8 @@ use std::process::Command;
 use lab::{Echo, Family, Network, Process, wait_until};
 use tempfile::TempDir;
 
-use super::{Plan, Server, lives_and_dies, start};
-use crate::setup::LIMIT;
+use super::{Plan, Server, TIMES, lives_and_dies, said, start};
+use crate::setup::{LIMIT, ipvsd, service};
 use crate::watch::Watch;
 
 /// Server `number` with these files (`DIR` is their folder, `IP` the server's address) and this command line.
@@ -212,6 +212,40 @@ pub fn rsyslog() {
     servers[0].kill();
     watch.wait(&[0, 1]);
     daemon.wait_for("refused (ICMP port unreachable)", LIMIT);
+    servers[0] = start_server(0);
+    watch.wait(&[1, 1]);
+}
+
+/// A firewall eats the ICMP errors of the servers: only the companion can see that one is gone.
+pub fn rsyslog_with_companion() {
+    let network = Network::new(2);
+    let config = "module(load=\"imudp\")\ninput(type=\"imudp\" address=\"IP\" port=\"514\")\n\
+                  module(load=\"imtcp\")\ninput(type=\"imtcp\" address=\"IP\" port=\"514\")\n\
+                  *.* action(type=\"omfile\" file=\"DIR/log\")\n";
+    let start_server = |number| {
+        run(&network, number, &[("rsyslog.conf", config)], "rsyslogd -n -f DIR/rsyslog.conf -i DIR/pid")
+    };
+    let mut servers: Vec<Server> = (0..2).map(start_server).collect();
+    for server in &network.servers {
+        server.nft(
+            "table ip mute { chain out { type filter hook output priority 0; ip protocol icmp drop; }; }",
+        );
+        wait_until(LIMIT, "it listens", || server.check("ss", &["-Hltun"]).matches(":514 ").count() == 2);
+    }
+    let config = format!(
+        "[[service]]\nname = \"logs\"\nlisten = \"{}\"\nservers = [{}]\nwhen_all_down = \"refuse\"\n\
+         check = [{{ type = \"syslog\", {TIMES} }}, {{ type = \"tcp\", {TIMES} }}]\n",
+        service(Family::V4),
+        crate::setup::servers(&network, Family::V4, 514)
+    );
+    let watch = Watch::start(&network.director);
+    let daemon = ipvsd(&network, &config);
+    watch.wait(&[1, 1]);
+    servers[0].kill();
+    watch.wait(&[0, 1]);
+    let address = format!("{}:514", network.server_address(0, Family::V4));
+    let why = "connection refused, 2 in a row";
+    wait_until(LIMIT, why, || said(&daemon, &address, why));
     servers[0] = start_server(0);
     watch.wait(&[1, 1]);
 }

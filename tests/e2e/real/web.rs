@@ -15,7 +15,7 @@ use crate::watch::Watch;
 const NAME: &str = "www.example.test";
 
 /// An authority that the check trusts or does not.
-fn authority(name: &str) -> CertifiedIssuer<'static, KeyPair> {
+pub fn authority(name: &str) -> CertifiedIssuer<'static, KeyPair> {
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.distinguished_name.push(DnType::CommonName, name);
@@ -23,7 +23,7 @@ fn authority(name: &str) -> CertifiedIssuer<'static, KeyPair> {
 }
 
 /// nginx on server `number`, whose `/health` is said as `health` has it.
-fn start(
+pub fn start(
     network: &Network,
     number: usize,
     issuer: &CertifiedIssuer<'static, KeyPair>,
@@ -51,7 +51,8 @@ fn start(
     run(network, number, &files, "nginx -e stderr -c DIR/nginx.conf")
 }
 
-const LOAD: &str = "add_header X-Weight 50; return 200 \"all is well\";";
+/// What a healthy one says: it asks for half of its weight.
+pub const LOAD: &str = "add_header X-Weight 50; return 200 \"all is well\";";
 
 /// Server 0 is right, and asks for half of its weight; server 1 is sick, and server 2 is not who it seems.
 pub fn nginx() {
@@ -91,6 +92,15 @@ pub fn nginx() {
     watch.wait(&[0, 0, 0]);
     tells(0, "no answer within 8s, 2 in a row");
     server.nft("delete table ip dead");
+    watch.wait(&[5, 0, 0]);
+
+    let silences =
+        || daemon.lines().iter().filter(|line| line.contains("no answer within 8s, 2 in a row")).count();
+    let before = silences();
+    server.check("tc", &["qdisc", "add", "dev", "eth0", "root", "netem", "delay", "9s"]);
+    watch.wait(&[0, 0, 0]);
+    wait_until(LIMIT, "an answer that is late is none", || silences() > before);
+    server.check("tc", &["qdisc", "del", "dev", "eth0", "root"]);
     watch.wait(&[5, 0, 0]);
 
     right.kill();

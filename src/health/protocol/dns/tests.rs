@@ -69,6 +69,7 @@ fn each_deviation_is_named() {
     };
     assert_eq!(judge(|m| m.metadata.id = ID + 1), Judgement::NotOurs);
     assert_eq!(judge(|m| m.metadata.message_type = MessageType::Query), wrong("a DNS query, not a response"));
+    assert_eq!(judge(|m| m.metadata.op_code = OpCode::Update), wrong("a DNS response to another operation"));
     assert_eq!(judge(|m| _ = m.queries[0].set_query_type(RecordType::AAAA)), Judgement::NotOurs);
     assert_eq!(judge(|m| _ = m.queries[0].set_query_class(DNSClass::CH)), Judgement::NotOurs);
     assert_eq!(judge(|m| _ = m.queries[0].set_name(Name::root())), Judgement::NotOurs);
@@ -79,6 +80,34 @@ fn each_deviation_is_named() {
     assert_eq!(judge(|m| m.answers.clear()), wrong("no answer record, expected 192.0.2.1"));
     let move_away = |m: &mut Message| m.answers[0].data = RData::A(rdata::A::new(192, 0, 2, 2));
     assert_eq!(judge(move_away), wrong("192.0.2.2, expected 192.0.2.1"));
+    let of_another = |m: &mut Message| m.answers[0].name = Name::from_ascii("example.com.").expect("a name");
+    assert_eq!(judge(of_another), wrong("no answer record, expected 192.0.2.1"));
+    assert_eq!(
+        judge(|m| m.answers[0].dns_class = DNSClass::CH),
+        wrong("no answer record, expected 192.0.2.1")
+    );
+}
+
+#[test]
+fn bytes_after_the_message_are_malformed() {
+    let bytes = [right().to_vec().expect("a valid message"), vec![0]].concat();
+    let judgement = Dns::new(&probe()).expect("a valid probe").judge(&ask(ID.into()), &bytes);
+    assert_eq!(judgement, wrong("malformed DNS message of 54 bytes: 1 too many"));
+}
+
+#[test]
+fn aliases_lead_to_the_answer_in_whatever_order_they_come() {
+    let name = |text: &str| Name::from_ascii(text).expect("a name");
+    let alias =
+        |from: &str, to: &str| Record::from_rdata(name(from), 60, RData::CNAME(rdata::CNAME(name(to))));
+    let mut message = right();
+    message.answers[0].name = name("c.example.net.");
+    message.add_answer(alias("B.example.net.", "c.example.net."));
+    assert_eq!(judge(&probe(), &message), wrong("no answer record, expected 192.0.2.1"));
+    message.add_answer(alias("www.example.com.", "b.example.net."));
+    assert_eq!(judge(&probe(), &message), Judgement::Right);
+    let probe = DnsProbe { answers: vec!["b.example.net".to_owned(), "192.0.2.1".to_owned()], ..probe() };
+    assert_eq!(judge(&probe, &message), Judgement::Right, "an alias is an answer, too");
 }
 
 #[test]
