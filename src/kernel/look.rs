@@ -11,8 +11,8 @@ use crate::core::Input;
 use crate::core::plan::FoundService;
 
 /// So many services are dumped at each look, whatever the glance shows, and at least each within so many looks.
-const IN_TURN: usize = 4;
-const ROUND: usize = 256;
+const IN_TURN: usize = 16;
+const ROUND: usize = 64;
 
 /// What is known of the table from looking at it.
 #[derive(Debug, Default)]

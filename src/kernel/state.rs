@@ -5,7 +5,10 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::libc;
+use nix::sys::socket::{GetSockOpt, sockopt::GetStruct};
 use serde::{Deserialize, Serialize};
+use socket2::{Domain, Socket, Type};
 
 use crate::core::memory::Memory;
 
@@ -16,6 +19,9 @@ const VERSION: u32 = 1;
 #[serde(deny_unknown_fields)]
 struct Contents {
     version: u32,
+    /// The cookie of its network namespace; none where the kernel gives none, before Linux 5.14.
+    #[serde(default)]
+    namespace: Option<u64>,
     memory: Memory,
 }
 
@@ -25,31 +31,42 @@ struct Versioned {
     version: u32,
 }
 
+/// `SO_NETNS_COOKIE` (`asm/socket.h`): the number of a socket's network namespace, which no other gets until the next boot.
+#[derive(Clone, Copy, Debug)]
+struct NetnsCookie;
+
+nix::getsockopt_impl!(NetnsCookie, libc::SOL_SOCKET, libc::SO_NETNS_COOKIE, u64, GetStruct<u64>);
+
 /// The state file of this network namespace.
 #[derive(Debug)]
-pub struct StateFile(PathBuf);
+pub struct StateFile {
+    path: PathBuf,
+    namespace: Option<u64>,
+}
 
 impl StateFile {
-    /// In the runtime directory `dir`, by the number of the network namespace: each has its own IPVS.
+    /// In the runtime directory `dir`, by the number of the network namespace: each has its own IPVS. The kernel gives the
+    /// number of one that is gone to another, so the file says by a cookie whose it is.
     ///
     /// # Errors
-    /// `/proc` tells no number.
+    /// `/proc` tells no number, or there is no socket.
     pub fn of_this_namespace(dir: &Path) -> io::Result<Self> {
-        let namespace = fs::metadata("/proc/thread-self/ns/net")?.ino();
-        Ok(Self(dir.join(format!("state-{namespace}.json"))))
+        let number = fs::metadata("/proc/thread-self/ns/net")?.ino();
+        let namespace = NetnsCookie.get(&Socket::new(Domain::UNIX, Type::DGRAM, None)?).ok();
+        Ok(Self { path: dir.join(format!("state-{number}.json")), namespace })
     }
 
     /// Its name.
     pub fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
 
     /// What was remembered; none if there is no file.
     ///
     /// # Errors
-    /// The file cannot be read, or is not one of ours.
+    /// The file cannot be read, or is not one of ours, or is of another namespace.
     pub fn read(&self) -> io::Result<Option<Memory>> {
-        let text = match fs::read(&self.0) {
+        let text = match fs::read(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             text => text?,
         };
@@ -58,7 +75,12 @@ impl StateFile {
             let what = format!("it has version {version}, this ipvsd knows version {VERSION}");
             return Err(io::Error::new(io::ErrorKind::InvalidData, what));
         }
-        Ok(Some(serde_json::from_slice::<Contents>(&text)?.memory))
+        let Contents { namespace, memory, .. } = serde_json::from_slice(&text)?;
+        if namespace != self.namespace {
+            let what = "it is of another network namespace, which had the same number";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        }
+        Ok(Some(memory))
     }
 
     /// Remembers this. After a crash at any moment the file holds the old memory or the new one.
@@ -66,15 +88,15 @@ impl StateFile {
     /// # Errors
     /// The file cannot be written.
     pub fn write(&self, memory: &Memory) -> io::Result<()> {
-        if let Some(dir) = self.0.parent() {
+        if let Some(dir) = self.path.parent() {
             DirBuilder::new().recursive(true).mode(0o755).create(dir)?;
         }
-        let new = self.0.with_extension("json.new");
-        let contents = Contents { version: VERSION, memory: memory.clone() };
+        let new = self.path.with_extension("json.new");
+        let contents = Contents { version: VERSION, namespace: self.namespace, memory: memory.clone() };
         let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
         file.write_all(&serde_json::to_vec(&contents)?)?;
         file.sync_all()?;
-        fs::rename(new, &self.0)
+        fs::rename(new, &self.path)
     }
 }
 
@@ -107,5 +129,17 @@ mod tests {
             fs::write(file.path(), text).unwrap();
             assert!(file.read().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn what_another_namespace_left_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = StateFile::of_this_namespace(dir.path()).unwrap();
+        assert!(file.namespace.is_some(), "the kernel of the tests gives cookies");
+        let gone = StateFile { namespace: file.namespace.map(|cookie| cookie + 1), path: file.path.clone() };
+        gone.write(&Memory::default()).unwrap();
+        assert!(file.read().unwrap_err().to_string().contains("another network namespace"));
+        file.write(&Memory::default()).unwrap();
+        assert_eq!(file.read().unwrap(), Some(Memory::default()));
     }
 }

@@ -2,6 +2,7 @@
 //! server are freed, and nothing is lost.
 
 use std::fs;
+use std::ops::Range;
 use std::process::Command;
 use std::time::Instant;
 
@@ -131,11 +132,16 @@ fn rewrite_by_hand(network: &Network, family: Family) {
     ));
 }
 
-/// What keepalived leaves when it has seen all servers down: its sorry server, which the config does not name.
+/// keepalived has seen all servers down, and has put its sorry server in their place, which the config does not name.
 fn sorry_server(family: Family) {
     let network = Network::new(3);
     let _servers = echoes(&network, 5300);
-    by_hand(&network, family, "-s rr -o", &[2]);
+    let sorry = server(&network, 2, family);
+    let sorry = format!("ops\n sorry_server {} {}", sorry.ip(), sorry.port());
+    // Nobody is at port 9.
+    let keepalived = virtual_server(&network, family, &sorry, 0..2, "retry 1\n connect_port 9");
+    keepalived.parent.wait_for("Adding sorry server", LIMIT);
+    wait_for_weights(&network, family, &[1]);
     rewrite_by_hand(&network, family);
     let traffic = Traffic::start_in(&network, family);
     traffic.calm();
@@ -144,11 +150,15 @@ fn sorry_server(family: Family) {
     let _daemon = ipvsd(&network, &text);
     traffic.watch.wait(&[1, 1]);
     traffic.replies(500);
+    keepalived.kill();
+    traffic.replies(1500);
     let states = traffic.watch.states();
     assert!(states.iter().all(|state| state.contains(&1)), "no moment without weight: {states:?}");
     assert!(states.contains(&vec![1, 1, 0]), "it was drained: {states:?}");
-    let flow = traffic.stop("takeover of a sorry server's pool");
+    assert_eq!(states.last(), Some(&vec![1, 1]), "{states:?}");
+    let flow = traffic.stop("takeover of a sorry server's pool from keepalived");
     assert_eq!(flow.answered.lost, [0; 0]);
+    assert_eq!(flow.answered.spread().len(), 3);
 }
 
 fn scheduler(family: Family) {
@@ -197,19 +207,30 @@ impl Keepalived {
     }
 }
 
-fn keepalived(network: &Network, family: Family, ops: &str) -> Keepalived {
+/// keepalived with this service, with more lines of its own, over these servers, with more lines for their `UDP_CHECK`.
+fn virtual_server(
+    network: &Network,
+    family: Family,
+    more: &str,
+    servers: Range<usize>,
+    check: &str,
+) -> Keepalived {
     let server = |number| {
         format!(
-            "real_server {} 5300 {{ weight 1\n UDP_CHECK {{ connect_timeout 3\n retry 3\n }}\n }}\n",
+            "real_server {} 5300 {{ weight 1\n UDP_CHECK {{ connect_timeout 3\n {check}\n }}\n }}\n",
             network.server_address(number, family)
         )
     };
-    let servers: String = (0..3).map(server).collect();
+    let servers: String = servers.map(server).collect();
     let text = format!(
-        "virtual_server {} 53 {{\n delay_loop 1\n lvs_sched rr\n lvs_method NAT\n protocol UDP\n {ops}\n {servers}}}\n",
+        "virtual_server {} 53 {{\n delay_loop 1\n lvs_sched rr\n lvs_method NAT\n protocol UDP\n {more}\n {servers}}}\n",
         vip(family)
     );
-    let keepalived = Keepalived::start(&network.director, &text);
+    Keepalived::start(&network.director, &text)
+}
+
+fn keepalived(network: &Network, family: Family, ops: &str) -> Keepalived {
+    let keepalived = virtual_server(network, family, ops, 0..3, "retry 3");
     wait_for_weights(network, family, &[1, 1, 1]);
     keepalived.parent.wait_for("Activating healthchecker for service", LIMIT);
     keepalived

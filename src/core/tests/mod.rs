@@ -18,6 +18,7 @@ mod promises;
 mod random;
 mod repair;
 mod replies;
+mod seldom;
 mod simulation;
 mod tasks;
 mod weights;

@@ -1,0 +1,128 @@
+//! What random histories show seldom or never: every field is compared, a reload forgets nothing, what is only reported
+//! still dies, and what is gone is not remembered.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use ipvs_netlink::{
+    DestinationConfig, DestinationKey, Flags, Forward, Netmask, ServiceConfig, ServiceKey, Tunnel,
+    TunnelChecksum, TunnelKind,
+};
+
+use super::order::{A, B, VIP, config, service, world};
+use super::world::World;
+use crate::core::Input;
+use crate::core::model::{Drift, Service};
+
+const OTHER: &str = "192.0.2.54:53";
+const C: &str = "10.0.1.13:53";
+
+fn key(vip: &str) -> ServiceKey {
+    ServiceKey::udp(vip.parse().unwrap())
+}
+
+fn address(server: &str) -> DestinationKey {
+    DestinationKey(server.parse().unwrap())
+}
+
+/// A and B behind the VIP, both up.
+fn up(service: Service) -> World {
+    let mut world = world();
+    world.input(Input::Config(config(vec![service])));
+    world.verdict(A, true);
+    world.verdict(B, true);
+    world.pass(Duration::from_secs(2));
+    world.written();
+    world.events.clear();
+    world
+}
+
+#[test]
+fn every_field_of_a_service_that_is_changed_by_hand_is_set_back() {
+    let changes: [fn(&mut ServiceConfig); 5] = [
+        |config| config.scheduler = "sh".parse().unwrap(),
+        |config| config.flags = Flags::exactly(Flags::ONE_PACKET | Flags::HASHED | Flags::PERSISTENT),
+        |config| config.timeout = 77,
+        |config| config.netmask = Netmask::V4([255, 255, 255, 0]),
+        |config| config.persistence_engine = Some("sip".parse().unwrap()),
+    ];
+    for (number, change) in changes.into_iter().enumerate() {
+        let mut world = up(service(VIP, &[(A, 1), (B, 1)]));
+        let good = world.kernel.services[&key(VIP)].config.clone();
+        change(&mut world.kernel.services.get_mut(&key(VIP)).unwrap().config);
+        assert_ne!(world.kernel.services[&key(VIP)].config, good);
+        world.pass(Duration::from_secs(2));
+        assert_eq!(world.kernel.services[&key(VIP)].config, good, "change {number}");
+        assert_eq!(world.written(), [format!("{} ~service", key(VIP))], "change {number}");
+    }
+}
+
+#[test]
+fn every_field_of_a_server_that_is_changed_by_hand_is_set_back() {
+    let tunnel = Tunnel { kind: TunnelKind::Ipip, checksum: TunnelChecksum::None };
+    for (weight, forward, upper_threshold, lower_threshold) in [
+        (5, Forward::Masquerade, 0, 0),
+        (1, Forward::Direct, 0, 0),
+        (1, Forward::Tunnel(tunnel), 0, 0),
+        (1, Forward::Masquerade, 9, 0),
+        (1, Forward::Masquerade, 0, 7),
+    ] {
+        let mut world = up(service(VIP, &[(A, 1), (B, 1)]));
+        let changed = DestinationConfig { weight, forward, upper_threshold, lower_threshold };
+        let servers = &mut world.kernel.services.get_mut(&key(VIP)).unwrap().servers;
+        let good = servers.insert(address(A), changed).unwrap();
+        assert_ne!(good, changed);
+        world.pass(Duration::from_secs(2));
+        assert_eq!(world.kernel.services[&key(VIP)].servers[&address(A)], good, "{changed:?}");
+        assert_eq!(world.written(), [format!("{} {A}=1", key(VIP))], "{changed:?}");
+    }
+}
+
+#[test]
+fn a_reload_when_all_are_down_leaves_the_last_healthy_ones_their_weight() {
+    let mut world = up(service(VIP, &[(A, 1), (B, 1)]));
+    world.verdict(A, false);
+    world.verdict(B, false);
+    let before = world.kernel.services[&key(VIP)].clone();
+    assert!(before.servers.values().any(|server| server.weight > 0));
+    world.written();
+    let other = service(OTHER, &[(C, 1)]);
+    world.input(Input::Config(config(vec![service(VIP, &[(A, 1), (B, 1)]), other])));
+    world.pass(Duration::from_secs(2));
+    assert_eq!(world.kernel.services[&key(VIP)], before);
+    assert!(world.written().iter().all(|step| !step.starts_with(&key(VIP).to_string())));
+    assert_eq!(world.promises.broken, None);
+}
+
+#[test]
+fn a_server_that_drifted_and_is_only_reported_loses_its_weight_when_it_dies() {
+    let mut world = up(Service { drift: Drift::Report, ..service(VIP, &[(A, 1), (B, 1)]) });
+    let servers = &mut world.kernel.services.get_mut(&key(VIP)).unwrap().servers;
+    servers.get_mut(&address(A)).unwrap().weight = 5;
+    world.pass(Duration::from_secs(60));
+    assert_eq!(world.written(), Vec::<String>::new());
+    world.verdict(A, false);
+    assert_eq!(world.written(), [format!("{} {A}=0", key(VIP))]);
+}
+
+#[test]
+fn what_ipvsd_deleted_or_long_missed_is_remembered_as_its_own_no_more() {
+    let mut world = up(service(VIP, &[(A, 1), (B, 1)]));
+    let both = BTreeSet::from([key(VIP), key(OTHER)]);
+    for by_hand in [false, true] {
+        let wanted = vec![service(VIP, &[(A, 1), (B, 1)]), service(OTHER, &[(C, 1)])];
+        world.input(Input::Config(config(wanted)));
+        world.pass(Duration::from_secs(2));
+        assert_eq!(world.disk.created, both);
+        world.input(Input::Config(config(vec![service(VIP, &[(A, 1), (B, 1)])])));
+        if by_hand {
+            world.kernel.services.remove(&key(OTHER));
+            // A dump may leave it out once.
+            world.pass(Duration::from_millis(1500));
+            assert_eq!(world.disk.created, both, "not after one look");
+        }
+        world.pass(Duration::from_secs(10));
+        assert!(!world.kernel.services.contains_key(&key(OTHER)));
+        assert_eq!(world.disk.created, BTreeSet::from([key(VIP)]), "by hand: {by_hand}");
+    }
+}
