@@ -11,6 +11,7 @@ mod address;
 mod check;
 mod conflicts;
 mod draft;
+mod masked;
 mod policy;
 mod report;
 mod rules;

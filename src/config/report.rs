@@ -5,6 +5,8 @@ use std::fmt;
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet, normalize_untrusted_str};
 use serde::Serialize;
 
+use super::masked::masked;
+
 /// Of a longer line only what stands at the place is shown, for the renderer looks through the whole line each time.
 const LONG: usize = 1_000;
 /// So many bytes of it.
@@ -123,7 +125,7 @@ impl Report {
     pub(super) fn new(file: &str, text: &str, problems: Problems) -> Self {
         let mut problems = problems.0;
         problems.sort_by_key(|problem| problem.place);
-        Self { file: file.to_owned(), text: text.to_owned(), problems }
+        Self { file: file.to_owned(), text: masked(text), problems }
     }
 
     /// Whether there is nothing to say.

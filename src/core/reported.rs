@@ -70,8 +70,12 @@ impl Core {
             }
             let report_only =
                 service.is_some_and(|service| service.drift == model::Drift::Report) && !self.leaving;
+            // What nobody wants and somebody has taken need not be repaired.
+            let spared = service.is_none() && !services.contains_key(key);
             for Drift { thing, what } in drifts(made.get(key), services.get(key)) {
-                let ruling = if report_only {
+                let ruling = if spared {
+                    None
+                } else if report_only {
                     // What was taken and is there again is as it is wanted from now on.
                     let returned = self.reported.leaves(key, thing) && !has(made.get(key), thing);
                     if returned {

@@ -23,7 +23,13 @@ impl Core {
     /// How long replies of a service may be on the way.
     pub(super) fn drain(&self, key: &ServiceKey) -> Duration {
         let former = || self.former.get(key).map(|(_, drain)| *drain);
-        self.service(key).map(|(service, _)| service.drain).or_else(former).unwrap_or(DRAIN_OF_STRANGERS)
+        let next = || {
+            let (config, _) = self.next.as_ref()?;
+            let (.., place) = desired::listens(config).find(|(listed, ..)| listed == key)?;
+            Some(config.services[place].drain)
+        };
+        let drain = self.service(key).map(|(service, _)| service.drain);
+        drain.or_else(former).or_else(next).unwrap_or(DRAIN_OF_STRANGERS)
     }
 
     pub(super) fn plan_all(&mut self, now: Time, out: &mut Vec<Output>) {
