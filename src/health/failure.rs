@@ -10,6 +10,8 @@ use nix::errno::Errno;
 pub enum Failure {
     /// Nothing came within the check's timeout.
     NoAnswer(Duration),
+    /// The same, but something came that was no answer to this probe: late, forged, or for somebody else.
+    OnlyStrays(Duration),
     /// An ICMP error came back for the probe.
     Icmp(Unreachable),
     /// A TCP connection was refused or broken, or not made.
@@ -56,7 +58,7 @@ impl Failure {
     /// Its sort.
     pub fn sort(&self) -> Sort {
         match self {
-            Self::NoAnswer(_) => Sort::Silence,
+            Self::NoAnswer(_) | Self::OnlyStrays(_) => Sort::Silence,
             Self::Icmp(what) => Sort::Icmp(*what),
             Self::Connection(errno) => Sort::Connection(*errno),
             Self::WrongAnswer(_) | Self::Said(_) => Sort::Answer,
@@ -69,6 +71,11 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoAnswer(timeout) => write!(f, "no answer within {}", humantime::format_duration(*timeout)),
+            Self::OnlyStrays(timeout) => write!(
+                f,
+                "no answer within {} (what came was no answer to this probe)",
+                humantime::format_duration(*timeout)
+            ),
             Self::Icmp(Unreachable::Port) => f.write_str("refused (ICMP port unreachable)"),
             Self::Icmp(Unreachable::Host) => f.write_str("host unreachable (ICMP)"),
             Self::Icmp(Unreachable::Net) => f.write_str("network unreachable (ICMP)"),

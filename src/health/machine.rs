@@ -66,6 +66,8 @@ pub struct Machine {
     hinted: u32,
     hinted_from: u64,
     next_hinted: Duration,
+    /// Something came that was no answer, and nothing has failed for it yet.
+    strayed: bool,
 }
 
 #[derive(Debug)]
@@ -133,12 +135,18 @@ impl Machine {
             hinted: 0,
             hinted_from: 0,
             next_hinted: now,
+            strayed: false,
         }
     }
 
     /// Whether it is up, or taken for up before its first verdict.
     pub fn is_up(&self) -> bool {
         self.up
+    }
+
+    /// Something came that is no answer to a probe that waits.
+    pub fn strayed(&mut self) {
+        self.strayed = !self.probes.is_empty();
     }
 
     /// Client traffic was refused at `now`. A target that is not up is probed as before.
@@ -171,6 +179,9 @@ impl Machine {
             let number = oldest.number;
             let outcome = match self.silence_succeeds {
                 true => Outcome::Silent,
+                false if std::mem::take(&mut self.strayed) => {
+                    Outcome::Failed(Failure::OnlyStrays(self.timeout))
+                }
                 false => Outcome::Failed(Failure::NoAnswer(self.timeout)),
             };
             return Some(Step::Expired(self.settle(number, outcome)));
@@ -250,6 +261,8 @@ impl Machine {
         let number = self.next_number;
         self.next_number += 1;
         self.last_sent = now;
+        // What came before this probe was sent says nothing about it.
+        self.strayed &= !self.probes.is_empty();
         self.probes.push_back(Sent { number, at: now, opposes: false, hinted });
         number
     }

@@ -271,7 +271,11 @@ impl Prober {
                 self.ask_over_tcp(probe, ask, io)
             }
             (Some(probe), Judgement::Wrong(what)) => self.machine.failed(probe, Failure::WrongAnswer(what)),
-            (None, _) | (_, Judgement::NotOurs | Judgement::RightAnd(_)) => None,
+            (_, Judgement::NotOurs) => {
+                self.machine.strayed();
+                None
+            }
+            (None, _) | (_, Judgement::RightAnd(_)) => None,
         };
         self.report(change, io);
     }

@@ -148,6 +148,25 @@ fn a_silent_server_is_asked_again_and_is_down_after_three_timeouts() {
 }
 
 #[test]
+fn answers_to_something_else_are_told_from_silence() {
+    let mut machine = Machine::new(&check(Reply::Any), false, ms(0), ms(500));
+    let why = |machine: &mut Machine, at| {
+        let failed = |step| match step {
+            Step::Expired(change) => change.map(|change| change.reason),
+            _ => None,
+        };
+        std::iter::from_fn(|| machine.tick(at)).find_map(failed)
+    };
+    machine.strayed();
+    assert_eq!(why(&mut machine, ms(0)), None, "sent");
+    machine.strayed();
+    let said = why(&mut machine, ms(400)).expect("the first verdict");
+    assert_eq!(said, "no answer within 400ms (what came was no answer to this probe)");
+    machine.strayed();
+    assert!(!machine.strayed || !machine.probes.is_empty(), "nobody waits");
+}
+
+#[test]
 fn a_refusing_server_is_down_after_three_refusals() {
     let log = run(&check(Reply::Any), true, ms(500), ms(450), |_, _| Back::Error(ms(0), REFUSED));
     assert_eq!(log.words(), [(200, false, "refused (ICMP port unreachable), 3 in a row")]);
