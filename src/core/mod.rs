@@ -239,7 +239,7 @@ impl Core {
                 }
                 self.glance(now, &mut out);
             }
-            Input::Stop if self.config.on_stop == OnStop::Keep && !self.leaving => self.stop(now),
+            Input::Stop if self.on_stop() == OnStop::Keep && !self.leaving => self.stop(now),
             Input::Stop | Input::Remove => {
                 self.leaving = true;
                 self.reported = Reported::default();
@@ -260,6 +260,12 @@ impl Core {
     /// The config's service behind an IPVS service, and its VIP.
     fn service(&self, key: &ServiceKey) -> Option<(&Service, SocketAddr)> {
         self.index.get(key).map(|(vip, place)| (&self.config.services[*place], *vip))
+    }
+
+    /// Before the first config is gone by, it says nevertheless what an end is.
+    fn on_stop(&self) -> OnStop {
+        let next = self.next.as_ref().filter(|_| !self.started);
+        next.map_or(self.config.on_stop, |(config, _)| config.on_stop)
     }
 
     /// The services that are ipvsd's own: those that the config names, and those that it created.

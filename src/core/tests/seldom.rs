@@ -12,7 +12,7 @@ use ipvs_netlink::{
 use super::order::{A, B, VIP, config, service, world};
 use super::world::World;
 use crate::core::Input;
-use crate::core::model::{Drift, Service};
+use crate::core::model::{Config, Drift, OnStop, Service};
 
 const OTHER: &str = "192.0.2.54:53";
 const C: &str = "10.0.1.13:53";
@@ -35,6 +35,21 @@ fn up(service: Service) -> World {
     world.written();
     world.events.clear();
     world
+}
+
+/// Its config was not yet gone by, when the daemon was told to end.
+#[test]
+fn an_end_before_the_first_look_is_the_one_that_the_config_asks_for() {
+    let mut first = up(service(VIP, &[(A, 1), (B, 1)]));
+    first.crash(false);
+    let config = Config { on_stop: OnStop::Remove, ..config(vec![service(VIP, &[(A, 1), (B, 1)])]) };
+    first.hand_over(Input::Config(config));
+    first.input(Input::Stop);
+    assert_eq!(first.finished, None);
+    first.pass(Duration::from_secs(10));
+    assert_eq!(first.finished, Some(true));
+    assert!(first.kernel.services.is_empty() && first.kernel.rules.is_empty());
+    assert_eq!(first.promises.broken, None);
 }
 
 #[test]

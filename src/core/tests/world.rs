@@ -122,7 +122,9 @@ impl World {
             Input::Config(config) => self.next = Some(config.clone()),
             Input::Remove => self.promises.leaving = true,
             Input::Stop => {
-                self.promises.leaving |= self.promises.on_stop == OnStop::Remove;
+                let next = self.next.as_ref().filter(|_| !self.core.started);
+                let on_stop = next.map_or(self.promises.on_stop, |next| next.on_stop);
+                self.promises.leaving |= on_stop == OnStop::Remove;
                 self.promises.ending = true;
             }
             Input::Verdict(verdict) => {
