@@ -20,9 +20,20 @@ pub enum Forward {
     Direct,
     /// Past the cache (`IP_VS_CONN_F_BYPASS` = 4).
     Bypass,
-    /// A number that this library has no name for: 5 to 7, which the kernel accepts and has no transmitter for. Of a
-    /// larger one it takes the low three bits: 8 is [`Masquerade`](Self::Masquerade).
-    Other(u32),
+    /// A number that nobody has named: the kernel stores it, and has no transmitter for it.
+    Unnamed(UnnamedForward),
+}
+
+/// The numbers of [`Forward::Unnamed`]: there are three bits for it, and five names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum UnnamedForward {
+    /// 5.
+    Five = 5,
+    /// 6.
+    Six = 6,
+    /// 7 (`IP_VS_CONN_F_FWD_MASK`).
+    Seven = 7,
 }
 
 /// The tunnel of [`Forward::Tunnel`].

@@ -47,7 +47,9 @@ mod write;
 
 pub use answer::Answer;
 pub use daemon::{Daemon, DaemonConfig, DaemonRole};
-pub use destination::{Destination, DestinationConfig, Forward, Tunnel, TunnelChecksum, TunnelKind};
+pub use destination::{
+    Destination, DestinationConfig, Forward, Tunnel, TunnelChecksum, TunnelKind, UnnamedForward,
+};
 pub use error::{DecodeError, Error, Refusal, Result};
 pub use exchange::Exchange;
 pub use info::{Info, Version};

@@ -66,6 +66,6 @@ fn forward(server: &Destination) -> String {
             TunnelKind::Gre => "GRE".to_owned(),
             TunnelKind::Other { kind, .. } => format!("Tunnel{kind}"),
         },
-        Forward::Other(number) => format!("{number}"),
+        Forward::Unnamed(number) => format!("{}", number as u32),
     }
 }

@@ -9,7 +9,7 @@ use crate::wire::DestinationAttribute as Attr;
 use crate::write::Sink;
 use crate::{
     DecodeError, Destination, DestinationConfig, DestinationKey, Family, Forward, Tunnel, TunnelChecksum,
-    TunnelKind,
+    TunnelKind, UnnamedForward,
 };
 
 /// What identifies a destination in a request.
@@ -34,7 +34,7 @@ pub(crate) fn destination_attributes(
         Forward::Tunnel(_) => IP_VS_CONN_F_TUNNEL,
         Forward::Direct => IP_VS_CONN_F_DROUTE,
         Forward::Bypass => IP_VS_CONN_F_BYPASS,
-        Forward::Other(number) => number,
+        Forward::Unnamed(number) => number as u32,
     }));
     sink.put(Attr::Weight(config.weight));
     sink.put(Attr::UpperThreshold(config.upper_threshold));
@@ -141,7 +141,14 @@ pub(crate) fn destination(
         IP_VS_CONN_F_TUNNEL => Forward::Tunnel(tunnel(tunnel_type, tunnel_port, tunnel_flags)),
         IP_VS_CONN_F_DROUTE => Forward::Direct,
         IP_VS_CONN_F_BYPASS => Forward::Bypass,
-        number => Forward::Other(number),
+        5 => Forward::Unnamed(UnnamedForward::Five),
+        6 => Forward::Unnamed(UnnamedForward::Six),
+        7 => Forward::Unnamed(UnnamedForward::Seven),
+        number => {
+            return Err(DecodeError::Malformed(format!(
+                "{number} is no forwarding method: it has three bits"
+            )));
+        }
     };
     Ok(Destination {
         key: DestinationKey(SocketAddr::new(ip, need(port, "IPVS_DEST_ATTR_PORT")?)),

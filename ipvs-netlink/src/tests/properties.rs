@@ -16,7 +16,7 @@ use crate::window::Window;
 use crate::wire::{DestinationAttribute, ServiceAttribute};
 use crate::{
     Daemon, DaemonConfig, Exchange, Family, Info, Name, Netmask, Protocol, Request, Timeouts, Tunnel,
-    TunnelChecksum, TunnelKind, Version, request,
+    TunnelChecksum, TunnelKind, UnnamedForward, Version, request,
 };
 
 fn address() -> impl Strategy<Value = SocketAddr> {
@@ -100,7 +100,8 @@ fn forward() -> impl Strategy<Value = Forward> {
         (kind, checksum).prop_map(|(kind, checksum)| Forward::Tunnel(Tunnel { kind, checksum })),
         Just(Forward::Direct),
         Just(Forward::Bypass),
-        (5u32..).prop_map(Forward::Other),
+        Just(Forward::Unnamed(UnnamedForward::Five)),
+        Just(Forward::Unnamed(UnnamedForward::Seven)),
     ]
 }
 

@@ -6,7 +6,8 @@ use netlink_packet_generic::GenlHeader;
 use super::*;
 use crate::wire::{DaemonAttribute as Daemon, DestinationAttribute as Dest, ServiceAttribute as Svc};
 use crate::{
-    DaemonConfig, DaemonRole, Family, Netmask, Request, Timeouts, Tunnel, TunnelChecksum, TunnelKind, request,
+    DaemonConfig, DaemonRole, Family, Netmask, Request, Timeouts, Tunnel, TunnelChecksum, TunnelKind,
+    UnnamedForward, request,
 };
 
 const DO: u16 = NLM_F_REQUEST | NLM_F_ACK;
@@ -208,7 +209,7 @@ fn only_a_tunnel_has_tunnel_attributes() {
         ),
         (Forward::Direct, 3, vec![]),
         (Forward::Bypass, 4, vec![]),
-        (Forward::Other(6), 6, vec![]),
+        (Forward::Unnamed(UnnamedForward::Six), 6, vec![]),
     ] {
         let config = DestinationConfig { forward, ..weight(1) };
         let request = request::add_destination(&key(), &server, &config);

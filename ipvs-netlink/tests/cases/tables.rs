@@ -118,7 +118,7 @@ pub fn made_again() {
         let flags = Flags::exactly(Flags::PERSISTENT | 0x4000);
         let config = ServiceConfig { flags, timeout: 77, netmask: mask, ..ops(&vip(index)) };
         client.add_service(&vip(index), &config).unwrap();
-        let weighted = weighted(Forward::Other(6), 5);
+        let weighted = weighted(Forward::Unnamed(ipvs_netlink::UnnamedForward::Six), 5);
         client.add_destination(&vip(index), &server(index), &weighted).unwrap();
     }
     let tables = |client: &mut Client| {
