@@ -63,6 +63,11 @@ impl<S: Ord> Retries<S> {
         looked && self.failures.remove(subject).is_some()
     }
 
+    /// `subject` was done since, whatever the picture of the kernel. Whether it had failed before.
+    pub fn over(&mut self, subject: &S) -> bool {
+        self.failures.remove(subject).is_some()
+    }
+
     /// Whether `subject` has failed and is not to be tried yet.
     pub fn waits(&self, subject: &S) -> bool {
         let waits = |failure: &Failure| !failure.hurried && failure.at != Next::Looked;

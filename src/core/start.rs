@@ -120,8 +120,8 @@ impl Core {
 
     /// The kernel could be read.
     pub(super) fn can_read(&mut self, out: &mut Vec<Output>) {
-        if !self.rules_unread {
-            self.works(&Subject::Look, "reading the kernel", out);
+        if !self.rules_unread && self.retries.over(&Subject::Look) {
+            out.push(Output::Say(Event::Works { what: "reading the kernel".to_owned() }));
         }
     }
 
