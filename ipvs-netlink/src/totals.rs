@@ -79,21 +79,10 @@ fn numbers(line: &str) -> Option<[u64; 5]> {
 }
 
 fn stats(counters: [u64; 5], rates: [u64; 5]) -> Stats {
-    let [connections, packets_in, packets_out, bytes_in, bytes_out] = counters;
-    let [connections_rate, packets_in_rate, packets_out_rate, bytes_in_rate, bytes_out_rate] = rates;
-    Stats {
-        connections,
-        packets_in,
-        packets_out,
-        bytes_in,
-        bytes_out,
-        connections_rate,
-        packets_in_rate,
-        packets_out_rate,
-        bytes_in_rate,
-        bytes_out_rate,
-        unknown: Vec::new(),
-    }
+    let mut all = [0; 10];
+    all[..5].copy_from_slice(&counters);
+    all[5..].copy_from_slice(&rates);
+    Stats::of(all)
 }
 
 fn malformed(file: &str) -> DecodeError {

@@ -13,8 +13,10 @@ use std::time::Duration;
 
 use ipvs_netlink::{DestinationKey, Flags, ServiceKey};
 
+use super::drift::Thing;
 use super::event::Event;
 use super::plan::{Action, Step};
+use super::reported::as_wanted;
 use super::{Core, Output, Subject, Time, desired};
 
 /// The sysctl that lets the entries of a deleted server go.
@@ -117,7 +119,8 @@ impl Core {
                 .get_mut(key)
                 .and_then(|eviction| eviction.out.take_if(|(_, since)| since.is_some()));
         }
-        left.iter().all(|key| self.out_of(key).is_none() && !self.busy.contains(key) && self.as_wanted(key))
+        left.iter()
+            .all(|key| self.out_of(key).is_none() && !self.busy.contains(key) && self.has_all_servers(key))
     }
 
     /// Takes the next server of a service out, if it has pinned clients and another server has weight.
@@ -217,16 +220,12 @@ impl Core {
         self.stopping = Some(stopping);
     }
 
-    /// Whether a service has all the servers that the config wants.
-    fn as_wanted(&self, key: &ServiceKey) -> bool {
+    /// Whether a service that is there has all the servers that the config wants.
+    fn has_all_servers(&self, key: &ServiceKey) -> bool {
         let found = self.found.as_ref().and_then(|found| found.get(key));
-        let has = |server: &DestinationKey| {
-            let weight = found?.servers.get(server)?.weight;
-            let due = self.pools.get(key)?.due(server)?.weight;
-            Some(due.is_none_or(|due| due == weight))
-        };
-        let mut servers = self.pools.get(key).into_iter().flat_map(|pool| pool.members.keys());
-        found.is_none() || servers.all(|server| has(server) == Some(true))
+        let wanted = self.wanted(key);
+        let mut servers = wanted.iter().flat_map(|wanted| wanted.servers.keys());
+        found.is_none() || servers.all(|server| as_wanted(Thing::Server(*server), wanted.as_ref(), found))
     }
 
     /// The server that is out of a service on purpose: no plan adds it.

@@ -38,7 +38,8 @@ fn has(service: Option<&FoundService>, thing: Thing) -> bool {
     })
 }
 
-fn as_wanted(thing: Thing, wanted: Option<&Wanted>, found: Option<&FoundService>) -> bool {
+/// Whether a thing is in the kernel as it is wanted, or neither wanted nor there.
+pub fn as_wanted(thing: Thing, wanted: Option<&Wanted>, found: Option<&FoundService>) -> bool {
     let Thing::Server(server) = thing else {
         return match (wanted, found) {
             (Some(wanted), Some(found)) => same_service(&found.config, &wanted.config),

@@ -42,8 +42,9 @@ impl Core {
         let unnamed = self.memory.created.iter().filter(|key| !self.index.contains_key(key));
         let looks = |key| self.unnamed.get(key).copied().unwrap_or_default();
         self.unnamed = unnamed.map(|key| (*key, looks(key))).collect();
-        let (index, unnamed) = (&self.index, &self.unnamed);
-        self.evictions.retain(|key, _| index.contains_key(key) || unnamed.contains_key(key));
+        let mut evictions = std::mem::take(&mut self.evictions);
+        evictions.retain(|key, _| self.owns(key));
+        self.evictions = evictions;
 
         let old = std::mem::take(&mut self.pools);
         let members = old.values().flat_map(|pool| pool.members.values());
