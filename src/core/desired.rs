@@ -60,8 +60,10 @@ pub fn wanted(service: &Service, vip: SocketAddr, pool: &Pool) -> Wanted {
         let config =
             DestinationConfig { forward: service.forward, weight: 0, upper_threshold: 0, lower_threshold: 0 };
         let need = service.ops.then(|| Need::of_server(vip, server.address, service.forward)).flatten();
-        let full = if server.fallback { 0 } else { server.weight };
-        Some((key, WantedServer { config, full, due: pool.due(&key)?, need }))
+        let member = pool.members.get(&key)?;
+        let full = if server.fallback { 0 } else { member.full() };
+        let operated = member.operator.is_some();
+        Some((key, WantedServer { config, full, operated, due: pool.due(&key)?, need }))
     });
     Wanted { config, need: service.ops.then_some(Need::Request(vip)), servers: servers.collect() }
 }

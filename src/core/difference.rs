@@ -98,7 +98,8 @@ fn server(config: &DestinationConfig) -> [Field; 4] {
     ]
 }
 
-fn forward(forward: Forward) -> String {
+/// How packets reach a server, in words.
+pub fn forward(forward: Forward) -> String {
     match forward {
         Forward::Masquerade => "nat".to_owned(),
         Forward::Direct => "direct".to_owned(),

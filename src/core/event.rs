@@ -7,6 +7,7 @@ use ipvs_netlink::{DestinationConfig, DestinationKey, ServiceConfig, ServiceKey}
 use serde::Serialize;
 
 use super::drift::{Ruling, Thing};
+use super::overrides::Override;
 use super::plan::Step;
 
 /// What happened.
@@ -135,6 +136,15 @@ pub enum Event {
         key: ServiceKey,
         /// All of the circle, this one first.
         circle: Vec<ServiceKey>,
+    },
+    /// An operator has given a server another weight.
+    Overridden(Override),
+    /// That is no more.
+    TakenBack {
+        /// What was said.
+        it: Override,
+        /// The operator's user ID; none: its time is over.
+        by: Option<u32>,
     },
     /// The reply rules were changed.
     Rules {

@@ -1,6 +1,7 @@
 //! What the core is told and what it asks for. All of it can be written down, so that a history can be played again.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use ipvs_netlink::{DestinationKey, ServiceKey};
@@ -10,6 +11,7 @@ use super::Time;
 use super::event::Event;
 use super::memory::Memory;
 use super::model::{Command, Config, Rules, Target, Verdict};
+use super::overrides::Override;
 use super::plan::{FoundService, Step};
 
 /// What the core is told.
@@ -31,6 +33,17 @@ pub enum Input {
     FoundConnections(Result<BTreeSet<(ServiceKey, DestinationKey)>, String>),
     /// A verdict changed.
     Verdict(Verdict),
+    /// An operator gives a server another weight than the config's. It replaces what was said of that server before.
+    Override(Override),
+    /// An operator takes back what was said of a server.
+    TakeBack {
+        /// The service's name.
+        service: String,
+        /// The server.
+        server: SocketAddr,
+        /// The operator's user ID.
+        by: u32,
+    },
     /// A batch of steps was done, each with its own result.
     Done(ServiceKey, Vec<(Step, Result<(), String>)>),
     /// The rules are now these, or why they are not.

@@ -19,12 +19,14 @@ mod kept;
 pub mod memory;
 mod message;
 pub mod model;
+pub mod overrides;
 pub mod plan;
 pub mod pool;
 mod reported;
 pub mod retry;
 pub mod rules;
 mod start;
+pub mod status;
 mod steps;
 pub mod sysctls;
 #[cfg(test)]
@@ -48,6 +50,7 @@ use plan::FoundServices;
 use pool::{Pool, Quorum};
 use reported::Reported;
 use retry::Retries;
+use status::LastDrift;
 
 pub use message::{FoundRules, Hook, Input, Output};
 
@@ -106,6 +109,10 @@ pub struct Core {
     rules_brake: Brake<()>,
     sysctl_brake: Brake<&'static str>,
     reported: Reported,
+    /// The last drift of each service.
+    drifted: BTreeMap<ServiceKey, LastDrift>,
+    /// When the kernel was read last, and what was read was of use.
+    read: Option<Time>,
     /// A look at rules and services is under way.
     looking: bool,
     /// Its second half: there is one look at the services at a time, so that each answer is known for what it is.
@@ -172,6 +179,8 @@ impl Core {
             rules_brake: Brake::default(),
             sysctl_brake: Brake::default(),
             reported: Reported::default(),
+            drifted: BTreeMap::new(),
+            read: None,
             looking: false,
             services_asked: false,
             look_anew: false,
@@ -222,11 +231,14 @@ impl Core {
             }
             Input::FoundRules(Err(error)) => self.no_rules(now, error, &mut out),
             Input::Verdict(verdict) => self.verdict(now, &verdict, &mut out),
+            Input::Override(it) => self.override_weight(now, it, &mut out),
+            Input::TakeBack { service, server, by } => self.take_back(now, &service, server, by, &mut out),
             Input::Done(key, results) => self.done(now, key, results, &mut out),
             Input::RulesDone(result) => self.rules_done(now, result, &mut out),
             Input::Wake => {
                 let due = !self.settled || self.waits_for_entries() || self.plans_are_due(now);
                 self.ramp(now);
+                self.expire_overrides(now, &mut out);
                 self.look_again(now, &mut out);
                 self.out_of_patience(now);
                 if due {
@@ -242,6 +254,8 @@ impl Core {
             Input::Stop if self.on_stop() == OnStop::Keep && !self.leaving => self.stop(now),
             Input::Stop | Input::Remove => {
                 self.leaving = true;
+                // What the old config names goes, as what it made did.
+                self.next.take_if(|_| self.started);
                 self.reported = Reported::default();
                 self.brake = Brake::default();
                 out.push(Output::Probe(Vec::new()));
@@ -306,6 +320,7 @@ impl Core {
     fn plan_times(&self) -> impl Iterator<Item = Time> {
         let times = self.drains.values().copied().chain(self.kept.times());
         let times = times.chain(self.retries.times()).chain(self.brake.times());
+        let times = times.chain(self.override_times());
         times.chain(self.ramping.iter().filter_map(|key| self.pools.get(key)?.next()))
     }
 

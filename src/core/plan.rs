@@ -44,6 +44,8 @@ pub struct WantedServer {
     pub config: DestinationConfig,
     /// Its weight when it is up; 0 for a fallback, which nobody waits for.
     pub full: u32,
+    /// That is what an operator says.
+    pub operated: bool,
     /// Its weight now.
     pub due: Due,
     /// What must be in the rules before it may have weight.
@@ -198,7 +200,7 @@ fn servers<F: Fn(&DestinationKey) -> bool>(
         let forward = before.filter(|_| !may).map_or(server.config.forward, |before| before.forward);
         let config = DestinationConfig { weight, forward, ..server.config };
         // With weight before and its full weight after, it is not the verdict that changes it.
-        let full = has > 0 && config.weight == server.full;
+        let full = has > 0 && config.weight == server.full && !server.operated;
         let why = if full { "in the config" } else { &server.due.why };
         match before {
             // Without weight, so that no server gets everything while the others are still being added.

@@ -1,10 +1,11 @@
 //! The servers of one IPVS service as their verdicts have them, and the weight that each is to have.
 //!
 //! ```text
-//! weight = configured × factors of its checks × slow start     while it is up (at least 1, unless a factor is 0)
-//!        = configured                                           while it is down and the pool fails open
-//!        = configured                                           of the fallback while no server is up
-//!        = 0                                                    otherwise
+//! weight = full × factors of its checks × slow start     while it is up (at least 1, unless a factor is 0)
+//!        = full                                           while it is down and the pool fails open
+//!        = full                                           of the fallback while no server is up
+//!        = 0                                              otherwise
+//! full   = what an operator says, or the config
 //! ```
 
 mod member;
@@ -14,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ipvs_netlink::DestinationKey;
+use serde::{Deserialize, Serialize};
 
 pub use member::{Known, Member, Standing};
 pub use quorum::Quorum;
@@ -35,10 +37,14 @@ pub struct Pool {
 }
 
 /// How a pool as a whole stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Health {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Health {
+    /// At least `min_healthy` servers are up, or one.
     Enough,
+    /// Fewer are.
     TooFew,
+    /// None is.
     AllDown,
 }
 
@@ -104,12 +110,25 @@ impl Pool {
         let unknown = member.unknown();
         member.verdict(now, verdict, others && !self.policy.slow_start.is_zero());
 
+        let settled = unknown && self.settled();
+        self.turned(now, settled)
+    }
+
+    /// An operator gives `server` this weight instead of the config's, or takes that back (none); what it means for the whole pool.
+    pub fn operate(&mut self, now: Time, server: &DestinationKey, weight: Option<u32>) -> Option<Turn> {
+        let others = self.alive().any(|(other, _)| other != server);
+        let slowly = others && !self.policy.slow_start.is_zero();
+        self.members.get_mut(server)?.operate(now, weight, slowly);
+        self.turned(now, false)
+    }
+
+    /// Judges the pool anew; `settled` when the last server has just had its first verdict.
+    fn turned(&mut self, now: Time, settled: bool) -> Option<Turn> {
         let before = self.health;
         self.health = self.judge();
         if self.health == Health::Enough {
             return self.held.take().map(|_| Turn::Recovered);
         }
-        let settled = unknown && self.settled();
         if self.health == before && !settled {
             return None;
         }
@@ -135,23 +154,29 @@ impl Pool {
     pub fn due(&self, server: &DestinationKey) -> Option<Due> {
         let member = self.members.get(server)?;
         let due = |weight, why: &str| Due { weight, why: why.to_owned() };
+        if member.operator == Some(0) {
+            return Some(due(Some(0), "drained by an operator"));
+        }
         if member.fallback {
             return Some(match self.falls_back() {
-                true => due(Some(member.weight), "the fallback, since all servers are down"),
+                true => due(Some(member.full()), "the fallback, since all servers are down"),
                 false => due(Some(0), "the fallback, while a server is up"),
             });
         }
         Some(match member.standing() {
-            Standing::Unchecked => due(Some(member.weight), "no check"),
+            Standing::Unchecked => due(Some(member.full()), "no check"),
             Standing::Unknown if member.found > 0 => {
                 due(Some(member.found), "as it was found: no verdict yet")
             }
             Standing::Unknown => due(None, "no verdict yet"),
             Standing::Up => {
-                let (weight, reason) = (member.effective(), member.reason());
+                let (weight, mut reason) = (member.effective(), member.reason());
+                if member.operator.is_some() {
+                    reason += ", weight set by an operator";
+                }
                 match member.ramp {
                     Some(_) => due(Some(weight), &format!("slow start ({reason})")),
-                    None if weight != member.weight => {
+                    None if weight != member.full() => {
                         due(Some(weight), &format!("asked for by its checks ({reason})"))
                     }
                     None => due(Some(weight), &reason),
@@ -160,7 +185,7 @@ impl Pool {
             Standing::Down if self.keeps(server) => {
                 let reason = member.reason();
                 let why = if self.health == Health::AllDown { "all servers are" } else { "too many are" };
-                due(Some(member.weight), &format!("kept, since {why} down ({reason})"))
+                due(Some(member.full()), &format!("kept, since {why} down ({reason})"))
             }
             Standing::Down => due(Some(0), &member.reason()),
         })
@@ -176,15 +201,20 @@ impl Pool {
         self.members.values().filter_map(|member| member.next(self.policy.slow_start)).min()
     }
 
-    /// The servers that count as up, and the weight that the config gives them.
+    /// The servers that count as up, and their weight without what their checks make of it.
     pub fn alive(&self) -> impl Iterator<Item = (&DestinationKey, u32)> {
         let alive = self.members.iter().filter(|(_, member)| member.alive());
-        alive.map(|(server, member)| (server, member.weight))
+        alive.map(|(server, member)| (server, member.full()))
     }
 
     /// Whether each server has had its first verdict.
     pub fn settled(&self) -> bool {
         !self.members.values().any(Member::unknown)
+    }
+
+    /// How it stands as a whole.
+    pub fn health(&self) -> Health {
+        self.health
     }
 
     fn judge(&self) -> Health {
@@ -196,8 +226,8 @@ impl Pool {
     }
 
     /// The fewest servers with which the pool does not fail open.
-    fn minimum(&self) -> usize {
-        let servers = self.members.values().filter(|member| member.weight > 0 && !member.fallback).count();
+    pub fn minimum(&self) -> usize {
+        let servers = self.members.values().filter(|member| member.usable()).count();
         match self.policy.min_healthy {
             None => 1,
             Some(Amount::Count(count)) => (count as usize).min(servers).max(1),
@@ -224,7 +254,7 @@ impl Pool {
     /// Those that are up, and those that fell just now: when a link dies, the verdicts of its servers come one after the other.
     /// If these are fewer than the operator asks for, all.
     fn last_healthy(&self, now: Time) -> BTreeSet<DestinationKey> {
-        let usable = || self.members.iter().filter(|(_, member)| member.weight > 0 && !member.fallback);
+        let usable = || self.members.iter().filter(|(_, member)| member.usable());
         let just_now = |member: &Member| member.fell.is_some_and(|fell| fell + self.window >= now);
         let last: BTreeSet<_> = usable()
             .filter(|(_, member)| member.alive() || just_now(member))

@@ -8,6 +8,7 @@ use super::drift::{Drift, Ruling, Thing, drifts};
 use super::event::Event;
 use super::model;
 use super::plan::{FoundService, FoundServices, Wanted, same_service};
+use super::status::LastDrift;
 use super::{Core, Output, Subject, Time};
 
 /// Drift that is reported and not repaired: no step is made for it.
@@ -92,6 +93,8 @@ impl Core {
                     }
                 };
                 let service = service.map(|service| service.name.clone());
+                let repaired = matches!(ruling, Some(Ruling::Repair));
+                self.drifted.insert(*key, LastDrift { at: now, thing, what: what.clone(), repaired });
                 out.push(Output::Say(Event::Drift { service, key: *key, thing, what, ruling }));
             }
         }

@@ -102,6 +102,11 @@ impl<S: Ord> Retries<S> {
         waiting.for_each(|failure| failure.at = Next::Looked);
     }
 
+    /// What fails, each once, in words.
+    pub fn errors(&self) -> impl Iterator<Item = &str> {
+        self.failures.values().map(|failure| failure.error.as_str())
+    }
+
     /// When tries are due.
     pub fn times(&self) -> impl Iterator<Item = Time> {
         self.failures.values().filter_map(|failure| match failure.at {

@@ -71,7 +71,9 @@ impl Core {
                     probed_for.push((*key, name));
                     (id, known.get(&id).copied().cloned().unwrap_or_default())
                 });
-                members.insert(name, Member::new(server.weight, server.fallback, checks.collect()));
+                let mut member = Member::new(server.weight, server.fallback, checks.collect());
+                member.operator = self.override_of(&service.name, server.address).map(|it| it.weight);
+                members.insert(name, member);
             }
             let mut pool = Pool::new(members, service.policy.clone(), service.detection());
             if let Some(old) = old.get(key) {
@@ -84,6 +86,7 @@ impl Core {
         }
         self.targets = targets;
         self.quorums.retain(|key, _| self.index.contains_key(key));
+        self.drifted.retain(|key, _| self.index.contains_key(key));
         // Of a new config everything is put right, also what was only reported.
         self.reported = Reported::default();
         self.brake = Brake::default();
@@ -120,7 +123,8 @@ impl Core {
     }
 
     /// The kernel could be read.
-    pub(super) fn can_read(&mut self, out: &mut Vec<Output>) {
+    pub(super) fn can_read(&mut self, now: Time, out: &mut Vec<Output>) {
+        self.read = Some(now);
         if !self.rules_unread && self.retries.over(&Subject::Look) {
             out.push(Output::Say(Event::Works { what: "reading the kernel".to_owned() }));
         }
@@ -189,7 +193,7 @@ impl Core {
             Some(Ok(services)) => self.found_services(now, services.into_iter().collect(), anew, out),
             Some(Err(error)) => self.failed(now, Subject::Look, error, out),
             None => {
-                self.can_read(out);
+                self.can_read(now, out);
                 if self.next.is_some() {
                     self.take_next(now, anew, out);
                     self.plan_all(now, out);
@@ -220,7 +224,7 @@ impl Core {
         self.keep_what_is_lost(now, &services);
         self.found = Some(services);
         self.disown(out);
-        self.can_read(out);
+        self.can_read(now, out);
         self.take_next(now, anew, out);
         self.plan_sysctls(now, out);
         self.plan_all(now, out);

@@ -1,6 +1,6 @@
 //! What a verdict means for the services that its server stands behind.
 
-use ipvs_netlink::ServiceKey;
+use ipvs_netlink::{DestinationKey, ServiceKey};
 
 use super::drift::Thing;
 use super::event::Event;
@@ -14,34 +14,47 @@ impl Core {
             let Some(service) = self.name(&key) else { continue };
             let Some(pool) = self.pools.get_mut(&key) else { continue };
             let turn = pool.verdict(now, &server, verdict);
-            if pool.next().is_some() {
-                self.ramping.insert(key);
-            }
             let due = pool.due(&server).and_then(|due| due.weight);
             let has = self.found.as_ref().and_then(|found| found.get(&key)?.servers.get(&server));
-            // One that somebody has taken stays away.
-            if has.is_some() {
-                self.reported.release(&key, server);
-            }
             // A server that is not there yet comes without weight, which says nothing about a check that failed.
             if has.map_or(Some(0), |config| Some(config.weight)) == due {
-                let (service, reason) = (service.clone(), verdict.reason.clone());
+                let reason = verdict.reason.clone();
                 out.push(Output::Say(Event::Verdict { service, key, server, up: verdict.up, reason }));
             }
-            match turn {
-                Some(Turn::AllDown(kept)) => out.push(Output::Say(Event::AllDown { service, key, kept })),
-                Some(Turn::TooFew(up, kept)) => {
-                    out.push(Output::Say(Event::TooFew { service, key, up, kept }));
-                }
-                Some(Turn::Recovered) => out.push(Output::Say(Event::Recovered { service, key })),
-                None => {}
-            }
-            self.quorum(key, out);
-            self.spare_no_longer(&key);
-            self.retries.hurry(&Subject::Service(key));
-            self.brake.release(&(key, Thing::Server(server)));
-            self.plan(now, key, out);
+            self.weigh(now, key, server, turn, out);
         }
+    }
+
+    /// Lets a server have the weight that it is due now, whatever held it back.
+    pub(super) fn weigh(
+        &mut self,
+        now: Time,
+        key: ServiceKey,
+        server: DestinationKey,
+        turn: Option<Turn>,
+        out: &mut Vec<Output>,
+    ) {
+        if self.pools.get(&key).is_some_and(|pool| pool.next().is_some()) {
+            self.ramping.insert(key);
+        }
+        let found = self.found.as_ref().and_then(|found| found.get(&key));
+        // One that somebody has taken stays away.
+        if found.is_some_and(|found| found.servers.contains_key(&server)) {
+            self.reported.release(&key, server);
+        }
+        if let Some(service) = self.name(&key) {
+            let event = turn.map(|turn| match turn {
+                Turn::AllDown(kept) => Event::AllDown { service, key, kept },
+                Turn::TooFew(up, kept) => Event::TooFew { service, key, up, kept },
+                Turn::Recovered => Event::Recovered { service, key },
+            });
+            out.extend(event.map(Output::Say));
+        }
+        self.quorum(key, out);
+        self.spare_no_longer(&key);
+        self.retries.hurry(&Subject::Service(key));
+        self.brake.release(&(key, Thing::Server(server)));
+        self.plan(now, key, out);
     }
 
     /// Slow starts go on.

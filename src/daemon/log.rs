@@ -4,6 +4,7 @@ use ipvs_netlink::{Flags, ServiceConfig};
 
 use crate::core::drift::{Ruling, Thing};
 use crate::core::event::{Before, Event};
+use crate::core::overrides::Override;
 use crate::core::plan::{Action, Step};
 
 /// Logs one event.
@@ -97,6 +98,19 @@ pub fn say(event: &Event) {
                 "the servers of these VIPs change places, and each waits for the next: this one goes first, \
                  its clients are refused until the server that it gets is free"
             );
+        }
+        Event::Overridden(Override { service, server, weight, by, until, since }) => {
+            let lasts = until.map_or_else(
+                || "until it is taken back".to_owned(),
+                |until| humantime::format_duration(until.saturating_sub(*since)).to_string(),
+            );
+            tracing::warn!(service, %server, weight, by, lasts, "weight set by an operator");
+        }
+        Event::TakenBack { it: Override { service, server, weight, .. }, by: Some(by) } => {
+            tracing::warn!(service, %server, weight, by, "weight set by an operator: taken back");
+        }
+        Event::TakenBack { it: Override { service, server, weight, .. }, by: None } => {
+            tracing::warn!(service, %server, weight, "weight set by an operator: its time is over");
         }
         Event::Rules { requests, replies } => {
             tracing::info!(vips = requests, servers = replies, "reply rules changed");

@@ -1,7 +1,7 @@
 //! The core and the tasks around it: hands inputs to the core and carries out what it asks for.
 
 use std::collections::BTreeSet;
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use ipvs_netlink::ServiceKey;
 use ipvs_netlink::tokio::Client;
@@ -22,7 +22,7 @@ use crate::nft::Nft;
 pub struct Tasks {
     core: Core,
     remembered: Remembered,
-    epoch: Instant,
+    clock: Clock,
     to_core: UnboundedSender<Input>,
     inputs: UnboundedReceiver<Input>,
     ipvs: UnboundedSender<ipvs::Work>,
@@ -34,6 +34,28 @@ pub struct Tasks {
     wake: Option<Time>,
     /// The core is done.
     pub finished: Option<Removed>,
+}
+
+/// The core's clock: the Unix time at the start, and the time since. It never jumps, and what is written down by it is understood
+/// after a restart.
+struct Clock {
+    start: Instant,
+    unix: Time,
+}
+
+impl Clock {
+    fn start() -> Self {
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self { start: Instant::now(), unix }
+    }
+
+    fn now(&self) -> Time {
+        self.unix + self.start.elapsed()
+    }
+
+    fn instant(&self, time: Time) -> Instant {
+        self.start + time.saturating_sub(self.unix)
+    }
 }
 
 /// Whether all that is ipvsd's own is gone.
@@ -60,7 +82,7 @@ impl Tasks {
         Ok(Self {
             core: Core::new(memory),
             remembered,
-            epoch: Instant::now(),
+            clock: Clock::start(),
             to_core,
             inputs,
             ipvs,
@@ -85,7 +107,7 @@ impl Tasks {
         if let Input::Config(config) = &mut input {
             self.hints.follow(&mut config.refusals, &self.checker.hints());
         }
-        for output in self.core.handle(self.epoch.elapsed(), input) {
+        for output in self.core.handle(self.clock.now(), input) {
             match output {
                 // The tasks live as long as this struct: a send cannot fail.
                 Output::LookAtServices(own) => drop(self.ipvs.send(ipvs::Work::Look(own))),
@@ -112,7 +134,7 @@ impl Tasks {
     /// The checker has ended: without verdicts there is nothing left to decide.
     pub async fn next(&mut self) -> Result<Input, Refusal> {
         let alarm = async |wake: Option<Time>| match wake {
-            Some(time) => tokio::time::sleep_until((self.epoch + time).into()).await,
+            Some(time) => tokio::time::sleep_until(self.clock.instant(time).into()).await,
             None => std::future::pending().await,
         };
         let input = tokio::select! {

@@ -95,6 +95,30 @@ pub enum Probe {
     Exec(ExecProbe),
 }
 
+impl Probe {
+    /// Its `type` in the config.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Udp { .. } => "udp",
+            Self::Dns(_) => "dns",
+            Self::Radius(_) => "radius",
+            Self::Sip(_) => "sip",
+            Self::Ntp(_) => "ntp",
+            Self::Snmp(_) => "snmp",
+            Self::Syslog(_) => "syslog",
+            Self::Stun(_) => "stun",
+            Self::Tftp(_) => "tftp",
+            Self::Quic => "quic",
+            Self::Icmp => "icmp",
+            Self::Tcp(_) => "tcp",
+            Self::Http(http) if http.tls.is_some() => "https",
+            Self::Http(_) => "http",
+            Self::File(_) => "file",
+            Self::Exec(_) => "exec",
+        }
+    }
+}
+
 /// Which answer to a `udp` probe is right.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Reply {

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::Time;
 use super::{TargetId, Verdict};
 
@@ -14,8 +16,10 @@ const STEPS: u32 = 10;
 /// One server in its pool.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Member {
-    /// Its weight when it is up.
+    /// Its weight when it is up, as the config has it.
     pub weight: u32,
+    /// The weight that an operator has given it instead.
+    pub operator: Option<u32>,
     /// It gets its weight only while no other server is up. It is not checked.
     pub fallback: bool,
     /// What is probed for it, each once, and what is known of it; all must be up. None is always up.
@@ -24,6 +28,8 @@ pub struct Member {
     pub found: u32,
     /// It has not served lately: in a working pool it starts slowly.
     pub cold: bool,
+    /// Since when its checks say together what they say; none before the first verdict.
+    pub since: Option<Time>,
     /// When it was last up, if it no longer is.
     pub fell: Option<Time>,
     /// It starts slowly.
@@ -60,7 +66,8 @@ pub enum Known {
 }
 
 /// What all checks of a server know together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Standing {
     /// It has no check.
     Unchecked,
@@ -77,6 +84,11 @@ impl Member {
     pub fn new(weight: u32, fallback: bool, checks: BTreeMap<TargetId, Known>) -> Self {
         // A map with room for ten more would be most of what a server takes.
         Self { weight, fallback, checks: checks.into_iter().collect(), ..Self::default() }
+    }
+
+    /// Its weight when it is up.
+    pub fn full(&self) -> u32 {
+        self.operator.unwrap_or(self.weight)
     }
 
     /// What its checks know together.
@@ -108,13 +120,12 @@ impl Member {
 
     pub(super) fn inherit(&mut self, before: &Self) {
         (self.found, self.cold) = (before.found, before.cold);
-        (self.fell, self.ramp) = (before.fell, before.ramp);
+        (self.since, self.fell, self.ramp) = (before.since, before.fell, before.ramp);
     }
 
     /// Whether it can do its share of the work, as far as is known.
     pub(super) fn alive(&self) -> bool {
-        let usable = self.weight > 0 && !self.fallback;
-        usable
+        self.usable()
             && match self.standing() {
                 Standing::Unchecked => true,
                 Standing::Unknown => self.found > 0,
@@ -123,13 +134,18 @@ impl Member {
             }
     }
 
+    /// Whether it has weight when it is up, and need not wait for others to fall.
+    pub(super) fn usable(&self) -> bool {
+        self.full() > 0 && !self.fallback
+    }
+
     /// Whether it has had no verdict, and was not found with weight either.
     pub(super) fn unknown(&self) -> bool {
         self.standing() == Standing::Unknown && self.found == 0 && !self.fallback
     }
 
     pub(super) fn verdict(&mut self, now: Time, verdict: &Verdict, slowly: bool) {
-        let was_alive = self.alive();
+        let (was_alive, stood) = (self.alive(), self.standing());
         let reason = verdict.reason.clone();
         let known = match verdict.up {
             true => Known::Up { reason, factor: verdict.factor },
@@ -146,16 +162,30 @@ impl Member {
             }
             _ => {}
         }
-        match self.standing() {
+        let stands = self.standing();
+        if stands != stood {
+            self.since = Some(now);
+        }
+        match stands {
             Standing::Down => self.cold = true,
             Standing::Up => self.cold = false,
             _ => {}
         }
     }
 
+    /// An operator gives it this weight, or takes that back. One that was without any starts slowly.
+    pub(super) fn operate(&mut self, now: Time, weight: Option<u32>, slowly: bool) {
+        let was_usable = std::mem::replace(&mut self.operator, weight).unwrap_or(self.weight) > 0;
+        match (was_usable, self.alive()) {
+            (false, true) => self.ramp = slowly.then_some(Ramp { since: now, step: 1 }),
+            (_, false) => self.ramp = None,
+            (true, true) => {}
+        }
+    }
+
     /// Its weight while it is up: rounded once, or the order of its checks would count.
     pub(super) fn effective(&self) -> u32 {
-        let (mut product, mut whole) = (u128::from(self.weight), 1u128);
+        let (mut product, mut whole) = (u128::from(self.full()), 1u128);
         // Ten factors that are not plain could be too many for 128 bits.
         for factor in self.factors().filter(|factor| *factor != FULL) {
             product = product.saturating_mul(factor.into());

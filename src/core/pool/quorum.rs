@@ -11,6 +11,11 @@ pub struct Quorum {
 }
 
 impl Quorum {
+    /// Whether it is reached; none before that is known.
+    pub fn reached(&self) -> Option<bool> {
+        self.reached
+    }
+
     /// Whether the pool's verdicts have turned it: the news to tell, which is the first state too.
     ///
     /// Verdicts count and not the weights that are held: a pool that fails open has lost its quorum. The weights of the servers

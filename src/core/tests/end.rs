@@ -132,6 +132,9 @@ fn difference(history: &History) -> Option<String> {
             return Some(format!("{key} has connection entries"));
         }
     }
+    if let Some(it) = promises.overdue(history.world.now) {
+        return Some(format!("{it:?} is over"));
+    }
     let rules = crate::core::desired::rules_of(&history.config);
     // What another ipvsd left, and nobody remembers, keeps its rules.
     let left = |vip: &std::net::SocketAddr| {

@@ -110,6 +110,7 @@ impl History {
                 let file_lost = self.world.random.one_in(6);
                 self.restart(file_lost);
             }
+            99 => self.operate(),
             98 if self.world.random.one_in(6) => self.world.hand_over(Input::Stop),
             _ => {}
         }

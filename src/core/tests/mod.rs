@@ -13,6 +13,7 @@ mod end;
 mod hands;
 mod history;
 mod kernel;
+mod operators;
 mod order;
 mod promises;
 mod random;

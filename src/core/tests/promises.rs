@@ -10,6 +10,7 @@ use super::replies::Replies;
 use crate::core::Time;
 use crate::core::evict::EXPIRE;
 use crate::core::model::{Config, Drift, OnStop, Rules, Server, Service, TargetId};
+use crate::core::overrides::Override;
 use crate::core::plan::{Action, FoundService, FoundServices, Step};
 use crate::core::{desired, model::Target};
 
@@ -25,6 +26,9 @@ pub struct Promises {
     pub broken: Option<String>,
     /// The config that the core has, and the services in it.
     pub config: BTreeMap<ServiceKey, Service>,
+    /// The same without what operators say.
+    pub plain: BTreeMap<ServiceKey, Service>,
+    pub overrides: Vec<Override>,
     pub on_stop: OnStop,
     pub leaving: bool,
     /// The daemon was told to end.
@@ -79,7 +83,8 @@ impl Promises {
     /// The core has a config. What it takes over is as others left it.
     pub fn configured(&mut self, now: Time, kernel: &Kernel, config: &Config) {
         let services = desired::listens(config).map(|(key, _, place)| (key, config.services[place].clone()));
-        self.config = services.collect();
+        self.plain = services.collect();
+        self.operated();
         self.taken_out.clear();
         self.on_stop = config.on_stop;
         let before = self.ours.clone();
@@ -299,6 +304,7 @@ impl Promises {
     /// The core is gone, and what it knew.
     pub fn crashed(&mut self, kernel: &Kernel, own: &BTreeSet<ServiceKey>) {
         self.config.clear();
+        self.plain.clear();
         // Whatever has happened to it meanwhile, the next one finds it written down.
         let (ours, once) = own.iter().partition(|key| self.ours.contains(key));
         self.ours = ours;

@@ -127,6 +127,7 @@ impl World {
                 self.promises.leaving |= on_stop == OnStop::Remove;
                 self.promises.ending = true;
             }
+            Input::Override(it) => self.promises.overridden(it),
             Input::Verdict(verdict) => {
                 self.promises.told.insert(verdict.target, verdict.up);
                 if self.planted(Bug::VerdictTurned) {
@@ -199,6 +200,9 @@ impl World {
             Output::Say(event) => {
                 if let Event::Done { key, step, .. } = &event {
                     self.promises.said(*key, &step.action);
+                }
+                if let Event::TakenBack { it, .. } = &event {
+                    self.promises.taken_back(it);
                 }
                 self.events.push(event);
             }
@@ -279,6 +283,7 @@ impl World {
         self.glanced = None;
         self.wake = None;
         self.finished = None;
+        self.promises.overrides = self.disk.overrides.clone();
         self.promises.crashed(&self.kernel, &self.disk.created);
         self.core = Core::new(self.disk.clone());
     }

@@ -1,0 +1,204 @@
+//! How everything stands: what `ipvsd status`, `explain` and the metrics show, in values that can be sent to another process.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use ipvs_netlink::{DestinationKey, ServiceKey};
+use serde::{Deserialize, Serialize};
+
+use super::difference::forward;
+use super::drift::Thing;
+use super::model::{Service, TargetId};
+use super::overrides::Override;
+use super::pool::{Health, Known, Member, Pool, Standing};
+use super::{Core, Time, desired};
+
+/// All that the core knows. Times are those of the core's clock, in the daemon the Unix time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// When this was so.
+    pub now: Time,
+    /// When the kernel was read last; none before the first time.
+    pub read: Option<Time>,
+    /// Every server has had its first verdict, and the kernel is as it is to be as far as that is known.
+    pub ready: bool,
+    /// What failed and is tried again, in words.
+    pub failing: Vec<String>,
+    /// The IPVS services of the config: one an address that a service listens on.
+    pub services: Vec<ServiceStatus>,
+    /// What operators say, of servers that the config does not know, too.
+    pub overrides: Vec<Override>,
+}
+
+/// One IPVS service of the config.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServiceStatus {
+    /// Its name in the config; several have the same if it listens on several addresses.
+    pub name: String,
+    /// Its VIP and port.
+    pub vip: SocketAddr,
+    /// Whether it has one-packet scheduling in the config.
+    pub ops: bool,
+    /// Its scheduler in the config.
+    pub scheduler: String,
+    /// How packets reach the servers, as the config has it: `nat`, `direct` or `tunnel`.
+    pub forward: String,
+    /// Whether it is in the kernel.
+    pub present: bool,
+    /// So many servers are up by their verdicts, fallbacks and drained ones apart.
+    pub up: usize,
+    /// With fewer servers up than this it fails open; at least 1.
+    pub minimum: usize,
+    /// How it stands as a whole by its verdicts.
+    pub health: Health,
+    /// Whether its quorum is reached; none before that is known.
+    pub quorum: Option<bool>,
+    /// The last drift.
+    pub drift: Option<LastDrift>,
+    /// Its servers: those of the config, then those that leave.
+    pub servers: Vec<ServerStatus>,
+}
+
+/// What somebody else changed last in a service.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LastDrift {
+    /// When it was seen.
+    pub at: Time,
+    /// The service or a server.
+    pub thing: Thing,
+    /// What, in words.
+    pub what: String,
+    /// It was repaired at once.
+    pub repaired: bool,
+}
+
+/// One server of an IPVS service.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServerStatus {
+    /// Its address and port.
+    pub address: SocketAddr,
+    /// Its weight in the config; none if it is no longer there, and leaves when it has been drained.
+    pub configured: Option<u32>,
+    /// Its weight in the kernel; none if it is not there.
+    pub weight: Option<u32>,
+    /// The weight that it is to have; none: whatever it has.
+    pub due: Option<u32>,
+    /// Why.
+    pub why: String,
+    /// It gets weight only while no other server is up.
+    pub fallback: bool,
+    /// What its checks say together.
+    pub verdict: Standing,
+    /// Since when; none before the first verdict.
+    pub since: Option<Time>,
+    /// What an operator says.
+    pub operator: Option<Override>,
+    /// Its checks.
+    pub checks: Vec<CheckStatus>,
+}
+
+/// One check of a server.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CheckStatus {
+    /// Its name between the core and the checker.
+    pub target: TargetId,
+    /// Its type: `dns`.
+    pub check: String,
+    /// Where it is asked.
+    pub address: SocketAddr,
+    /// What it says; none: nothing yet.
+    pub up: Option<bool>,
+    /// Why.
+    pub reason: String,
+    /// What the weight is multiplied by while it is up, in percent.
+    pub factor: u32,
+}
+
+impl Core {
+    /// How everything stands.
+    pub fn status(&self, now: Time) -> Status {
+        let settled = self.pools.values().all(Pool::settled);
+        let quiet = self.busy.is_empty() && self.rules_asked.is_none() && self.next.is_none();
+        Status {
+            now,
+            read: self.read,
+            ready: self.started && settled && quiet && self.retries.errors().next().is_none(),
+            failing: self.retries.errors().map(str::to_owned).collect(),
+            services: desired::listens(&self.config)
+                .filter_map(|(key, vip, place)| self.service_status(key, vip, place))
+                .collect(),
+            overrides: self.memory.overrides.clone(),
+        }
+    }
+
+    fn service_status(&self, key: ServiceKey, vip: SocketAddr, place: usize) -> Option<ServiceStatus> {
+        let (service, pool) = (&self.config.services[place], self.pools.get(&key)?);
+        let found = self.found.as_ref().and_then(|found| found.get(&key));
+        let weight =
+            |server: &DestinationKey| found.and_then(|found| Some(found.servers.get(server)?.weight));
+        let listed = desired::servers_of(service, vip).filter_map(|server| {
+            let key = DestinationKey(server.address);
+            let member = pool.members.get(&key)?;
+            let due = pool.due(&key)?;
+            Some(ServerStatus {
+                address: server.address,
+                configured: Some(member.weight),
+                weight: weight(&key),
+                due: due.weight,
+                why: due.why,
+                fallback: member.fallback,
+                verdict: member.standing(),
+                since: member.since,
+                operator: self.override_of(&service.name, server.address).cloned(),
+                checks: self.checks(service, server.address, member),
+            })
+        });
+        let leaving = found
+            .iter()
+            .flat_map(|found| found.servers.keys())
+            .filter(|server| !pool.members.contains_key(server));
+        let leaving = leaving.map(|server| ServerStatus {
+            address: server.0,
+            configured: None,
+            weight: weight(server),
+            due: Some(0),
+            why: "not in the config".to_owned(),
+            fallback: false,
+            verdict: Standing::Unchecked,
+            since: None,
+            operator: None,
+            checks: Vec::new(),
+        });
+        Some(ServiceStatus {
+            name: service.name.clone(),
+            vip,
+            ops: service.ops,
+            scheduler: service.scheduler.to_string(),
+            forward: forward(service.forward),
+            present: found.is_some(),
+            up: pool.alive().count(),
+            minimum: pool.minimum(),
+            health: pool.health(),
+            quorum: self.quorums.get(&key).and_then(|quorum| quorum.reached()),
+            drift: self.drifted.get(&key).cloned(),
+            servers: listed.chain(leaving).collect(),
+        })
+    }
+
+    fn checks(&self, service: &Service, server: SocketAddr, member: &Member) -> Vec<CheckStatus> {
+        let known: BTreeMap<TargetId, &Known> =
+            member.checks.iter().map(|(target, known)| (*target, known)).collect();
+        let checks = service.checks.iter().filter_map(|check| {
+            let address = check.target(server);
+            let target = *self.targets.get(&(address, check.clone()))?;
+            let (up, reason, factor) = match known.get(&target)? {
+                Known::Unknown => (None, "", 100),
+                Known::Up { reason, factor } => (Some(true), reason.as_str(), *factor),
+                Known::Down { reason } => (Some(false), reason.as_str(), 100),
+            };
+            let check = check.probe.name().to_owned();
+            Some(CheckStatus { target, check, address, up, reason: reason.to_owned(), factor })
+        });
+        checks.collect()
+    }
+}
