@@ -1,24 +1,79 @@
-//! The admin socket: HTTP/1.1 with JSON, so that `curl --unix-socket` works, on a Unix socket of this machine only.
+//! The admin sockets: HTTP/1.1 with JSON, so that `curl --unix-socket` works, on two Unix sockets of this machine only.
 //!
-//! `POST /reload` reads the config again and answers when it has been taken or refused. The socket takes no
-//! paths and no config text.
+//! `read.sock` tells, `control.sock` tells and does. Each is for its owner and its group, which are the daemon's user and the
+//! group `ipvsd-read` or `ipvsd-control`, where the machine has that group. They take no paths and no config text.
+//!
+//! ```text
+//! GET  /status[?service=NAME]                  how everything stands
+//! GET  /explain?service=NAME[&server=SERVER]   the same of one service or server, with its history
+//! GET  /plan                                   what a reload would change
+//! POST /reload                                 read the config again; answers when it has been taken or refused
+//! POST /drain    {"service": NAME, "server": SERVER, "for": "10m", "force": true}
+//! POST /weight   the same with "weight": NUMBER
+//! POST /undrain  {"service": NAME, "server": SERVER}
+//! ```
 
+mod answer;
 pub mod client;
+mod listen;
 mod server;
 #[cfg(test)]
 mod tests;
 
 use std::env;
 use std::path::PathBuf;
+use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+
+pub use listen::{Listener, given, make};
 pub use server::{Admin, start};
 
 use crate::config::{LoadError, Report};
+use crate::core::changes::Change;
+use crate::core::overrides::Override;
+use crate::core::status::Status;
+
+/// What is asked of the daemon; it answers by the channel. One that ends drops it.
+#[derive(Debug)]
+pub enum Request {
+    /// How everything stands.
+    Status(oneshot::Sender<Status>),
+    /// What a reload would change, or why that cannot be said.
+    Plan(oneshot::Sender<Planned>),
+    /// Read the config again.
+    Reload(oneshot::Sender<Reloaded>),
+    /// Give a server another weight, or drain it; what is said from now on, or why not.
+    Override(Words, oneshot::Sender<Result<Override, String>>),
+    /// Take back what operators say of a server; what was said, or why there is nothing to take back.
+    TakeBack(Words, oneshot::Sender<Result<Override, String>>),
+}
+
+/// What an operator says of a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Words {
+    /// The service's name.
+    pub service: String,
+    /// The server: its address, with the port where there are several.
+    pub server: String,
+    /// Its weight when it is up; 0 is drained.
+    pub weight: u32,
+    /// For how long; none: until it is taken back.
+    pub lasts: Option<Duration>,
+    /// Even if no server with weight is left.
+    pub force: bool,
+    /// The operator's user ID.
+    pub by: u32,
+}
+
+/// What a reload would change, with the warnings about the config.
+pub type Planned = Result<(Vec<Change>, Report), Rejected>;
 
 /// What became of a reload: the warnings about the new config, or why the old one goes on.
 pub type Reloaded = Result<Report, Rejected>;
 
-/// Why a reload changed nothing.
+/// Why a reload changed nothing, or there is no plan.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Rejected {
     /// The file cannot be read, or is wrong.
@@ -29,9 +84,33 @@ pub enum Rejected {
     Machine(String),
 }
 
-/// The socket of the daemon that has this environment: `control.sock` in its runtime directory.
-pub fn socket() -> PathBuf {
-    runtime_directory().join("control.sock")
+/// What a socket is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Access {
+    /// It tells.
+    Read,
+    /// It tells and does.
+    Control,
+}
+
+impl Access {
+    /// Its name where systemd gives it (`FileDescriptorName=`).
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Control => "control",
+        }
+    }
+
+    /// The group that may use it.
+    fn group(self) -> String {
+        format!("ipvsd-{}", self.name())
+    }
+
+    /// Its file, for a daemon that has this environment.
+    pub fn socket(self) -> PathBuf {
+        runtime_directory().join(format!("{}.sock", self.name()))
+    }
 }
 
 /// Where a daemon with this environment keeps what outlives it, but not the machine: systemd's `$RUNTIME_DIRECTORY`,

@@ -12,6 +12,8 @@ use tokio::sync::mpsc::unbounded_channel;
 use super::client::{self, Error};
 use super::*;
 use crate::config;
+use crate::core::memory::Memory;
+use crate::core::{Core, Time};
 
 const GOOD: &str = r#"
 [[service]]
@@ -29,12 +31,27 @@ struct Fake {
 
 impl Fake {
     fn start(outcome: fn() -> Reloaded) -> Self {
+        Self::serve(Access::Control, outcome)
+    }
+
+    fn serve(access: Access, outcome: fn() -> Reloaded) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let (reloads, mut asked) = unbounded_channel::<tokio::sync::oneshot::Sender<Reloaded>>();
-        let admin = start(directory.path().join("run/control.sock"), reloads).unwrap();
+        let (requests, mut asked) = unbounded_channel();
+        let path = directory.path().join("run/control.sock");
+        let admin = super::start(make(path, access).unwrap(), requests);
         tokio::spawn(async move {
             while let Some(request) = asked.recv().await {
-                let _ = request.send(outcome());
+                match request {
+                    Request::Reload(answer) => drop(answer.send(outcome())),
+                    Request::Status(answer) => {
+                        drop(answer.send(Core::new(Memory::default()).status(Time::ZERO)))
+                    }
+                    Request::Plan(answer) => drop(answer.send(outcome().map(|report| (Vec::new(), report)))),
+                    Request::Override(words, answer) => drop(answer.send(said(words))),
+                    Request::TakeBack(words, answer) => {
+                        drop(answer.send(Err(format!("nothing about {}", words.server))));
+                    }
+                }
             }
         });
         Self { directory, admin }
@@ -42,6 +59,17 @@ impl Fake {
 
     fn path(&self) -> PathBuf {
         self.directory.path().join("run/control.sock")
+    }
+
+    async fn reload(&self) -> client::Answer {
+        client::act(&self.path(), "/reload", None).await.unwrap()
+    }
+
+    /// What a request with this body is answered.
+    async fn post(&self, path: &str, body: &str) -> (u16, Value) {
+        let length = body.len();
+        self.exchange(&format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{body}"))
+            .await
     }
 
     /// What comes back for these bytes: status and body.
@@ -62,6 +90,15 @@ impl Fake {
     }
 }
 
+fn said(words: Words) -> Result<Override, String> {
+    let Words { service, server, weight, lasts, force, by } = words;
+    if force {
+        return Err("not by force".to_owned());
+    }
+    let server = server.parse().map_err(|error| format!("{error}"))?;
+    Ok(Override { service, server, weight, by, since: Time::ZERO, until: lasts })
+}
+
 fn taken() -> Reloaded {
     Ok(config::parse("ipvsd.toml", GOOD).unwrap().warnings)
 }
@@ -78,8 +115,8 @@ fn not_ready() -> Reloaded {
 #[tokio::test]
 async fn a_reload_that_is_taken() {
     let fake = Fake::start(taken);
-    let answer = client::reload(&fake.path()).await.unwrap();
-    assert_eq!((answer.status.as_u16(), answer.text.as_str()), (200, ""));
+    let answer = fake.reload().await;
+    assert_eq!((answer.status.as_u16(), answer.text()), (200, ""));
     let raw = fake.exchange("POST /reload HTTP/1.1\r\nHost: x\r\n\r\n").await;
     assert_eq!(raw, (200, json!({ "reloaded": true, "text": "", "problems": [] })));
 }
@@ -87,12 +124,12 @@ async fn a_reload_that_is_taken() {
 #[tokio::test]
 async fn a_bad_config_comes_back_as_text_and_as_data() {
     let fake = Fake::start(invalid);
-    let answer = client::reload(&fake.path()).await.unwrap();
+    let answer = fake.reload().await;
     assert_eq!(answer.status.as_u16(), 422);
-    assert!(answer.text.contains("ipvsd.toml:5:1"), "{}", answer.text);
+    assert!(answer.text().contains("ipvsd.toml:5:1"), "{}", answer.text());
     let (status, said) = fake.exchange("POST /reload HTTP/1.1\r\nHost: x\r\n\r\n").await;
     assert_eq!((status, &said["reloaded"]), (422, &json!(false)));
-    assert_eq!(said["text"], json!(answer.text));
+    assert_eq!(said["text"], json!(answer.text()));
     let problem = said["problems"].as_array().unwrap().iter().find(|problem| problem["line"] == 5).unwrap();
     assert_eq!(problem["severity"], "error");
     assert_eq!((&problem["file"], &problem["column"]), (&json!("ipvsd.toml"), &json!(1)));
@@ -102,14 +139,14 @@ async fn a_bad_config_comes_back_as_text_and_as_data() {
 
 #[tokio::test]
 async fn a_machine_that_is_not_ready_and_a_daemon_that_ends() {
-    let answer = client::reload(&Fake::start(not_ready).path()).await.unwrap();
-    assert_eq!((answer.status.as_u16(), answer.text.as_str()), (409, "IPv4 is not forwarded; do so\n"));
+    let answer = Fake::start(not_ready).reload().await;
+    assert_eq!((answer.status.as_u16(), answer.text()), (409, "IPv4 is not forwarded; do so\n"));
 
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("control.sock");
-    let (reloads, _) = unbounded_channel();
-    let _admin = start(path.clone(), reloads).unwrap();
-    assert_eq!(client::reload(&path).await.unwrap().status.as_u16(), 503);
+    let (requests, _) = unbounded_channel();
+    let _admin = super::start(make(path.clone(), Access::Control).unwrap(), requests);
+    assert_eq!(client::act(&path, "/reload", None).await.unwrap().status.as_u16(), 503);
 }
 
 #[tokio::test]
@@ -118,8 +155,16 @@ async fn anything_else_is_refused() {
     for (request, expected) in [
         ("GET /reload HTTP/1.1\r\nHost: x\r\n\r\n", 405),
         ("POST / HTTP/1.1\r\nHost: x\r\n\r\n", 404),
-        ("POST /reload HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\nconfig", 413),
-        ("POST /reload HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n", 413),
+        ("POST /status HTTP/1.1\r\nHost: x\r\n\r\n", 405),
+        ("POST /reload HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\nconfig", 400),
+        ("POST /reload?config=/etc/passwd HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        ("GET /status?config=/etc/passwd HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        ("GET /status?service=dns HTTP/1.1\r\nHost: x\r\n\r\n", 404),
+        ("POST /reload HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n", 408),
+        (
+            &format!("POST /reload HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\n{}", "x".repeat(5000)),
+            413,
+        ),
         ("rubbish\r\n\r\n", 400),
         (&format!("POST /reload HTTP/1.1\r\nLong: {}", "x".repeat(100_000)), 431),
     ] {
@@ -131,7 +176,7 @@ async fn anything_else_is_refused() {
 async fn connections_that_say_nothing_keep_nobody_out_for_long() {
     let fake = Fake::start(taken);
     let silent: Vec<_> = (0..40).map(|_| UnixStream::connect(fake.path()).unwrap()).collect();
-    assert_eq!(client::reload(&fake.path()).await.unwrap().status.as_u16(), 200);
+    assert_eq!(fake.reload().await.status.as_u16(), 200);
     drop(silent);
 }
 
@@ -141,18 +186,60 @@ async fn the_file_has_its_mode_replaces_that_of_a_dead_daemon_and_goes_at_the_en
     let path = fake.path();
     assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o660);
     assert_eq!(path.parent().unwrap().metadata().unwrap().permissions().mode() & 0o777, 0o755);
-    let (reloads, _asked) = unbounded_channel();
-    let refused = start(path.clone(), reloads.clone()).unwrap_err();
+    let refused = make(path.clone(), Access::Control).unwrap_err();
     assert!(refused.to_string().contains("another program listens there"), "{refused}");
 
     drop(fake.admin);
     assert!(!path.exists());
-    let error = client::reload(&path).await.unwrap_err();
+    let error = client::act(&path, "/reload", None).await.unwrap_err();
     assert!(matches!(error, Error::NotRunning(_)), "{error}");
     assert!(error.to_string().contains("is ipvsd running?"), "{error}");
 
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-    assert!(matches!(client::reload(&path).await.unwrap_err(), Error::NotRunning(_)), "a dead daemon's file");
-    let _admin = start(path.clone(), reloads).unwrap();
+    assert!(
+        matches!(client::act(&path, "/reload", None).await.unwrap_err(), Error::NotRunning(_)),
+        "a dead daemon's file"
+    );
+    let (requests, _asked) = unbounded_channel();
+    let _admin = super::start(make(path.clone(), Access::Control).unwrap(), requests);
     assert_eq!(path.parent().unwrap().read_dir().unwrap().count(), 1, "nothing else is left there");
+}
+
+#[tokio::test]
+async fn the_words_of_an_operator_come_with_who_said_them() {
+    let fake = Fake::start(taken);
+    let uid = nix::unistd::getuid().as_raw();
+    let body = r#"{"service":"dns","server":"10.0.1.11:53","for":"10m"}"#;
+    let expected = json!({
+        "service": "dns", "server": "10.0.1.11:53", "weight": 0, "by": uid,
+        "since": { "secs": 0, "nanos": 0 }, "until": { "secs": 600, "nanos": 0 },
+    });
+    assert_eq!(fake.post("/drain", body).await, (200, json!({ "text": "", "override": expected })));
+    for (path, body, status, said) in [
+        ("/drain", r#"{"service":"dns","server":"10.0.1.11:53","force":true}"#, 409, "not by force"),
+        ("/undrain", r#"{"service":"dns","server":"10.0.1.11"}"#, 409, "nothing about 10.0.1.11"),
+        ("/weight", r#"{"service":"dns","server":"10.0.1.11:53"}"#, 400, "weight"),
+        ("/weight", r#"{"service":"dns","server":"10.0.1.11:53","weight":2147483648}"#, 400, "2147483647"),
+        ("/weight", r#"{"service":"dns","server":"10.0.1.11:53","weight":-1}"#, 400, "-1"),
+        ("/drain", r#"{"service":"dns","server":"10.0.1.11:53","weight":1}"#, 400, "weight"),
+        ("/drain", r#"{"service":"dns","server":"10.0.1.11:53","for":"soon"}"#, 400, "10m"),
+        ("/drain", r#"{"service":"dns","server":"10.0.1.11:53","for":"0s"}"#, 400, "for"),
+        ("/undrain", r#"{"service":"dns","server":"10.0.1.11:53","for":"1m"}"#, 400, "for"),
+        ("/drain", r#"{"service":"dns","server":"10.0.1.11:53","config":"/etc/passwd"}"#, 400, "config"),
+        ("/drain", "", 400, "EOF"),
+    ] {
+        let (is, answer) = fake.post(path, body).await;
+        assert_eq!(is, status, "{path} {body}: {answer}");
+        assert!(answer["text"].as_str().unwrap().contains(said), "{path} {body}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn the_reading_socket_only_tells() {
+    let fake = Fake::serve(Access::Read, || panic!("this is no reload"));
+    let (status, said) = fake.exchange("GET /status HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert_eq!((status, &said["services"]), (200, &json!([])));
+    for path in ["/reload", "/drain", "/weight", "/undrain"] {
+        assert_eq!(fake.post(path, "{}").await.0, 403, "{path}");
+    }
 }

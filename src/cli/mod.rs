@@ -1,11 +1,16 @@
 //! The command line: one file a subcommand. Exit status 0 done, 1 failed, 2 usage or config error;
 //! `plan` 3 there are changes, and 1 with a config that is wrong, too.
 
+mod ask;
 mod flush;
+mod operate;
 mod plan;
 mod reload;
 mod run;
+mod status;
+mod table;
 mod validate;
+mod words;
 
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -35,12 +40,50 @@ enum Command {
     /// Say what `run` would change, the kernel against the config, and change nothing.
     ///
     /// Exit status 0 nothing, 3 something, 1 that cannot be said, with a bad config for one.
+    ///
+    /// Without `--config` the running daemon is asked, which needs no privilege; if none runs, the default config is taken.
     Plan {
-        #[command(flatten)]
-        file: ConfigFile,
+        /// The config; not that of the running daemon.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
         /// As JSON.
         #[arg(long)]
         json: bool,
+    },
+    /// Show how services and servers stand: weight, verdict and why, as the running daemon knows it.
+    Status {
+        /// This service only.
+        service: Option<String>,
+        /// As JSON.
+        #[arg(long, conflicts_with = "check")]
+        json: bool,
+        /// Say nothing if every service has its minimum of servers up; otherwise, or if no daemon runs, exit with 1.
+        ///
+        /// For keepalived's track_script, anycast-healthchecker, exabgp and their like.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Take the weight from a server, over reloads and restarts, until `undrain`.
+    Drain {
+        #[command(flatten)]
+        server: operate::Server,
+        #[command(flatten)]
+        terms: operate::Terms,
+    },
+    /// Take back `drain` or `weight`: the config's weight again, if its checks agree.
+    Undrain {
+        #[command(flatten)]
+        server: operate::Server,
+    },
+    /// Give a server another weight than the config's, over reloads and restarts, until `undrain`.
+    Weight {
+        #[command(flatten)]
+        server: operate::Server,
+        /// Its weight when it is up; 0 is `drain`.
+        #[arg(value_parser = clap::value_parser!(u32).range(..=i32::MAX as i64))]
+        weight: u32,
+        #[command(flatten)]
+        terms: operate::Terms,
     },
     /// Let the running daemon read its config again, and wait until it has.
     ///
@@ -52,10 +95,12 @@ enum Command {
     Flush(ConfigFile),
 }
 
+const DEFAULT_CONFIG: &str = "/etc/ipvsd/ipvsd.toml";
+
 #[derive(Args)]
 struct ConfigFile {
     /// The config.
-    #[arg(long, value_name = "FILE", default_value = "/etc/ipvsd/ipvsd.toml")]
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
     config: PathBuf,
 }
 
@@ -63,7 +108,11 @@ struct ConfigFile {
 pub fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Run(file) => run::main(&file.config),
-        Command::Plan { file, json } => plan::main(&file.config, json),
+        Command::Plan { config, json } => plan::main(config.as_deref(), json),
+        Command::Status { service, json, check } => status::main(service.as_deref(), json, check),
+        Command::Drain { server, terms } => operate::drain(&server, &terms),
+        Command::Undrain { server } => operate::undrain(&server),
+        Command::Weight { server, weight, terms } => operate::weight(&server, weight, &terms),
         Command::Reload => reload::main(),
         Command::Validate(file) => validate::main(&file.config),
         Command::Flush(file) => flush::main(&file.config),
@@ -95,6 +144,11 @@ fn load(path: &Path) -> Result<Loaded, ExitCode> {
 /// Writes a text. Whether anybody reads it (`ipvsd validate 2>&1 | head`) changes neither the work nor the status.
 fn say(mut to: impl Write, text: &str) {
     let _ = to.write_all(text.as_bytes());
+}
+
+/// The columns of the terminal; no limit where there is none.
+fn width() -> usize {
+    terminal_size::terminal_size().map_or(usize::MAX, |(width, _)| width.0.into())
 }
 
 fn start_logging() {

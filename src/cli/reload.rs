@@ -4,34 +4,21 @@ use std::process::ExitCode;
 
 use hyper::StatusCode;
 
-use crate::admin::{self, client};
+use super::ask;
 
 pub fn main() -> ExitCode {
-    let runtime = match super::runtime() {
-        Ok(runtime) => runtime,
+    let answer = match ask::act("/reload", None) {
+        Ok(answer) => answer,
         Err(status) => return status,
     };
-    match runtime.block_on(client::reload(&admin::socket())) {
-        Ok(answer) => {
-            eprint!("{}", answer.text);
-            match answer.status {
-                StatusCode::OK => {
-                    println!("reloaded");
-                    ExitCode::SUCCESS
-                }
-                StatusCode::UNPROCESSABLE_ENTITY => {
-                    eprintln!("ipvsd: reload refused, the running config goes on");
-                    ExitCode::from(super::BAD_CONFIG)
-                }
-                _ => {
-                    eprintln!("ipvsd: reload refused, the running config goes on");
-                    ExitCode::from(super::FAILED)
-                }
-            }
-        }
-        Err(error) => {
-            eprintln!("ipvsd: {error}");
-            ExitCode::from(super::FAILED)
-        }
+    eprint!("{}", answer.text());
+    if answer.status == StatusCode::OK {
+        println!("reloaded");
+        return ExitCode::SUCCESS;
     }
+    eprintln!("ipvsd: reload refused, the running config goes on");
+    ExitCode::from(match answer.status {
+        StatusCode::UNPROCESSABLE_ENTITY => super::BAD_CONFIG,
+        _ => super::FAILED,
+    })
 }

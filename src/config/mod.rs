@@ -30,6 +30,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use report::{Located, Report, Severity};
+pub use scheduler::heeds_weight;
 
 use self::report::{Place, Problems};
 use crate::core::model::Config;

@@ -41,6 +41,11 @@ const KNOWN: [(&str, bool, Spread); 14] = [
     ("twos", true, Spread::Drawn),
 ];
 
+/// Whether weights that differ matter to the scheduler `name`; none: it is not known.
+pub fn heeds_weight(name: &str) -> Option<bool> {
+    KNOWN.iter().find(|(known, ..)| *known == name).map(|(_, heeds, _)| *heeds)
+}
+
 /// A name that the kernel may know.
 pub fn judge(name: &At<String>, problems: &mut Problems) -> Option<SchedulerName> {
     if name.value == "none" {

@@ -12,6 +12,7 @@ use super::difference::{Difference, of_server, of_service};
 use super::evict::EXPIRE;
 use super::memory::Memory;
 use super::model::{Config, Outer, Rules, Service, TargetId};
+use super::overrides::Override;
 use super::plan::{FoundService, FoundServices, Wanted};
 use super::pool::{Known, Member, Pool};
 use super::rules::Need;
@@ -109,6 +110,7 @@ pub fn changes(
     own: &BTreeSet<ServiceKey>,
     held: &Rules,
     damage: &[String],
+    overrides: &[Override],
 ) -> Vec<Change> {
     let mut changes = Vec::new();
     let mut named = BTreeSet::new();
@@ -120,7 +122,9 @@ pub fn changes(
     };
     for (key, vip, place) in desired::listens(config) {
         named.insert(key);
-        service(&config.services[place], vip, found.get(&key), other_vip, &mut changes);
+        let service = &config.services[place];
+        let wanted = wanted(service, vip, found.get(&key), overrides);
+        self::service(service, vip, &wanted, found.get(&key), other_vip, &mut changes);
     }
     for key in own.difference(&named) {
         if let (Some(found), ServiceKey::Address { address: vip, .. }) = (found.get(key), key) {
@@ -172,7 +176,12 @@ pub fn put_back(memory: &Memory, sysctls: &BTreeMap<String, String>) -> Option<C
 }
 
 /// What the pool of `service` at `vip` makes of the weights that are found.
-fn wanted(service: &Service, vip: SocketAddr, found: Option<&FoundService>) -> Wanted {
+fn wanted(
+    service: &Service,
+    vip: SocketAddr,
+    found: Option<&FoundService>,
+    overrides: &[Override],
+) -> Wanted {
     let members = desired::servers_of(service, vip).map(|server| {
         let key = DestinationKey(server.address);
         let has = found.and_then(|found| found.servers.get(&key));
@@ -181,7 +190,10 @@ fn wanted(service: &Service, vip: SocketAddr, found: Option<&FoundService>) -> W
             false => Known::Unknown,
         };
         let check = service.checks.first().filter(|_| !server.fallback).map(|_| (TargetId(0), known));
-        (key, Member::new(server.weight, server.fallback, check.into_iter().collect()))
+        let mut member = Member::new(server.weight, server.fallback, check.into_iter().collect());
+        let said = overrides.iter().find(|it| it.is_for(&service.name, server.address));
+        member.operator = said.map(|it| it.weight);
+        (key, member)
     });
     let pool = Pool::new(members.collect(), service.policy.clone(), service.detection());
     desired::wanted(service, vip, &pool)
@@ -190,11 +202,11 @@ fn wanted(service: &Service, vip: SocketAddr, found: Option<&FoundService>) -> W
 fn service(
     service: &Service,
     vip: SocketAddr,
+    wanted: &Wanted,
     found: Option<&FoundService>,
     other_vip: impl Fn(SocketAddr, SocketAddr) -> Option<SocketAddr>,
     changes: &mut Vec<Change>,
 ) {
-    let wanted = wanted(service, vip, found);
     let name = Some(service.name.clone());
     let differences = of_service(found.map(|found| &found.config), &wanted.config);
     // The other VIP that each server must leave before it has weight here.

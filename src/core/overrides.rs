@@ -6,6 +6,7 @@ use ipvs_netlink::{DestinationKey, ServiceKey};
 use serde::{Deserialize, Serialize};
 
 use super::event::Event;
+use super::pool::Pool;
 use super::{Core, Output, Time};
 
 /// The weight of a server as an operator has it, at all VIPs of the service. It is kept although the config may not know the
@@ -52,6 +53,23 @@ impl Core {
         out: &mut Vec<Output>,
     ) {
         self.end_overrides(now, |it| it.is_for(service, server), Some(by), out);
+    }
+
+    /// A VIP of `service` of which no server would have weight if this one were drained, and one has it now.
+    pub fn would_empty(&self, now: Time, service: &str, server: SocketAddr) -> Option<SocketAddr> {
+        let key = DestinationKey(server);
+        let of = self.index.iter().filter(|(_, (_, place))| self.config.services[*place].name == service);
+        let weighted = |pool: &Pool| {
+            let due =
+                |server| pool.due(server).is_some_and(|due| due.weight.is_some_and(|weight| weight > 0));
+            pool.members.keys().any(due)
+        };
+        let empties = |pool: &Pool| {
+            let mut after = pool.clone();
+            after.operate(now, &key, Some(0));
+            pool.members.contains_key(&key) && weighted(pool) && !weighted(&after)
+        };
+        of.filter(|(of, _)| self.pools.get(*of).is_some_and(empties)).map(|(_, (vip, _))| *vip).next()
     }
 
     /// Ends those whose time is over.

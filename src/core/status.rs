@@ -114,6 +114,36 @@ pub struct CheckStatus {
     pub factor: u32,
 }
 
+impl Status {
+    /// The part of it that is about one service (by its name), or one server of it (address and port).
+    ///
+    /// # Errors
+    /// There is no such thing; in words, with those that there are.
+    pub fn of(mut self, service: Option<&str>, server: Option<&str>) -> Result<Self, String> {
+        let Some(name) = service else { return Ok(self) };
+        let (of, others): (Vec<_>, Vec<_>) = self.services.into_iter().partition(|it| it.name == name);
+        if of.is_empty() {
+            let mut names: Vec<String> = others.into_iter().map(|it| it.name).collect();
+            names.dedup();
+            names.truncate(20);
+            return Err(format!("the config has no service \"{name}\"; it has {}", names.join(", ")));
+        }
+        self.services = of;
+        self.overrides.retain(|it| it.service == name);
+        let Some(server) = server else { return Ok(self) };
+        let is =
+            |it: &ServerStatus| it.address.to_string() == server || it.address.ip().to_string() == server;
+        self.services.iter_mut().for_each(|it| it.servers.retain(is));
+        self.services.retain(|it| !it.servers.is_empty());
+        match self.services.is_empty() {
+            true => {
+                Err(format!("service \"{name}\" has no server {server}; `ipvsd status {name}` shows them"))
+            }
+            false => Ok(self),
+        }
+    }
+}
+
 impl Core {
     /// How everything stands.
     pub fn status(&self, now: Time) -> Status {

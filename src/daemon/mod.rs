@@ -29,6 +29,7 @@ mod plan;
 mod prepare;
 mod reload;
 mod remember;
+mod requests;
 mod tasks;
 
 use std::path::Path;
@@ -37,11 +38,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
-use crate::admin;
+use crate::admin::{self, Access};
 use crate::core::model::{Config, Rules};
 use crate::core::{Input, desired};
 use crate::nft::{self, Nft};
 use ending::Ending;
+use requests::Requests;
 use tasks::{Removed, Tasks};
 
 pub use plan::plan;
@@ -63,7 +65,9 @@ pub async fn run(path: &Path, config: Config) -> Result<(), Refusal> {
     let mut tasks = Tasks::start(client)?;
     let (reloads, asked) = unbounded_channel();
     tokio::spawn(reload::run(path.to_owned(), asked, tasks.to_core()));
-    let _admin = open_admin_socket(&reloads);
+    let (to_requests, mut requested) = unbounded_channel();
+    let _admin = open_admin_sockets(&to_requests);
+    let requests = Requests { config: path.to_owned(), reloads };
     let rules = desired::rules_of(&config);
     let services = config.services.len();
     tracing::info!(config = %path.display(), services, "started");
@@ -75,7 +79,11 @@ pub async fn run(path: &Path, config: Config) -> Result<(), Refusal> {
             input = tasks.next() => input?,
             _ = hangup.recv() => {
                 // Nobody waits for the answer; the log has it.
-                drop(reloads.send(oneshot::channel().0));
+                drop(requests.reloads.send(oneshot::channel().0));
+                continue;
+            }
+            Some(request) = requested.recv() => {
+                requests.answer(request, &mut tasks);
                 continue;
             }
             _ = terminate.recv() => Input::Stop,
@@ -141,14 +149,24 @@ async fn remove_rules(rules: &Rules) -> Result<(), Refusal> {
     }
 }
 
-/// The daemon does its work without it, too.
-fn open_admin_socket(reloads: &UnboundedSender<oneshot::Sender<admin::Reloaded>>) -> Option<admin::Admin> {
-    let socket = admin::socket();
-    match admin::start(socket.clone(), reloads.clone()) {
-        Ok(admin) => Some(admin),
-        Err(error) => {
-            tracing::warn!(socket = %socket.display(), %error, "no admin socket: `ipvsd reload` will not work, SIGHUP does");
-            None
+/// Those that systemd gives, and the others by ourselves. The daemon does its work without them, too.
+fn open_admin_sockets(requests: &UnboundedSender<admin::Request>) -> Vec<admin::Admin> {
+    let mut listeners = admin::given().unwrap_or_else(|error| {
+        tracing::warn!(%error, "the sockets that systemd gives are no use");
+        Vec::new()
+    });
+    for access in [Access::Read, Access::Control] {
+        if listeners.iter().any(|given| given.access() == access) {
+            continue;
+        }
+        let socket = access.socket();
+        match admin::make(socket.clone(), access) {
+            Ok(listener) => listeners.push(listener),
+            Err(error) => tracing::warn!(
+                socket = %socket.display(), %error,
+                "no admin socket: the commands that need it will not work; SIGHUP reloads"
+            ),
         }
     }
+    listeners.into_iter().map(|listener| admin::start(listener, requests.clone())).collect()
 }

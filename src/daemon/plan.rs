@@ -52,7 +52,7 @@ pub async fn plan(config: &Config) -> Result<Vec<Change>, Refusal> {
     if evictions.is_empty() {
         all.extend(put_back(&memory, &facts.sysctls));
     }
-    all.extend(changes(config, &found, &own, &held, &damage));
+    all.extend(changes(config, &found, &own, &held, &damage, &memory.overrides));
     all.extend(evictions);
     Ok(all)
 }

@@ -37,19 +37,22 @@ pub async fn run(
     }
 }
 
-/// A bad file changes nothing: the config that is running goes on.
-async fn reload(path: &Path, to_core: &UnboundedSender<Input>) -> Reloaded {
+/// Reads the config's file on a thread of its own: it may take for ever (NFS without its server, say).
+pub async fn load(path: &Path) -> Result<Loaded, Rejected> {
     let owned = path.to_owned();
     let reading = tokio::task::spawn_blocking(move || read(&owned));
-    let gone = |error| Rejected::Config(LoadError::unread(path, io::Error::other(error)));
-    let loaded = reading.await.map_err(gone)??;
+    reading.await.map_err(|error| Rejected::Config(LoadError::unread(path, io::Error::other(error))))?
+}
+
+/// A bad file changes nothing: the config that is running goes on.
+async fn reload(path: &Path, to_core: &UnboundedSender<Input>) -> Reloaded {
+    let loaded = load(path).await?;
     let machine = |refusal: prepare::Refusal| Rejected::Machine(refusal.to_string());
     prepare::prepare(&loaded.config).await.map_err(machine)?;
     let _ = to_core.send(Input::Config(loaded.config));
     Ok(loaded.warnings)
 }
 
-/// It may take for ever (NFS without its server, say): on a thread of its own.
 fn read(path: &Path) -> Result<Loaded, Rejected> {
     // A FIFO would be read until somebody writes. Of a file that is not there, `load` says so.
     if path.metadata().is_ok_and(|found| !found.is_file()) {

@@ -1,6 +1,7 @@
 //! The core and the tasks around it: hands inputs to the core and carries out what it asks for.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use ipvs_netlink::ServiceKey;
@@ -13,6 +14,7 @@ use super::log;
 use super::prepare::Refusal;
 use super::remember::Remembered;
 use crate::core::model::Verdict;
+use crate::core::status::Status;
 use crate::core::{Core, Input, Output, Time, sysctls};
 use crate::health::{self, Checker};
 use crate::kernel::{connections, ipvs, rules, sysctl, touched};
@@ -126,6 +128,16 @@ impl Tasks {
                 Output::Finished { removed } => self.finished = Some(Removed(removed)),
             }
         }
+    }
+
+    /// How everything stands.
+    pub fn status(&self) -> Status {
+        self.core.status(self.clock.now())
+    }
+
+    /// [`Core::would_empty`], now.
+    pub fn would_empty(&self, service: &str, server: SocketAddr) -> Option<SocketAddr> {
+        self.core.would_empty(self.clock.now(), service, server)
     }
 
     /// The next input: from a task, or that the time has come which the core asked to be woken at.

@@ -35,7 +35,7 @@ fn parsed(text: &str) -> Config {
 /// The kernel as it is when all that `config` asks for is there, every server with its weight.
 fn made(config: &Config) -> (FoundServices, Rules) {
     let services = desired::listens(config).map(|(key, vip, place)| {
-        let Wanted { config, servers, .. } = wanted(&config.services[place], vip, None);
+        let Wanted { config, servers, .. } = wanted(&config.services[place], vip, None, &[]);
         let servers = servers
             .into_iter()
             .map(|(key, server)| (key, DestinationConfig { weight: server.full, ..server.config }));
@@ -46,7 +46,7 @@ fn made(config: &Config) -> (FoundServices, Rules) {
 
 fn said(config: &Config, found: &FoundServices, held: &Rules) -> String {
     let own: BTreeSet<ServiceKey> = found.keys().copied().collect();
-    changes(config, found, &own, held, &[]).iter().map(|change| format!("{change}\n")).collect()
+    changes(config, found, &own, held, &[], &[]).iter().map(|change| format!("{change}\n")).collect()
 }
 
 fn key(vip: &str) -> ServiceKey {
@@ -144,7 +144,7 @@ fn a_changed_kernel() {
     held.replies.insert("10.0.1.11:5300".parse().unwrap(), "192.0.2.99:53".parse().unwrap());
     let own = found.keys().copied().collect();
     let damage = ["add chain output".to_owned()];
-    let changes = changes(&config, &found, &own, &held, &damage);
+    let changes = changes(&config, &found, &own, &held, &damage, &[]);
     let lines: String = changes.iter().map(|change| format!("{change}\n")).collect();
     insta::assert_snapshot!(lines, @r"
     ~ service dns at 192.0.2.53:53: scheduler rr → wrr, OPS off → on, flags 0x1 → 0x0, persistence 300 s → 0 s, netmask 255.255.255.0 → the whole address (about 20 ms of loss while the scheduler changes; connection entries made until now pin their clients until they are evicted)
@@ -175,7 +175,7 @@ fn what_is_not_ours_is_not_named() {
     let (mut found, held) = made(&config);
     let foreign = found[&key("192.0.2.54:514")].clone();
     found.insert(key("192.0.2.99:53"), foreign);
-    assert_eq!(changes(&config, &found, &BTreeSet::new(), &held, &[]), []);
+    assert_eq!(changes(&config, &found, &BTreeSet::new(), &held, &[], &[]), []);
 }
 
 #[test]
@@ -243,7 +243,7 @@ fn as_data() {
     let dns = found.get_mut(&key("192.0.2.53:53")).unwrap();
     dns.config.scheduler = "rr".parse().unwrap();
     dns.servers.remove(&server("10.0.1.12:5300"));
-    let mut changes = changes(&config, &found, &BTreeSet::new(), &held, &[]);
+    let mut changes = changes(&config, &found, &BTreeSet::new(), &held, &[], &[]);
     changes.push(Change::sysctl("net.ipv4.vs.drop_packet", "1", "0", "the kernel drops requests"));
     insta::assert_snapshot!(serde_json::to_string_pretty(&changes).unwrap(), @r#"
     [
@@ -355,7 +355,7 @@ proptest! {
         let mut held = desired::rules_of(&asks_for(&before, check));
         let own: BTreeSet<ServiceKey> =
             found.keys().chain(asked.keys()).copied().chain(held.requests.iter().map(|vip| ServiceKey::udp(*vip))).collect();
-        let all = changes(&config, &found, &own, &held, &[]);
+        let all = changes(&config, &found, &own, &held, &[], &[]);
         let said = |vip: SocketAddr, server: Option<SocketAddr>| all.iter().any(|change| match &change.object {
             Object::Service { vip: at, .. } => *at == vip && server.is_none(),
             Object::Server { vip: at, server: it, .. } => *at == vip && server == Some(*it),
@@ -364,7 +364,7 @@ proptest! {
         for round in 0.. {
             prop_assert!(round < 20, "no end");
             let wanted: BTreeMap<ServiceKey, Wanted> = desired::listens(&config)
-                .map(|(key, vip, place)| (key, wanted(&config.services[place], vip, found.get(&key))))
+                .map(|(key, vip, place)| (key, wanted(&config.services[place], vip, found.get(&key), &[])))
                 .collect();
             let needs = wanted.iter().map(|(key, wanted)| (*key, Needs::of(wanted))).collect();
             let mut rules = desired::rules(&needs, &found, &held, std::iter::empty());
@@ -410,7 +410,7 @@ proptest! {
                 break;
             }
         }
-        for change in changes(&config, &found, &own, &held, &[]) {
+        for change in changes(&config, &found, &own, &held, &[], &[]) {
             let waits = change.note.as_ref().is_some_and(|note| note.starts_with("when another server has weight"));
             let its_rule = matches!(change.object, Object::ReplyRule { .. });
             prop_assert!(change.change == Kind::Remove && (waits || its_rule), "{change}");

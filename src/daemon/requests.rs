@@ -1,0 +1,124 @@
+//! What is asked at the admin sockets, answered by the loop; what takes time is done beside it.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::oneshot;
+
+use super::reload;
+use super::tasks::Tasks;
+use crate::admin::{Planned, Rejected, Reloaded, Request, Words};
+use crate::config::heeds_weight;
+use crate::core::Input;
+use crate::core::overrides::Override;
+use crate::core::status::Status;
+
+/// What requests are passed on to.
+pub struct Requests {
+    /// The config's file.
+    pub config: PathBuf,
+    pub reloads: UnboundedSender<oneshot::Sender<Reloaded>>,
+}
+
+impl Requests {
+    /// Answers one. Whoever asked may have gone.
+    pub fn answer(&self, request: Request, tasks: &mut Tasks) {
+        match request {
+            Request::Status(answer) => drop(answer.send(tasks.status())),
+            Request::Reload(answer) => drop(self.reloads.send(answer)),
+            Request::Plan(answer) => drop(tokio::spawn(plan(self.config.clone(), answer))),
+            Request::Override(words, answer) => drop(answer.send(say(tasks, words))),
+            Request::TakeBack(words, answer) => drop(answer.send(take_back(tasks, &words))),
+        }
+    }
+}
+
+async fn plan(config: PathBuf, answer: oneshot::Sender<Planned>) {
+    let _ = answer.send(planned(&config).await);
+}
+
+async fn planned(config: &Path) -> Planned {
+    let loaded = reload::load(config).await?;
+    let changes = super::plan(&loaded.config).await;
+    let changes = changes.map_err(|refusal| Rejected::Machine(refusal.to_string()))?;
+    Ok((changes, loaded.warnings))
+}
+
+fn say(tasks: &mut Tasks, words: Words) -> Result<Override, String> {
+    let status = tasks.status();
+    let server = find(&status, &words.service, &words.server)?;
+    let scheduler =
+        status.services.iter().find(|it| it.name == words.service).map(|it| it.scheduler.as_str());
+    if let (1.., Some(scheduler)) = (words.weight, scheduler.filter(|name| heeds_weight(name) == Some(false)))
+    {
+        return Err(format!(
+            "the scheduler {scheduler} of service \"{}\" does not heed weights: only 0 (`ipvsd drain`) makes a \
+             difference; `scheduler = \"wrr\"` heeds them",
+            words.service
+        ));
+    }
+    if words.weight == 0
+        && !words.force
+        && let Some(vip) = tasks.would_empty(&words.service, server)
+    {
+        return Err(format!(
+            "{server} is the last server with weight behind {vip}: without it all clients are refused; `--force` \
+             (\"force\": true) drains it nevertheless"
+        ));
+    }
+    let it = Override {
+        service: words.service,
+        server,
+        weight: words.weight,
+        by: words.by,
+        since: status.now,
+        until: words.lasts.map(|lasts| status.now.saturating_add(lasts)),
+    };
+    tasks.input(Input::Override(it.clone()));
+    Ok(it)
+}
+
+fn take_back(tasks: &mut Tasks, words: &Words) -> Result<Override, String> {
+    let status = tasks.status();
+    let said = |server: &SocketAddr| {
+        let of = |it: &&Override| it.service == words.service && it.server == *server;
+        status.overrides.iter().find(of)
+    };
+    // One that the config does not name any more, too.
+    let server = match words.server.parse().ok().filter(|server| said(server).is_some()) {
+        Some(server) => server,
+        None => find(&status, &words.service, &words.server)?,
+    };
+    let Some(it) = said(&server) else {
+        return Err(format!("no operator has said anything about {server} of service \"{}\"", words.service));
+    };
+    let (service, by) = (words.service.clone(), words.by);
+    tasks.input(Input::TakeBack { service, server, by });
+    Ok(it.clone())
+}
+
+/// The server of the config that these words mean.
+fn find(status: &Status, service: &str, server: &str) -> Result<SocketAddr, String> {
+    let of = status.clone().of(Some(service), None)?;
+    let configured = of.services.iter().flat_map(|it| &it.servers).filter(|it| it.configured.is_some());
+    let mut servers: Vec<SocketAddr> = configured.map(|it| it.address).collect();
+    servers.sort();
+    servers.dedup();
+    let bare: Option<IpAddr> = server.trim_matches(['[', ']']).parse().ok();
+    let means = |it: &&SocketAddr| server.parse() == Ok(**it) || bare == Some(it.ip());
+    let found: Vec<&SocketAddr> = servers.iter().filter(means).collect();
+    let list = |servers: &mut dyn Iterator<Item = &SocketAddr>| {
+        servers.take(20).map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    };
+    match found[..] {
+        [one] => Ok(*one),
+        [] => {
+            Err(format!("service \"{service}\" has no server {server}; it has {}", list(&mut servers.iter())))
+        }
+        _ => Err(format!(
+            "service \"{service}\" has several servers {server}: {}",
+            list(&mut found.into_iter())
+        )),
+    }
+}
