@@ -89,7 +89,7 @@ impl Pool {
         if self.health != Health::Enough {
             let held = |server: &DestinationKey| self.members.contains_key(server);
             let kept = old.held.clone().map(|old| old.into_iter().filter(held).collect());
-            self.held = kept.or_else(|| self.settled().then(|| self.last_healthy(now)));
+            self.held = kept.or_else(|| self.settled().then(|| self.last_healthy(now, self.window)));
         }
     }
 
@@ -111,7 +111,7 @@ impl Pool {
         member.verdict(now, verdict, others && !self.policy.slow_start.is_zero());
 
         let settled = unknown && self.settled();
-        self.turned(now, settled)
+        self.turned(now, settled, self.window)
     }
 
     /// An operator gives `server` this weight instead of the config's, or takes that back (none); what it means for the whole pool.
@@ -119,11 +119,13 @@ impl Pool {
         let others = self.alive().any(|(other, _)| other != server);
         let slowly = others && !self.policy.slow_start.is_zero();
         self.members.get_mut(server)?.operate(now, weight, slowly);
-        self.turned(now, false)
+        // No link died: who was down before is down.
+        self.turned(now, false, Duration::ZERO)
     }
 
-    /// Judges the pool anew; `settled` when the last server has just had its first verdict.
-    fn turned(&mut self, now: Time, settled: bool) -> Option<Turn> {
+    /// Judges the pool anew; `settled` when the last server has just had its first verdict. Servers that fell within `window` fell
+    /// together.
+    fn turned(&mut self, now: Time, settled: bool, window: Duration) -> Option<Turn> {
         let before = self.health;
         self.health = self.judge();
         if self.health == Health::Enough {
@@ -133,7 +135,7 @@ impl Pool {
             return None;
         }
         if self.held.is_none() && (before == Health::Enough || self.settled()) {
-            self.held = Some(self.last_healthy(now));
+            self.held = Some(self.last_healthy(now, window));
         }
         let held = self.held.clone()?;
         let (up, all_down) = (self.alive().count(), self.health == Health::AllDown);
@@ -253,9 +255,9 @@ impl Pool {
 
     /// Those that are up, and those that fell just now: when a link dies, the verdicts of its servers come one after the other.
     /// If these are fewer than the operator asks for, all.
-    fn last_healthy(&self, now: Time) -> BTreeSet<DestinationKey> {
+    fn last_healthy(&self, now: Time, window: Duration) -> BTreeSet<DestinationKey> {
         let usable = || self.members.iter().filter(|(_, member)| member.usable());
-        let just_now = |member: &Member| member.fell.is_some_and(|fell| fell + self.window >= now);
+        let just_now = |member: &Member| member.fell.is_some_and(|fell| fell + window >= now);
         let last: BTreeSet<_> = usable()
             .filter(|(_, member)| member.alive() || just_now(member))
             .map(|(server, _)| *server)
