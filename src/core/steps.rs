@@ -1,6 +1,6 @@
 //! Plans: which steps are asked for now, and what their results change in the picture of the kernel.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipvs_netlink::{DestinationKey, Flags, ServiceKey};
@@ -116,7 +116,7 @@ impl Core {
             found.and_then(|service| service.servers.get(server)).is_some_and(|config| config.weight == 0)
         };
         self.drains.retain(|(service, server), _| *service != key || (stranger(server) && idle(server)));
-        for (server, config) in found.iter().flat_map(|service| &service.servers) {
+        for (server, config) in found.iter().flat_map(|service| &*service.servers) {
             if config.weight == 0 && stranger(server) {
                 self.drains.entry((key, *server)).or_insert(now + drain);
             }
@@ -259,13 +259,13 @@ fn part(found: &FoundServices, key: &ServiceKey, thing: &Thing) -> Option<FoundS
     let service = found.get(key)?;
     let Thing::Server(server) = thing else { return Some(service.clone()) };
     let one = service.servers.get_key_value(server).map(|(server, config)| (*server, *config));
-    Some(FoundService { config: service.config.clone(), servers: one.into_iter().collect() })
+    Some(FoundService { config: service.config.clone(), servers: Arc::new(one.into_iter().collect()) })
 }
 
 /// Does a step to the picture of the kernel; what was there before.
 fn change(found: &mut FoundServices, key: ServiceKey, action: &Action) -> Before {
     if let Action::AddService(config) = action {
-        found.insert(key, FoundService { config: config.clone(), servers: BTreeMap::new() });
+        found.insert(key, FoundService { config: config.clone(), servers: Arc::default() });
         return Before::Nothing;
     }
     if *action == Action::DeleteService {
@@ -277,9 +277,9 @@ fn change(found: &mut FoundServices, key: ServiceKey, action: &Action) -> Before
             return Before::Service(std::mem::replace(&mut service.config, config.clone()));
         }
         Action::AddServer(server, config) | Action::SetServer(server, config) => {
-            service.servers.insert(*server, *config)
+            service.servers_mut().insert(*server, *config)
         }
-        Action::DeleteServer(server) => service.servers.remove(server),
+        Action::DeleteServer(server) => service.servers_mut().remove(server),
         Action::AddService(_) | Action::DeleteService => None,
     };
     old.map_or(Before::Nothing, Before::Server)

@@ -138,7 +138,7 @@ impl World {
         edits.retain(|key, _| own.contains(key));
         let mut found = Vec::new();
         for (key, mut service) in services {
-            service.servers.clear();
+            service.servers_mut().clear();
             if own.contains(&key) {
                 match self.kernel.services.get(&key) {
                     Some(now) => service.servers.clone_from(&now.servers),
