@@ -68,12 +68,16 @@ impl Core {
                 let wanted = self.index.keys().filter_map(needs).collect();
                 desired::rules(&wanted, found, held, self.kept.needs())
             };
-            let due = rules.clone();
-            self.busy.iter().for_each(|key| rules.keep(held, key));
-            self.rules_kept = rules != due;
+            self.rules_kept = false;
+            if !self.busy.is_empty() {
+                let due = rules.clone();
+                self.busy.iter().for_each(|key| rules.keep(held, key));
+                self.rules_kept = rules != due;
+            }
             rules.refuse(self.config.refusals);
-            if rules != *held || self.rules_damaged {
-                self.rules_asked = Some(rules.clone());
+            if rules != **held || self.rules_damaged {
+                let rules = Arc::new(rules);
+                self.rules_asked = Some(Arc::clone(&rules));
                 out.push(Output::DoRules(rules));
                 return;
             }
@@ -156,7 +160,12 @@ impl Core {
         creates
     }
 
-    pub(super) fn rules_done(&mut self, now: Time, result: Result<Rules, String>, out: &mut Vec<Output>) {
+    pub(super) fn rules_done(
+        &mut self,
+        now: Time,
+        result: Result<Arc<Rules>, String>,
+        out: &mut Vec<Output>,
+    ) {
         self.rules_asked = None;
         match result {
             Ok(rules) => {

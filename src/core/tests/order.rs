@@ -250,8 +250,8 @@ fn a_server_comes_under_nat_only_when_its_reply_rule_is_there() {
         Output::DoRules(rules) => Some(rules),
         _ => None,
     });
-    world.kernel.rules = rules.expect("the reply rule");
-    world.input(Input::RulesDone(Ok(world.kernel.rules.clone())));
+    world.kernel.rules = Arc::unwrap_or_clone(rules.expect("the reply rule"));
+    world.input(Input::RulesDone(Ok(Arc::new(world.kernel.rules.clone()))));
     assert_eq!(world.written(), [format!("UDP {VIP} {A}=1")]);
     let found = &world.kernel.services[&ServiceKey::udp(VIP.parse().unwrap())];
     assert!(found.servers.values().all(|server| server.forward == Forward::Masquerade));
@@ -271,7 +271,7 @@ fn inputs_can_be_written_down_and_read_again() {
         Input::FoundConnections(Ok(entries.collect())),
         Input::FoundServices(Ok(services)),
         Input::FoundSysctls(world.kernel.sysctls.clone()),
-        Input::RulesDone(Ok(world.kernel.rules.clone())),
+        Input::RulesDone(Ok(Arc::new(world.kernel.rules.clone()))),
         Input::Done(key, Vec::new()),
         Input::Wake,
     ];
