@@ -220,7 +220,9 @@ impl Core {
             member.checks.iter().map(|(target, known)| (*target, known)).collect();
         let checks = service.checks.iter().filter_map(|check| {
             let address = check.target(server);
-            let target = *self.targets.get(&(address, check.clone()))?;
+            let place =
+                self.targets.binary_search_by(|(known, _)| known.cmp(&(address, check.clone()))).ok()?;
+            let target = self.targets[place].1;
             let (up, reason, factor) = match known.get(&target)? {
                 Known::Unknown => (None, "", 100),
                 Known::Up { reason, factor } => (Some(true), reason.as_str(), *factor),
