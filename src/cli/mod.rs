@@ -11,10 +11,11 @@ use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use tokio::runtime::Runtime;
 
 use crate::config::{self, LoadError, Loaded};
+use crate::logging::Format;
 
 /// A UDP load balancer on Linux IPVS: every datagram is scheduled on its own, dead servers get none,
 /// and every reply comes from the address that the client asked.
@@ -31,7 +32,13 @@ enum Command {
     ///
     /// SIGTERM ends it and leaves the kernel forwarding, unless the config says `on_stop = "remove"`.
     /// SIGHUP, as `ipvsd reload`, reads the config again.
-    Run(ConfigFile),
+    Run {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// The log as lines for people, or as JSON; without it, with fields to the journal of systemd if standard error is that.
+        #[arg(long, value_name = "FORMAT")]
+        log: Option<Format>,
+    },
     /// Say what `run` would change, the kernel against the config, and change nothing.
     ///
     /// Exit status 0 nothing, 3 something, 1 that cannot be said, with a bad config for one.
@@ -59,10 +66,15 @@ struct ConfigFile {
     config: PathBuf,
 }
 
+/// The command line, for those who write about it: man pages, completions.
+pub fn command() -> clap::Command {
+    Arguments::command()
+}
+
 /// Runs the command that the process was given.
 pub fn main() -> ExitCode {
     match Arguments::parse().command {
-        Command::Run(file) => run::main(&file.config),
+        Command::Run { file, log } => run::main(&file.config, log),
         Command::Plan { file, json } => plan::main(&file.config, json),
         Command::Reload => reload::main(),
         Command::Validate(file) => validate::main(&file.config),
@@ -95,11 +107,6 @@ fn load(path: &Path) -> Result<Loaded, ExitCode> {
 /// Writes a text. Whether anybody reads it (`ipvsd validate 2>&1 | head`) changes neither the work nor the status.
 fn say(mut to: impl Write, text: &str) {
     let _ = to.write_all(text.as_bytes());
-}
-
-fn start_logging() {
-    let colour = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(colour).with_target(false).init();
 }
 
 /// For futures that run on this thread.

@@ -7,14 +7,14 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use crate::core::changes::Change;
-use crate::daemon;
+use crate::{daemon, logging};
 
 pub fn main(path: &Path, json: bool) -> ExitCode {
     // With a bad config, too, it cannot be said what would change: that is all that the status tells.
     let Ok((loaded, runtime)) = super::load(path).and_then(|loaded| Ok((loaded, super::runtime()?))) else {
         return ExitCode::from(super::FAILED);
     };
-    super::start_logging();
+    logging::start(None);
     let changes = match runtime.block_on(daemon::plan(&loaded.config)) {
         Ok(changes) => changes,
         Err(refusal) => {
