@@ -13,6 +13,7 @@ mod firewall;
 mod forwarding;
 mod health;
 mod lab_itself;
+mod package;
 mod passive;
 mod policy;
 mod real;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         forwarding::tests(),
         health::tests(),
         lab_itself::tests(),
+        package::tests(),
         passive::tests(),
         policy::tests(),
         real::tests(),
