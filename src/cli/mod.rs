@@ -2,6 +2,7 @@
 //! `plan` 3 there are changes, and 1 with a config that is wrong, too.
 
 mod ask;
+mod explain;
 mod flush;
 mod operate;
 mod plan;
@@ -16,7 +17,7 @@ use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use tokio::runtime::Runtime;
 
 use crate::config::{self, LoadError, Loaded};
@@ -63,6 +64,16 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Say why a server, or each server of a service, has the weight that it has, and what happened to it.
+    Explain {
+        /// The service.
+        service: String,
+        /// This server only: its address, with the port where there are several.
+        server: Option<String>,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Take the weight from a server, over reloads and restarts, until `undrain`.
     Drain {
         #[command(flatten)]
@@ -104,12 +115,18 @@ struct ConfigFile {
     config: PathBuf,
 }
 
+/// The command line, for those who write about it: man pages, completions.
+pub fn command() -> clap::Command {
+    Arguments::command()
+}
+
 /// Runs the command that the process was given.
 pub fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Run(file) => run::main(&file.config),
         Command::Plan { config, json } => plan::main(config.as_deref(), json),
         Command::Status { service, json, check } => status::main(service.as_deref(), json, check),
+        Command::Explain { service, server, json } => explain::main(&service, server.as_deref(), json),
         Command::Drain { server, terms } => operate::drain(&server, &terms),
         Command::Undrain { server } => operate::undrain(&server),
         Command::Weight { server, weight, terms } => operate::weight(&server, weight, &terms),

@@ -1,0 +1,166 @@
+//! The docs against the program: every config in them is valid, every command line is one, and every file that they name is there.
+//! Those commands that are not ipvsd's are run by `docs::…` in `tests/e2e`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use ipvsd::{cli, config};
+
+/// A block of a document.
+struct Block {
+    file: PathBuf,
+    line: usize,
+    language: String,
+    text: String,
+}
+
+impl Block {
+    fn place(&self) -> String {
+        format!("{}:{}", self.file.display(), self.line)
+    }
+}
+
+fn documents() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let docs = fs::read_dir(folder.join("docs")).expect("docs").map(|entry| entry.expect("an entry").path());
+    let pages: Vec<PathBuf> = docs.filter(|path| path.extension().is_some_and(|end| end == "md")).collect();
+    assert!(pages.len() >= 5, "{pages:?}");
+    pages.into_iter().chain([folder.join("README.md"), folder.join("ipvs-netlink/README.md")]).collect()
+}
+
+fn blocks() -> Vec<Block> {
+    let mut blocks = Vec::new();
+    for file in documents() {
+        let text = fs::read_to_string(&file).expect("a page");
+        let mut open: Option<Block> = None;
+        for (number, line) in text.lines().enumerate() {
+            match (open.as_mut(), line.trim_start().strip_prefix("```")) {
+                (Some(_), Some(_)) => blocks.extend(open.take()),
+                (Some(block), None) => block.text += &format!("{line}\n"),
+                (None, Some(language)) => {
+                    let language = language.to_owned();
+                    open =
+                        Some(Block { file: file.clone(), line: number + 1, language, text: String::new() });
+                }
+                (None, None) => {}
+            }
+        }
+        assert!(open.is_none(), "{}: a block has no end", file.display());
+    }
+    blocks
+}
+
+/// What is said in `backticks` outside of blocks, with its place.
+fn inline() -> Vec<(String, String)> {
+    let mut said = Vec::new();
+    for file in documents() {
+        let mut inside = false;
+        for (number, line) in fs::read_to_string(&file).expect("a page").lines().enumerate() {
+            let fence = line.trim_start().starts_with("```");
+            inside ^= fence;
+            if !inside && !fence {
+                let place = format!("{}:{}", file.display(), number + 1);
+                said.extend(
+                    line.split('`').skip(1).step_by(2).map(|words| (place.clone(), words.to_owned())),
+                );
+            }
+        }
+    }
+    said
+}
+
+/// Whether `ipvsd …` is a command line. What stands for something else is in capitals, or is `…`.
+fn judge(line: &str) -> Result<(), String> {
+    let words = line.split(" #").next().unwrap_or_default().replace('…', "dns");
+    // The name of a command alone, in a sentence.
+    if let [_, name] = words.split_whitespace().collect::<Vec<_>>()[..]
+        && cli::command().find_subcommand(name).is_some()
+    {
+        return Ok(());
+    }
+    let words = words.split_whitespace().map(|word| match word {
+        "NUMBER" | "N" | "WEIGHT" => "1",
+        "TIME" => "10m",
+        "SERVER" => "10.0.1.11:53",
+        "DIRECTORY" => "/tmp",
+        word => word.trim_matches(['[', ']', '"', '\'']),
+    });
+    let parsed = cli::command().try_get_matches_from(words);
+    let help = |error: &clap::Error| {
+        use clap::error::ErrorKind::{DisplayHelp, DisplayVersion};
+        matches!(error.kind(), DisplayHelp | DisplayVersion)
+    };
+    parsed.map(drop).or_else(|error| if help(&error) { Ok(()) } else { Err(error.to_string()) })
+}
+
+#[test]
+fn every_config_is_valid() {
+    let mut count = 0;
+    for block in blocks().into_iter().filter(|block| block.language == "toml") {
+        let mut text = block.text.clone();
+        if text.contains("[dependencies]") {
+            continue;
+        }
+        // A part of a config; and a service that is shown without what it shares with all others.
+        if !text.contains("[[service]]") {
+            text += "\n[[service]]\nname = \"x\"\nlisten = \"192.0.2.53:53\"\nservers = [\"10.0.1.11:53\"]\ncheck = \"none\"\n";
+        }
+        if let Err(report) = config::parse(&block.place(), &text) {
+            panic!("{}", report.render(false));
+        }
+        count += 1;
+    }
+    assert!(count > 0);
+}
+
+#[test]
+fn every_command_line_is_one() {
+    let mut wrong = Vec::new();
+    let mut count = 0;
+    let lines = blocks().into_iter().filter(|block| block.language == "sh").flat_map(|block| {
+        let place = block.place();
+        block.text.lines().map(|line| (place.clone(), line.trim().to_owned())).collect::<Vec<_>>()
+    });
+    for (place, line) in lines.chain(inline()) {
+        // `ipvsd run` and the like; not `ipvsd.service`, nor `ipvsd` by itself.
+        let line = line.strip_prefix("sudo ").unwrap_or(&line);
+        if line.starts_with("ipvsd ") {
+            count += 1;
+            wrong.extend(judge(line).err().map(|error| format!("{place}: {line}: {error}")));
+        }
+    }
+    assert!(count > 15, "{count}");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(judge("ipvsd frobnicate").is_err(), "the test sees what is wrong");
+}
+
+#[test]
+fn every_block_says_what_it_is() {
+    for block in blocks() {
+        let known = ["toml", "sh", "text", "json", "rust", "ini", "yaml"];
+        let language = block.language.split(',').next().unwrap_or_default();
+        assert!(known.contains(&language), "{}: {:?}", block.place(), block.language);
+        if block.language == "json" {
+            let json: Result<serde_json::Value, _> = serde_json::from_str(&block.text);
+            assert!(json.is_ok(), "{}: {json:?}", block.place());
+        }
+    }
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let mut count = 0;
+    for file in documents() {
+        let text = fs::read_to_string(&file).expect("a page");
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let target = link.split('#').next().unwrap_or_default();
+            if target.is_empty() || target.contains("://") {
+                continue;
+            }
+            count += 1;
+            let path = file.parent().expect("a folder").join(target);
+            assert!(path.exists(), "{}: {link}", file.display());
+        }
+    }
+    assert!(count > 5);
+}
