@@ -116,8 +116,17 @@ impl Access {
 /// Where a daemon with this environment keeps what outlives it, but not the machine: systemd's `$RUNTIME_DIRECTORY`,
 /// or `/run/ipvsd`.
 pub fn runtime_directory() -> PathBuf {
-    let given = env::var_os("RUNTIME_DIRECTORY").unwrap_or_default();
+    directory("RUNTIME_DIRECTORY", "/run/ipvsd")
+}
+
+/// Where it keeps what outlives the machine's run, too: systemd's `$STATE_DIRECTORY`, or `/var/lib/ipvsd`.
+pub fn state_directory() -> PathBuf {
+    directory("STATE_DIRECTORY", "/var/lib/ipvsd")
+}
+
+fn directory(variable: &str, otherwise: &str) -> PathBuf {
+    let given = env::var_os(variable).unwrap_or_default();
     // There may be several, separated by colons.
     let first = env::split_paths(&given).next().filter(|path| !path.as_os_str().is_empty());
-    first.unwrap_or_else(|| PathBuf::from("/run/ipvsd"))
+    first.unwrap_or_else(|| PathBuf::from(otherwise))
 }

@@ -187,6 +187,23 @@ impl Decision {
     }
 }
 
+/// Something that happened, for people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Note {
+    /// When, by the core's clock: the Unix time.
+    pub at: Time,
+    /// The service's name; none if it is not about one.
+    pub service: Option<String>,
+    /// The IPVS service (`UDP 192.0.2.53:53`); none if it is not about a single one.
+    pub vip: Option<String>,
+    /// The server; none if it is not about one.
+    pub server: Option<SocketAddr>,
+    /// What happened, in one line as the log has it.
+    pub what: String,
+    /// The user ID of the operator who did it.
+    pub by: Option<u32>,
+}
+
 /// A time as a number of microseconds.
 mod micros {
     use serde::{Deserialize, Deserializer, Serializer};

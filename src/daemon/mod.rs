@@ -25,8 +25,10 @@ mod hints;
 mod hooks;
 mod lock;
 mod log;
+mod notes;
 mod plan;
 mod prepare;
+mod recorder;
 mod reload;
 mod remember;
 mod requests;
@@ -46,8 +48,10 @@ use ending::Ending;
 use requests::Requests;
 use tasks::{Removed, Tasks};
 
+pub use notes::{About, notes};
 pub use plan::plan;
 pub use prepare::Refusal;
+pub use recorder::HistoryFile;
 
 /// Runs the services of `config` until SIGTERM or SIGINT; SIGHUP reads `path` again.
 ///

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use ipvs_netlink::{DestinationConfig, DestinationKey, ServiceConfig, ServiceKey};
 use serde::{Deserialize, Serialize};
@@ -139,7 +140,7 @@ impl ServiceChange {
                 Self::Changed { config, servers } => {
                     let Some(service) = services.get_mut(&key) else { continue };
                     service.config = config.unwrap_or_else(|| service.config.clone());
-                    servers.apply(&mut service.servers);
+                    servers.apply(Arc::make_mut(&mut service.servers));
                 }
             }
         }

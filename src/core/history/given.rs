@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use ipvs_netlink::{DestinationKey, ServiceKey};
 use serde::{Deserialize, Serialize};
@@ -123,8 +124,8 @@ impl Given {
             Input::FoundServices(Err(error)) => Self::NoServices(error.clone()),
             Input::Unchanged => Self::Unchanged,
             Input::FoundRules(Ok(FoundRules { rules, damage })) => {
-                let same = core.rules.as_ref() == Some(rules) && damage.is_empty();
-                let change = || RulesChange::between(core.rules.as_ref(), rules);
+                let same = core.rules.as_deref() == Some(rules) && damage.is_empty();
+                let change = || RulesChange::between(core.rules.as_deref(), rules);
                 if same { Self::RulesAsKnown } else { Self::Rules(change(), damage.clone()) }
             }
             Input::FoundRules(Err(error)) => Self::NoRules(error.clone()),
@@ -152,7 +153,7 @@ impl Given {
                 Self::Done { key: *key, steps: (!same).then(steps), failed }
             }
             Input::RulesDone(Ok(rules)) if core.rules_asked.as_ref() == Some(rules) => Self::RulesDone,
-            Input::RulesDone(Ok(rules)) => Self::OtherRulesDone(rules.clone()),
+            Input::RulesDone(Ok(rules)) => Self::OtherRulesDone(Rules::clone(rules)),
             Input::RulesDone(Err(error)) => Self::RulesNotDone(error.clone()),
             Input::Wake => Self::Wake,
             Input::Stop => Self::Stop,
@@ -167,7 +168,8 @@ impl Given {
             ServiceChange::apply(changes, &mut services);
             Input::FoundServices(Ok(FoundServices::into_iter(services).collect()))
         };
-        let known_rules = || core.rules.clone().map(|rules| FoundRules { rules, damage: Vec::new() });
+        let known_rules =
+            || core.rules.as_deref().cloned().map(|rules| FoundRules { rules, damage: Vec::new() });
         Some(match self {
             Self::Config(change) => Input::Config(change.applied(&core.config)?),
             Self::ServicesAsKnown => services(Vec::new()),
@@ -176,7 +178,7 @@ impl Given {
             Self::Unchanged => Input::Unchanged,
             Self::RulesAsKnown => Input::FoundRules(Ok(known_rules()?)),
             Self::Rules(change, damage) => {
-                Input::FoundRules(Ok(FoundRules { rules: change.applied(core.rules.as_ref()), damage }))
+                Input::FoundRules(Ok(FoundRules { rules: change.applied(core.rules.as_deref()), damage }))
             }
             Self::NoRules(error) => Input::FoundRules(Err(error)),
             Self::RulesTouched => Input::RulesTouched,
@@ -205,7 +207,7 @@ impl Given {
                 Input::Done(key, results)
             }
             Self::RulesDone => Input::RulesDone(Ok(core.rules_asked.clone()?)),
-            Self::OtherRulesDone(rules) => Input::RulesDone(Ok(rules)),
+            Self::OtherRulesDone(rules) => Input::RulesDone(Ok(Arc::new(rules))),
             Self::RulesNotDone(error) => Input::RulesDone(Err(error)),
             Self::Wake => Input::Wake,
             Self::Stop => Input::Stop,

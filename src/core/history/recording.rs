@@ -35,7 +35,7 @@ impl Recording {
         self.known.told(&input);
         let outputs = core.handle(now, input);
         self.known.asked(&outputs);
-        let decided = Decision::all(&outputs, core.rules.as_ref());
+        let decided = Decision::all(&outputs, core.rules.as_deref());
         match Quiet::letter(&given).filter(|_| decided.is_empty()) {
             Some(letter) => {
                 if self.quiet == Quiet::default() {

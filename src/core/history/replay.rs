@@ -91,7 +91,7 @@ impl Run {
             let outputs = self.core.handle(at, input);
             self.known.asked(&outputs);
             seen(&outputs);
-            let decided = Decision::all(&outputs, self.core.rules.as_ref());
+            let decided = Decision::all(&outputs, self.core.rules.as_deref());
             if decided != recorded {
                 return Err(Differs { line, at, recorded, decided });
             }

@@ -39,7 +39,7 @@ impl Noted {
                         Some(Input::FoundServices(Ok(found.into_iter().collect())))
                     }
                     Output::LookAtRules => {
-                        let rules = self.core.rules.clone().unwrap_or_default();
+                        let rules = self.core.rules.as_deref().cloned().unwrap_or_default();
                         Some(Input::FoundRules(Ok(FoundRules { rules, damage: Vec::new() })))
                     }
                     Output::Do(key, steps) => {
