@@ -20,6 +20,7 @@ mod real;
 mod rewrite;
 mod setup;
 mod start;
+mod supervise;
 mod takeover;
 mod traffic;
 mod watch;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         real::tests(),
         rewrite::tests(),
         start::tests(),
+        supervise::tests(),
         takeover::tests(),
     ];
     lab::suite(themes.into_iter().flatten().collect())
