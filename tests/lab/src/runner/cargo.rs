@@ -68,7 +68,7 @@ impl Workspace {
         self.build(&["bench", "--workspace", "--bench", "*"])
     }
 
-    /// Builds the Debian package twice, the second time as a newer revision, and asks lintian about it: the tests of it install
+    /// Makes the Debian package of what was built, and a second one of a newer revision, and asks lintian about it: the tests of it install
     /// `packages/ipvsd-1.deb` and `-2.deb`, beside the program. True = without errors.
     pub fn build_packages(&self) -> Result<bool, String> {
         println!("== building the Debian package");
