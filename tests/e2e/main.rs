@@ -21,6 +21,7 @@ mod real;
 mod rewrite;
 mod setup;
 mod start;
+mod supervise;
 mod takeover;
 mod traffic;
 mod watch;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         real::tests(),
         rewrite::tests(),
         start::tests(),
+        supervise::tests(),
         takeover::tests(),
     ];
     lab::suite(themes.into_iter().flatten().collect())
