@@ -46,6 +46,7 @@ use ending::Ending;
 use requests::Requests;
 use tasks::{Removed, Tasks};
 
+pub use lock::held as runs;
 pub use plan::plan;
 pub use prepare::Refusal;
 
