@@ -75,8 +75,11 @@ fn route(text: &str) -> Result<Route, String> {
     Ok(Route { interface, gateway: text("gateway").and_then(|gateway| gateway.parse().ok()) })
 }
 
-/// `ip -j addr`: name, index and addresses of the interfaces that are up.
-fn links(text: &str) -> Vec<(String, u64, Vec<(IpAddr, u8)>)> {
+/// Name, index, and addresses with the bits of their networks.
+type Addressed = (String, u64, Vec<(IpAddr, u8)>);
+
+/// `ip -j addr`: the interfaces that are up.
+fn links(text: &str) -> Vec<Addressed> {
     let printed: Value = serde_json::from_str(text).unwrap_or_default();
     let link = |link: &Value| {
         let flags = link.get("flags")?.as_array()?;

@@ -238,7 +238,7 @@ COMMIT
 
     #[test]
     fn states_and_policies_tell_for_certain() {
-        assert_eq!(dropped(SAVED), [(Direction::Request, true), (Direction::Reply, true)]);
+        assert_eq!(dropped(SAVED), [(Direction::Reply, true), (Direction::Request, true)]);
         let cured = SAVED
             .replace("-A INPUT -i lo", "-A INPUT -d 192.0.2.53/32 -p udp -m udp --dport 53 -m conntrack --ctstate UNTRACKED -j ACCEPT\n-A INPUT -i lo")
             .replace("-A dns", "-A FORWARD -s 10.0.1.11/32 -p udp -m udp --sport 5000:5999 -m conntrack --ctstate UNTRACKED -j ACCEPT\n-A dns");
