@@ -51,6 +51,7 @@ use requests::Requests;
 use supervise::Supervisor;
 use tasks::{Removed, Tasks};
 
+pub use lock::held as runs;
 pub use notes::{About, notes};
 pub use plan::plan;
 pub use prepare::Refusal;

@@ -6,6 +6,7 @@ mod capability;
 mod change;
 mod crash;
 mod dns;
+mod doctor;
 mod drift;
 mod experiments;
 mod faults;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         change::tests(),
         crash::tests(),
         dns::tests(),
+        doctor::tests(),
         drift::tests(),
         experiments::tests(),
         faults::tests(),
