@@ -19,6 +19,7 @@ use mio::{Events, Poll, Token, Waker};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use rustc_hash::FxHashMap;
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::oneshot;
 
 use super::deadlines::{Deadlines, Tick};
 use super::echo::Family;
@@ -57,6 +58,7 @@ pub struct Hints {
 enum Order {
     Set(Vec<Target>),
     Hint(SocketAddr),
+    Answer(oneshot::Sender<()>),
     End,
 }
 
@@ -101,6 +103,13 @@ impl Checker {
     /// missing is stopped without a verdict; a new one is probed at once, or, where they are many, within half a timeout.
     pub fn set(&self, targets: Vec<Target>) {
         give(Order::Set(targets), &self.orders, &self.waker);
+    }
+
+    /// Answers as soon as the engine gets to it: it works.
+    pub fn pulse(&self) -> oneshot::Receiver<()> {
+        let (answer, answered) = oneshot::channel();
+        give(Order::Answer(answer), &self.orders, &self.waker);
+        answered
     }
 
     /// For whoever sees more of the servers than the probes do.
@@ -241,6 +250,8 @@ impl Engine {
         match order {
             Order::Set(targets) => self.set(targets),
             Order::Hint(server) => self.hint(server),
+            // Whoever asked may have gone.
+            Order::Answer(answer) => drop(answer.send(())),
             Order::End => return false,
         }
         true
