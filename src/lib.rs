@@ -8,4 +8,5 @@ pub mod core;
 pub mod daemon;
 pub mod health;
 pub mod kernel;
+pub mod logging;
 pub mod nft;

@@ -72,6 +72,12 @@ fn inline() -> Vec<(String, String)> {
 /// Whether `ipvsd …` is a command line. What stands for something else is in capitals, or is `…`.
 fn judge(line: &str) -> Result<(), String> {
     let words = line.split(" #").next().unwrap_or_default().replace('…', "dns");
+    // The name of a command alone, in a sentence.
+    if let [_, name] = words.split_whitespace().collect::<Vec<_>>()[..]
+        && cli::command().find_subcommand(name).is_some()
+    {
+        return Ok(());
+    }
     let words = words.split_whitespace().map(|word| match word {
         "NUMBER" | "N" | "WEIGHT" => "1",
         "TIME" => "10m",

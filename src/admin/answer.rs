@@ -89,7 +89,7 @@ async fn read(body: Incoming) -> Result<Bytes, Said> {
 
 async fn said(path: &str, query: &str, body: &Bytes, asker: &Asker) -> Said {
     let done = match path {
-        "/status" => status(query, asker).await,
+        "/status" | "/explain" => status(query, asker).await,
         "/plan" if query.is_empty() => plan(asker).await,
         "/reload" if query.is_empty() && body.is_empty() => reload(asker).await,
         "/drain" | "/weight" | "/undrain" if query.is_empty() => operate(path, body, asker).await,

@@ -3,12 +3,12 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use crate::daemon;
+use crate::{daemon, logging};
 
 pub fn main(path: &Path) -> ExitCode {
     match super::load(path) {
         Ok(loaded) => {
-            super::start_logging();
+            logging::start(None);
             super::block_on(daemon::flush(loaded.config))
         }
         Err(status) => status,

@@ -2,6 +2,7 @@
 //! `plan` 3 there are changes, and 1 with a config that is wrong, too.
 
 mod ask;
+mod explain;
 mod flush;
 mod operate;
 mod plan;
@@ -20,6 +21,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use tokio::runtime::Runtime;
 
 use crate::config::{self, LoadError, Loaded};
+use crate::logging::Format;
 
 /// A UDP load balancer on Linux IPVS: every datagram is scheduled on its own, dead servers get none,
 /// and every reply comes from the address that the client asked.
@@ -36,7 +38,13 @@ enum Command {
     ///
     /// SIGTERM ends it and leaves the kernel forwarding, unless the config says `on_stop = "remove"`.
     /// SIGHUP, as `ipvsd reload`, reads the config again.
-    Run(ConfigFile),
+    Run {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// The log as lines for people, or as JSON; without it, with fields to the journal of systemd if standard error is that.
+        #[arg(long, value_name = "FORMAT")]
+        log: Option<Format>,
+    },
     /// Say what `run` would change, the kernel against the config, and change nothing.
     ///
     /// Exit status 0 nothing, 3 something, 1 that cannot be said, with a bad config for one.
@@ -62,6 +70,16 @@ enum Command {
         /// For keepalived's track_script, anycast-healthchecker, exabgp and their like.
         #[arg(long)]
         check: bool,
+    },
+    /// Say why a server, or each server of a service, has the weight that it has, and what happened to it.
+    Explain {
+        /// The service.
+        service: String,
+        /// This server only: its address, with the port where there are several.
+        server: Option<String>,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// Take the weight from a server, over reloads and restarts, until `undrain`.
     Drain {
@@ -112,9 +130,10 @@ pub fn command() -> clap::Command {
 /// Runs the command that the process was given.
 pub fn main() -> ExitCode {
     match Arguments::parse().command {
-        Command::Run(file) => run::main(&file.config),
+        Command::Run { file, log } => run::main(&file.config, log),
         Command::Plan { config, json } => plan::main(config.as_deref(), json),
         Command::Status { service, json, check } => status::main(service.as_deref(), json, check),
+        Command::Explain { service, server, json } => explain::main(&service, server.as_deref(), json),
         Command::Drain { server, terms } => operate::drain(&server, &terms),
         Command::Undrain { server } => operate::undrain(&server),
         Command::Weight { server, weight, terms } => operate::weight(&server, weight, &terms),
@@ -154,11 +173,6 @@ fn say(mut to: impl Write, text: &str) {
 /// The columns of the terminal; no limit where there is none.
 fn width() -> usize {
     terminal_size::terminal_size().map_or(usize::MAX, |(width, _)| width.0.into())
-}
-
-fn start_logging() {
-    let colour = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(colour).with_target(false).init();
 }
 
 /// For futures that run on this thread.

@@ -8,7 +8,7 @@ use hyper::StatusCode;
 use serde_json::{Value, json};
 
 use crate::admin::client::{self, Error};
-use crate::daemon;
+use crate::{daemon, logging};
 
 pub fn main(config: Option<&Path>, json: bool) -> ExitCode {
     match config {
@@ -44,7 +44,7 @@ fn read(path: &Path, json: bool) -> ExitCode {
     let Ok((loaded, runtime)) = super::load(path).and_then(|loaded| Ok((loaded, super::runtime()?))) else {
         return ExitCode::from(super::FAILED);
     };
-    super::start_logging();
+    logging::start(None);
     let changes = match runtime.block_on(daemon::plan(&loaded.config)) {
         Ok(changes) => changes,
         Err(refusal) => {

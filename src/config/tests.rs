@@ -3,6 +3,7 @@
 mod checks;
 mod properties;
 mod reports;
+mod schema;
 mod written;
 
 use std::path::Path;

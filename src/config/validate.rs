@@ -63,7 +63,8 @@ pub fn validate(draft: &Draft, problems: &mut Problems) -> Option<Config> {
     if problems.has_errors() {
         return None;
     }
-    let services = services.iter().map(build).collect::<Option<_>>()?;
+    let mut services = services.iter().map(build).collect::<Option<Vec<_>>>()?;
+    share_checks(&mut services);
     Some(Config { services, kernel: draft.kernel, on_stop: draft.on_stop, refusals: draft.refusals })
 }
 
@@ -128,18 +129,31 @@ fn resolve<'a>(draft: &'a ServiceDraft, defaults: &Defaults, problems: &mut Prob
     service
 }
 
+/// Equal checks become one: thousands of services may say the same.
+fn share_checks(services: &mut [Service]) {
+    let mut known = BTreeSet::new();
+    for check in services.iter_mut().flat_map(|service| &mut service.checks) {
+        match known.get(check) {
+            Some(same) => *check = Arc::clone(same),
+            None => _ = known.insert(Arc::clone(check)),
+        }
+    }
+}
+
 fn build(service: &Resolved<'_>) -> Option<Service> {
     let server = |server: &ServerDraft| {
         let weight = u32::try_from(server.weight.value_or(1)).ok()?;
         Some(Server { address: server.address.value, weight, fallback: server.fallback })
     };
+    let mut servers: Vec<Server> = service.servers().iter().map(server).collect::<Option<_>>()?;
+    servers.shrink_to_fit();
     Some(Service {
         name: service.draft.name.given()?.value.clone(),
         listen: service.listen().iter().map(|vip| vip.value).collect(),
         ops: service.ops?,
         scheduler: service.scheduler.clone()?.value,
         forward: service.forward?.value,
-        servers: service.servers().iter().map(server).collect::<Option<_>>()?,
+        servers,
         checks: service.checks.clone()?,
         policy: service.policy.clone()?,
         drain: service.draft.drain.value_or(DRAIN),

@@ -103,7 +103,7 @@ pub fn rules(
         if rewrites {
             rules.add(Need::Request(vip));
         }
-        for (server, config) in &service.servers {
+        for (server, config) in &*service.servers {
             let Some(need) = Need::of_server(vip, server.0, config.forward) else { continue };
             match (config.weight > 0, held.hold(&need)) {
                 (true, true) if ops || asked => rules.add(need),

@@ -45,7 +45,7 @@ pub fn drifts(made: Option<&FoundService>, now: Option<&FoundService>) -> Vec<Dr
             drifts.push(Drift { thing: Thing::Service, what });
         }
     }
-    for (key, config) in &made.servers {
+    for (key, config) in &*made.servers {
         let what = match now.servers.get(key) {
             None => "the server is gone".to_owned(),
             Some(now) if now == config => continue,

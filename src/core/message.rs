@@ -47,7 +47,7 @@ pub enum Input {
     /// A batch of steps was done, each with its own result.
     Done(ServiceKey, Vec<(Step, Result<(), String>)>),
     /// The rules are now these, or why they are not.
-    RulesDone(Result<Rules, String>),
+    RulesDone(Result<Arc<Rules>, String>),
     /// The time that [`Output::Wake`] asked for has come.
     Wake,
     /// The daemon is to end.
@@ -83,7 +83,7 @@ pub enum Output {
     /// Do these steps for one service in this order; answered by [`Input::Done`].
     Do(ServiceKey, Vec<Step>),
     /// Make the rules hold exactly this; answered by [`Input::RulesDone`].
-    DoRules(Rules),
+    DoRules(Arc<Rules>),
     /// Set a sysctl; whether it worked is seen at the next look.
     SetSysctl {
         /// Its name.

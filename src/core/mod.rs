@@ -76,14 +76,15 @@ pub struct Core {
     quorums: BTreeMap<ServiceKey, Quorum>,
     /// The pools with a server that starts slowly: next to none, and asked for after each input.
     ramping: BTreeSet<ServiceKey>,
-    targets: BTreeMap<(SocketAddr, Arc<Check>), TargetId>,
-    /// The servers that a target's verdict is about.
-    probed_for: BTreeMap<TargetId, Vec<(ServiceKey, DestinationKey)>>,
+    /// What is probed, in the order of address and check. There may be tens of thousands: no map, which takes twice as much.
+    targets: Vec<((SocketAddr, Arc<Check>), TargetId)>,
+    /// The services that a target's verdict is about, in the order of both.
+    probed_for: Vec<(TargetId, ServiceKey)>,
     next_target: u32,
     /// The kernel's services as far as they are known; none until they were read.
     found: Option<FoundServices>,
     /// The rules in the kernel; none until they were read.
-    rules: Option<Rules>,
+    rules: Option<Arc<Rules>>,
     /// Something but the elements of the rules is to be mended.
     rules_damaged: bool,
     /// A look at the rules is to follow the change that is under way.
@@ -130,7 +131,7 @@ pub struct Core {
     started: bool,
     busy: BTreeSet<ServiceKey>,
     /// The transaction of rules that is under way.
-    rules_asked: Option<Rules>,
+    rules_asked: Option<Arc<Rules>>,
     /// Rules were kept for steps that are under way.
     rules_kept: bool,
     retries: Retries<Subject>,
@@ -159,8 +160,8 @@ impl Core {
             pools: BTreeMap::new(),
             quorums: BTreeMap::new(),
             ramping: BTreeSet::new(),
-            targets: BTreeMap::new(),
-            probed_for: BTreeMap::new(),
+            targets: Vec::new(),
+            probed_for: Vec::new(),
             next_target: 0,
             found: None,
             rules: None,

@@ -4,6 +4,7 @@
 //! replies in flight comes in a later plan. So plan, apply, plan again reaches an empty plan.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use ipvs_netlink::{DestinationConfig, DestinationKey, Flags, ServiceConfig, ServiceKey};
 use serde::{Deserialize, Serialize};
@@ -22,8 +23,15 @@ pub type FoundServices = BTreeMap<ServiceKey, FoundService>;
 pub struct FoundService {
     /// Its configuration.
     pub config: ServiceConfig,
-    /// Its destinations.
-    pub servers: BTreeMap<DestinationKey, DestinationConfig>,
+    /// Its destinations. Whoever has seen them holds the same ones.
+    pub servers: Arc<BTreeMap<DestinationKey, DestinationConfig>>,
+}
+
+impl FoundService {
+    /// Its destinations, to be changed for this holder alone.
+    pub fn servers_mut(&mut self) -> &mut BTreeMap<DestinationKey, DestinationConfig> {
+        Arc::make_mut(&mut self.servers)
+    }
 }
 
 /// A service that the kernel is to hold.
@@ -224,7 +232,7 @@ fn unwanted<F: Fn(&DestinationKey) -> bool>(
     steps: &mut Vec<Step>,
 ) {
     let why = circumstances.unwanted;
-    for (key, config) in &found.servers {
+    for (key, config) in &*found.servers {
         if wanted.is_some_and(|wanted| wanted.servers.contains_key(key)) {
             continue;
         }

@@ -147,6 +147,12 @@ impl Pool {
         })
     }
 
+    /// The servers that this is probed for.
+    pub fn probed_by(&self, target: TargetId) -> impl Iterator<Item = &DestinationKey> {
+        let probed = move |member: &Member| member.checks.iter().any(|(id, _)| *id == target);
+        self.members.iter().filter(move |(_, member)| probed(member)).map(|(server, _)| server)
+    }
+
     /// Whether `server` counts as up, and has weight when it is.
     pub fn is_up(&self, server: &DestinationKey) -> bool {
         self.members.get(server).is_some_and(Member::alive)

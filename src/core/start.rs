@@ -1,6 +1,7 @@
 //! A config to go by: its pools and probes, a look at the kernel, and what is adopted from there.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipvs_netlink::{DestinationKey, ServiceKey};
@@ -50,8 +51,7 @@ impl Core {
         let members = old.values().flat_map(|pool| pool.members.values());
         let known: BTreeMap<TargetId, &Known> =
             members.flat_map(|member| &member.checks).map(|(id, known)| (*id, known)).collect();
-        let mut targets = BTreeMap::new();
-        self.probed_for.clear();
+        let (mut targets, mut probed_for) = (BTreeMap::new(), BTreeSet::new());
         for (key, (vip, place)) in &self.index {
             let service = &self.config.services[*place];
             let mut members = BTreeMap::new();
@@ -59,16 +59,16 @@ impl Core {
                 let name = DestinationKey(server.address);
                 let checks = service.checks.iter().filter(|_| !server.fallback).map(|check| {
                     let probed = (check.target(server.address), check.clone());
-                    let before = targets.get(&probed).or_else(|| self.targets.get(&probed)).copied();
-                    let id = before.unwrap_or_else(|| {
+                    let before = || {
+                        let place = self.targets.binary_search_by(|(known, _)| known.cmp(&probed)).ok()?;
+                        Some(self.targets[place].1)
+                    };
+                    let id = targets.get(&probed).copied().or_else(before).unwrap_or_else(|| {
                         self.next_target += 1;
                         TargetId(self.next_target)
                     });
                     targets.insert(probed, id);
-                    let probed_for = self.probed_for.entry(id).or_default();
-                    // Most targets are of one service.
-                    probed_for.reserve_exact(1);
-                    probed_for.push((*key, name));
+                    probed_for.insert((id, *key));
                     (id, known.get(&id).copied().cloned().unwrap_or_default())
                 });
                 let mut member = Member::new(server.weight, server.fallback, checks.collect());
@@ -84,7 +84,8 @@ impl Core {
             }
             self.pools.insert(*key, pool);
         }
-        self.targets = targets;
+        self.targets = targets.into_iter().collect();
+        self.probed_for = probed_for.into_iter().collect();
         self.quorums.retain(|key, _| self.index.contains_key(key));
         self.drifted.retain(|key, _| self.index.contains_key(key));
         // Of a new config everything is put right, also what was only reported.
@@ -132,8 +133,8 @@ impl Core {
 
     /// The rules come first: they name services whose replies are rewritten, whoever wants them.
     pub(super) fn found_rules(&mut self, now: Time, found: FoundRules, out: &mut Vec<Output>) {
-        let drifted =
-            self.rules.as_ref().is_some_and(|made| *made != found.rules) || !found.damage.is_empty();
+        let differ = self.rules.as_ref().is_none_or(|made| **made != found.rules);
+        let drifted = (self.rules.is_some() && differ) || !found.damage.is_empty();
         if self.started && self.rules_asked.is_none() && drifted && !self.retries.fails(&Subject::Rules) {
             let FoundRules { rules, damage } = &found;
             let (requests, replies) = (rules.requests.len(), rules.replies.len());
@@ -141,7 +142,9 @@ impl Core {
             out.push(Output::Say(Event::RulesDrift { requests, replies, damage: damage.clone(), again }));
         }
         self.rules_damaged = !found.damage.is_empty();
-        self.rules = Some(found.rules);
+        if differ {
+            self.rules = Some(Arc::new(found.rules));
+        }
         self.rules_unread = false;
         if self.looking && !self.services_asked {
             self.services_asked = true;

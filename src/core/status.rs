@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use ipvs_netlink::{DestinationKey, ServiceKey};
 use serde::{Deserialize, Serialize};
 
 use super::difference::forward;
 use super::drift::Thing;
-use super::model::{Service, TargetId};
+use super::model::{Service, TargetId, WhenAllDown};
 use super::overrides::Override;
 use super::pool::{Health, Known, Member, Pool, Standing};
 use super::{Core, Time, desired};
@@ -49,6 +50,10 @@ pub struct ServiceStatus {
     pub up: usize,
     /// With fewer servers up than this it fails open; at least 1.
     pub minimum: usize,
+    /// What happens when none is up.
+    pub when_all_down: WhenAllDown,
+    /// A server that comes back gets its weight over this time; zero: at once.
+    pub slow_start: Duration,
     /// How it stands as a whole by its verdicts.
     pub health: Health,
     /// Whether its quorum is reached; none before that is known.
@@ -106,6 +111,14 @@ pub struct CheckStatus {
     pub check: String,
     /// Where it is asked.
     pub address: SocketAddr,
+    /// From one probe to the next while all is well.
+    pub interval: Duration,
+    /// How long an answer may take.
+    pub timeout: Duration,
+    /// So many successes in a row make it up.
+    pub rise: u32,
+    /// So many failures in a row make it down.
+    pub fall: u32,
     /// What it says; none: nothing yet.
     pub up: Option<bool>,
     /// Why.
@@ -208,6 +221,8 @@ impl Core {
             present: found.is_some(),
             up: pool.alive().count(),
             minimum: pool.minimum(),
+            when_all_down: service.policy.when_all_down,
+            slow_start: service.policy.slow_start,
             health: pool.health(),
             quorum: self.quorums.get(&key).and_then(|quorum| quorum.reached()),
             drift: self.drifted.get(&key).cloned(),
@@ -220,14 +235,26 @@ impl Core {
             member.checks.iter().map(|(target, known)| (*target, known)).collect();
         let checks = service.checks.iter().filter_map(|check| {
             let address = check.target(server);
-            let target = *self.targets.get(&(address, check.clone()))?;
+            let place =
+                self.targets.binary_search_by(|(known, _)| known.cmp(&(address, check.clone()))).ok()?;
+            let target = self.targets[place].1;
             let (up, reason, factor) = match known.get(&target)? {
                 Known::Unknown => (None, "", 100),
                 Known::Up { reason, factor } => (Some(true), reason.as_str(), *factor),
                 Known::Down { reason } => (Some(false), reason.as_str(), 100),
             };
-            let check = check.probe.name().to_owned();
-            Some(CheckStatus { target, check, address, up, reason: reason.to_owned(), factor })
+            Some(CheckStatus {
+                target,
+                check: check.probe.name().to_owned(),
+                address,
+                interval: check.interval,
+                timeout: check.timeout,
+                rise: check.rise,
+                fall: check.fall,
+                up,
+                reason: reason.to_owned(),
+                factor,
+            })
         });
         checks.collect()
     }

@@ -1,6 +1,6 @@
 //! Plans: which steps are asked for now, and what their results change in the picture of the kernel.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipvs_netlink::{DestinationKey, Flags, ServiceKey};
@@ -68,12 +68,16 @@ impl Core {
                 let wanted = self.index.keys().filter_map(needs).collect();
                 desired::rules(&wanted, found, held, self.kept.needs())
             };
-            let due = rules.clone();
-            self.busy.iter().for_each(|key| rules.keep(held, key));
-            self.rules_kept = rules != due;
+            self.rules_kept = false;
+            if !self.busy.is_empty() {
+                let due = rules.clone();
+                self.busy.iter().for_each(|key| rules.keep(held, key));
+                self.rules_kept = rules != due;
+            }
             rules.refuse(self.config.refusals);
-            if rules != *held || self.rules_damaged {
-                self.rules_asked = Some(rules.clone());
+            if rules != **held || self.rules_damaged {
+                let rules = Arc::new(rules);
+                self.rules_asked = Some(Arc::clone(&rules));
                 out.push(Output::DoRules(rules));
                 return;
             }
@@ -116,7 +120,7 @@ impl Core {
             found.and_then(|service| service.servers.get(server)).is_some_and(|config| config.weight == 0)
         };
         self.drains.retain(|(service, server), _| *service != key || (stranger(server) && idle(server)));
-        for (server, config) in found.iter().flat_map(|service| &service.servers) {
+        for (server, config) in found.iter().flat_map(|service| &*service.servers) {
             if config.weight == 0 && stranger(server) {
                 self.drains.entry((key, *server)).or_insert(now + drain);
             }
@@ -156,7 +160,12 @@ impl Core {
         creates
     }
 
-    pub(super) fn rules_done(&mut self, now: Time, result: Result<Rules, String>, out: &mut Vec<Output>) {
+    pub(super) fn rules_done(
+        &mut self,
+        now: Time,
+        result: Result<Arc<Rules>, String>,
+        out: &mut Vec<Output>,
+    ) {
         self.rules_asked = None;
         match result {
             Ok(rules) => {
@@ -259,13 +268,13 @@ fn part(found: &FoundServices, key: &ServiceKey, thing: &Thing) -> Option<FoundS
     let service = found.get(key)?;
     let Thing::Server(server) = thing else { return Some(service.clone()) };
     let one = service.servers.get_key_value(server).map(|(server, config)| (*server, *config));
-    Some(FoundService { config: service.config.clone(), servers: one.into_iter().collect() })
+    Some(FoundService { config: service.config.clone(), servers: Arc::new(one.into_iter().collect()) })
 }
 
 /// Does a step to the picture of the kernel; what was there before.
 fn change(found: &mut FoundServices, key: ServiceKey, action: &Action) -> Before {
     if let Action::AddService(config) = action {
-        found.insert(key, FoundService { config: config.clone(), servers: BTreeMap::new() });
+        found.insert(key, FoundService { config: config.clone(), servers: Arc::default() });
         return Before::Nothing;
     }
     if *action == Action::DeleteService {
@@ -277,9 +286,9 @@ fn change(found: &mut FoundServices, key: ServiceKey, action: &Action) -> Before
             return Before::Service(std::mem::replace(&mut service.config, config.clone()));
         }
         Action::AddServer(server, config) | Action::SetServer(server, config) => {
-            service.servers.insert(*server, *config)
+            service.servers_mut().insert(*server, *config)
         }
-        Action::DeleteServer(server) => service.servers.remove(server),
+        Action::DeleteServer(server) => service.servers_mut().remove(server),
         Action::AddService(_) | Action::DeleteService => None,
     };
     old.map_or(Before::Nothing, Before::Server)

@@ -4,13 +4,13 @@ use ipvs_netlink::{DestinationKey, ServiceKey};
 
 use super::drift::Thing;
 use super::event::Event;
-use super::model::{Quorum, Verdict};
+use super::model::{Quorum, TargetId, Verdict};
 use super::pool::Turn;
 use super::{Core, Hook, Output, Subject, Time};
 
 impl Core {
     pub(super) fn verdict(&mut self, now: Time, verdict: &Verdict, out: &mut Vec<Output>) {
-        for (key, server) in self.probed_for.get(&verdict.target).cloned().unwrap_or_default() {
+        for (key, server) in self.probed_for(verdict.target) {
             let Some(service) = self.name(&key) else { continue };
             let Some(pool) = self.pools.get_mut(&key) else { continue };
             let turn = pool.verdict(now, &server, verdict);
@@ -55,6 +55,17 @@ impl Core {
         self.retries.hurry(&Subject::Service(key));
         self.brake.release(&(key, Thing::Server(server)));
         self.plan(now, key, out);
+    }
+
+    /// The servers that a target's verdict is about.
+    fn probed_for(&self, target: TargetId) -> Vec<(ServiceKey, DestinationKey)> {
+        let first = self.probed_for.partition_point(|(id, _)| *id < target);
+        let services = self.probed_for[first..].iter().take_while(|(id, _)| *id == target);
+        let servers = services.filter_map(|(_, key)| {
+            let servers = self.pools.get(key)?.probed_by(target);
+            Some(servers.map(|server| (*key, *server)))
+        });
+        servers.flatten().collect()
     }
 
     /// Slow starts go on.

@@ -30,9 +30,10 @@ impl Ending {
         self.longest = config.services.iter().map(|service| service.drain).fold(self.longest, Duration::max);
     }
 
-    /// From now on time runs.
-    pub fn begin(&mut self) {
-        self.until.get_or_insert(Instant::now() + self.longest + PATIENCE);
+    /// From now on time runs; how much there is.
+    pub fn begin(&mut self) -> Duration {
+        let until = self.until.get_or_insert(Instant::now() + self.longest + PATIENCE);
+        until.saturating_duration_since(Instant::now())
     }
 
     /// Waits until it is too late; for ever if no end was asked for.

@@ -27,9 +27,11 @@ mod lock;
 mod log;
 mod plan;
 mod prepare;
+mod progress;
 mod reload;
 mod remember;
 mod requests;
+mod supervise;
 mod tasks;
 
 use std::path::Path;
@@ -44,6 +46,7 @@ use crate::core::{Input, desired};
 use crate::nft::{self, Nft};
 use ending::Ending;
 use requests::Requests;
+use supervise::Supervisor;
 use tasks::{Removed, Tasks};
 
 pub use plan::plan;
@@ -59,12 +62,13 @@ pub async fn run(path: &Path, config: Config) -> Result<(), Refusal> {
     let mut hangup = signal(SignalKind::hangup()).map_err(Refusal::io("listen for SIGHUP"))?;
     let mut terminate = signal(SignalKind::terminate()).map_err(Refusal::io("listen for SIGTERM"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Refusal::io("listen for SIGINT"))?;
+    let mut supervisor = Supervisor::start();
     let _lock = lock::take()?;
     prepare::trust(path, &config)?;
     let client = prepare::prepare(&config).await?;
     let mut tasks = Tasks::start(client)?;
     let (reloads, asked) = unbounded_channel();
-    tokio::spawn(reload::run(path.to_owned(), asked, tasks.to_core()));
+    tokio::spawn(reload::run(path.to_owned(), asked, tasks.to_core(), supervisor.ready()));
     let (to_requests, mut requested) = unbounded_channel();
     let _admin = open_admin_sockets(&to_requests);
     let requests = Requests { config: path.to_owned(), reloads };
@@ -89,13 +93,18 @@ pub async fn run(path: &Path, config: Config) -> Result<(), Refusal> {
             _ = terminate.recv() => Input::Stop,
             _ = interrupt.recv() => Input::Stop,
             () = ending.too_late() => return Err(ending.left().await),
+            () = supervisor.due() => {
+                supervisor.look(&tasks.progress, &tasks.checker);
+                continue;
+            }
         };
         match &input {
             Input::Config(config) => ending.follow(config),
-            Input::Stop => ending.begin(),
+            Input::Stop => supervisor.stop(ending.begin()),
             _ => {}
         }
         tasks.input(input);
+        supervisor.look(&tasks.progress, &tasks.checker);
     }
     if tasks.finished == Some(Removed(true)) {
         remove_rules(&rules).await?;

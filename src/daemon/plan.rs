@@ -23,7 +23,11 @@ pub async fn plan(config: &Config) -> Result<Vec<Change>, Refusal> {
     let mut client = prepare::ipvs().await?;
     let needs_rules = !desired::rules_of(config).is_empty();
     let (mut held, damage) = match Nft::new().observe().await {
-        Ok(listing) => (listing.rules(), listing.damage()),
+        Ok(listing) => {
+            let rules = listing.rules();
+            let damage = listing.damage(&rules);
+            (rules, damage)
+        }
         Err(nft::Error::NotInstalled { .. }) if !needs_rules => (Rules::default(), Vec::new()),
         Err(error) => return Err(Refusal::new(error.to_string())),
     };

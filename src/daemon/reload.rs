@@ -7,6 +7,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::sync::oneshot;
 
 use super::prepare;
+use super::supervise::Ready;
 use crate::admin::{Rejected, Reloaded};
 use crate::config::{self, LoadError, Loaded};
 use crate::core::Input;
@@ -17,13 +18,16 @@ pub async fn run(
     path: PathBuf,
     mut requests: UnboundedReceiver<oneshot::Sender<Reloaded>>,
     to_core: UnboundedSender<Input>,
+    ready: Ready,
 ) {
     while let Some(request) = requests.recv().await {
         let mut callers = vec![request];
         while let Ok(request) = requests.try_recv() {
             callers.push(request);
         }
+        let reloading = ready.reload();
         let reloaded = reload(&path, &to_core).await;
+        drop(reloading);
         let config = path.display();
         match &reloaded {
             Ok(warnings) if warnings.is_empty() => tracing::info!(%config, "reloaded"),
@@ -88,7 +92,7 @@ mod tests {
             .collect();
         drop(reloads);
         let (to_core, mut core) = unbounded_channel();
-        timeout(Duration::from_secs(60), run(path, asked, to_core))
+        timeout(Duration::from_secs(60), run(path, asked, to_core, Ready::default()))
             .await
             .expect("nobody writes into the FIFO");
         for caller in callers {

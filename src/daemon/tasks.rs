@@ -12,6 +12,7 @@ use super::hints::Listener;
 use super::hooks::Hooks;
 use super::log;
 use super::prepare::Refusal;
+use super::progress::Progress;
 use super::remember::Remembered;
 use crate::core::model::Verdict;
 use crate::core::status::Status;
@@ -29,7 +30,10 @@ pub struct Tasks {
     inputs: UnboundedReceiver<Input>,
     ipvs: UnboundedSender<ipvs::Work>,
     rules: UnboundedSender<rules::Work>,
-    checker: Checker,
+    /// What they were asked and have not answered.
+    pub progress: Progress,
+    /// Who probes.
+    pub checker: Checker,
     hints: Listener,
     hooks: Hooks,
     verdicts: UnboundedReceiver<Verdict>,
@@ -89,6 +93,7 @@ impl Tasks {
             inputs,
             ipvs,
             rules,
+            progress: Progress::default(),
             checker,
             hints: Listener::default(),
             hooks: Hooks::default(),
@@ -105,11 +110,14 @@ impl Tasks {
 
     /// Hands one input to the core and carries out what it asks for.
     pub fn input(&mut self, mut input: Input) {
-        self.remembered.retry(Instant::now());
+        let now = Instant::now();
+        self.remembered.retry(now);
+        self.progress.answered(&input, now);
         if let Input::Config(config) = &mut input {
             self.hints.follow(&mut config.refusals, &self.checker.hints());
         }
         for output in self.core.handle(self.clock.now(), input) {
+            self.progress.asked(&output, now);
             match output {
                 // The tasks live as long as this struct: a send cannot fail.
                 Output::LookAtServices(own) => drop(self.ipvs.send(ipvs::Work::Look(own))),

@@ -48,7 +48,7 @@ impl Caller {
         Caller {
             id: target.id,
             server: target.address,
-            machine: Machine::new(&target.check, target.assumed_up, first, phase),
+            machine: Machine::new(Arc::clone(&target.check), target.assumed_up, first, phase),
             calls,
         }
     }

@@ -19,6 +19,7 @@ use mio::{Events, Poll, Token, Waker};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use rustc_hash::FxHashMap;
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::oneshot;
 
 use super::deadlines::{Deadlines, Tick};
 use super::echo::Family;
@@ -57,6 +58,7 @@ pub struct Hints {
 enum Order {
     Set(Vec<Target>),
     Hint(SocketAddr),
+    Answer(oneshot::Sender<()>),
     End,
 }
 
@@ -103,6 +105,13 @@ impl Checker {
         give(Order::Set(targets), &self.orders, &self.waker);
     }
 
+    /// Answers as soon as the engine gets to it: it works.
+    pub fn pulse(&self) -> oneshot::Receiver<()> {
+        let (answer, answered) = oneshot::channel();
+        give(Order::Answer(answer), &self.orders, &self.waker);
+        answered
+    }
+
     /// For whoever sees more of the servers than the probes do.
     pub fn hints(&self) -> Hints {
         Hints { orders: self.orders.clone(), waker: Arc::clone(&self.waker) }
@@ -143,8 +152,8 @@ struct Engine {
     done: Receiver<Done>,
     /// Each in a box: the map is moved when it grows, and half empty after that.
     at_work: FxHashMap<TargetId, Box<AtWork>>,
-    /// Who is probed at an address and port, in the order of these.
-    places: Vec<(SocketAddr, TargetId)>,
+    /// All at work, in the order of the addresses and ports where they are probed.
+    places: Vec<TargetId>,
     /// Where there was a hint, and none of those who are probed there has gone down since.
     doubted: HashSet<SocketAddr>,
     /// Those in use: a compiled regular expression is far larger than all else that a target needs.
@@ -241,6 +250,8 @@ impl Engine {
         match order {
             Order::Set(targets) => self.set(targets),
             Order::Hint(server) => self.hint(server),
+            // Whoever asked may have gone.
+            Order::Answer(answer) => drop(answer.send(())),
             Order::End => return false,
         }
         true
@@ -249,10 +260,11 @@ impl Engine {
     /// One of those that are probed there is enough to learn whether the hint is true: whoever forges it gets one probe.
     fn hint(&mut self, server: SocketAddr) {
         let now = self.started.elapsed();
-        let first = self.places.partition_point(|(place, _)| *place < server);
-        let mut there = self.places[first..].iter().take_while(|(place, _)| *place == server);
-        let heeds = |id: &TargetId| self.at_work.get(id).is_some_and(|at_work| at_work.work.heeds_hints());
-        if let Some((_, id)) = there.find(|(_, id)| heeds(id)).copied() {
+        let work = |id: &TargetId| self.at_work.get(id).map(|at_work| &at_work.work);
+        let place = |id: &TargetId| work(id).map(Work::server);
+        let first = self.places.partition_point(|id| place(id) < Some(server));
+        let mut there = self.places[first..].iter().take_while(|id| place(id) == Some(server));
+        if let Some(id) = there.find(|id| work(id).is_some_and(Work::heeds_hints)).copied() {
             self.doubted.insert(server);
             self.with(id, |work, io| work.hint(now, io));
         }
@@ -268,8 +280,6 @@ impl Engine {
                 false
             }
         });
-        self.places = targets.iter().map(|target| (target.address, target.id)).collect();
-        self.places.sort_unstable();
         self.doubted.clear();
         let new: Vec<_> =
             targets.into_iter().filter(|target| !self.at_work.contains_key(&target.id)).collect();
@@ -288,6 +298,8 @@ impl Engine {
             }
         }
         self.ways.retain(|_, way| way.in_use());
+        self.places = self.at_work.keys().copied().collect();
+        self.places.sort_by_cached_key(|id| (self.at_work.get(id).map(|at_work| at_work.work.server()), *id));
     }
 
     fn way(&mut self, probe: &Probe) -> Result<Way, String> {

@@ -15,7 +15,7 @@
 //! A hint (client traffic was refused) makes an up target be probed at once, and the refusal of that very probe is enough for
 //! down. Whoever forges hints gets no more than one probe in [`HINTED_INTERVAL`].
 
-use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::failure::{Failure, Sort, Unreachable};
@@ -34,11 +34,7 @@ const HINTED_INTERVAL: Duration = Duration::from_millis(100);
 /// The machine.
 #[derive(Debug)]
 pub struct Machine {
-    interval: Duration,
-    timeout: Duration,
-    retry_interval: Duration,
-    rise: u32,
-    fall: u32,
+    check: Arc<Check>,
     /// Silence is a success (`reply = "optional"`).
     silence_succeeds: bool,
 
@@ -53,7 +49,7 @@ pub struct Machine {
     said: Option<Sort>,
     fails: Option<(Sort, u32)>,
     /// The probes after the last one whose outcome agreed with the verdict: each waits, or its outcome opposed the verdict.
-    probes: VecDeque<Sent>,
+    probes: Vec<Sent>,
     next_number: u64,
     next_regular: Duration,
     last_sent: Duration,
@@ -110,13 +106,8 @@ enum Outcome {
 impl Machine {
     /// A target whose first probe is due `now` and the second one `phase` later; `phase` above the interval counts as the
     /// interval.
-    pub fn new(check: &Check, assumed_up: bool, now: Duration, phase: Duration) -> Machine {
+    pub fn new(check: Arc<Check>, assumed_up: bool, now: Duration, phase: Duration) -> Machine {
         Machine {
-            interval: check.interval,
-            timeout: check.timeout,
-            retry_interval: check.retry_interval,
-            rise: check.rise,
-            fall: check.fall,
             silence_succeeds: silence_succeeds(&check.probe),
             up: assumed_up,
             announced: false,
@@ -125,13 +116,14 @@ impl Machine {
             said: None,
             fails: None,
             // More are on their way only while answers are missing.
-            probes: VecDeque::with_capacity(1),
+            probes: Vec::with_capacity(1),
             next_number: 0,
             next_regular: now,
             last_sent: now,
             confirming: 0,
             confirming_from: 0,
             phase: phase.min(check.interval),
+            check,
             hinted: 0,
             hinted_from: 0,
             next_hinted: now,
@@ -152,7 +144,7 @@ impl Machine {
     /// Client traffic was refused at `now`. A target that is not up is probed as before.
     pub fn hint(&mut self, now: Duration) {
         if self.up {
-            self.hinted = self.fall;
+            self.hinted = self.check.fall;
             self.hinted_from = self.next_number;
             self.next_hinted = self.next_hinted.max(now);
         }
@@ -162,7 +154,7 @@ impl Machine {
     pub fn deadline(&self) -> Duration {
         let mut at = self.next_regular;
         if self.confirming > 0 {
-            at = at.min(self.last_sent + self.retry_interval);
+            at = at.min(self.last_sent + self.check.retry_interval);
         }
         if self.hinted > 0 {
             at = at.min(self.next_hinted);
@@ -180,9 +172,9 @@ impl Machine {
             let outcome = match self.silence_succeeds {
                 true => Outcome::Silent,
                 false if std::mem::take(&mut self.strayed) => {
-                    Outcome::Failed(Failure::OnlyStrays(self.timeout))
+                    Outcome::Failed(Failure::OnlyStrays(self.check.timeout))
                 }
-                false => Outcome::Failed(Failure::NoAnswer(self.timeout)),
+                false => Outcome::Failed(Failure::NoAnswer(self.check.timeout)),
             };
             return Some(Step::Expired(self.settle(number, outcome)));
         }
@@ -192,20 +184,21 @@ impl Machine {
             return Some(Step::SendAlone(self.send(now, true)));
         }
         if self.next_regular <= now {
-            let step = if self.next_number == 0 { self.phase } else { self.interval };
+            let step = if self.next_number == 0 { self.phase } else { self.check.interval };
             self.next_regular += step;
             if self.next_regular <= now {
                 // Late by more than an interval (the machine slept): no burst to catch up, and the same phase as before, or
                 // all targets would march in step from now on.
-                let missed = (now - self.next_regular).as_nanos() / self.interval.as_nanos() + 1;
-                self.next_regular += self.interval.saturating_mul(u32::try_from(missed).unwrap_or(u32::MAX));
+                let missed = (now - self.next_regular).as_nanos() / self.check.interval.as_nanos() + 1;
+                self.next_regular +=
+                    self.check.interval.saturating_mul(u32::try_from(missed).unwrap_or(u32::MAX));
             }
             if self.up && !self.silence_succeeds {
                 self.confirm_from(self.next_number);
             }
             return Some(Step::Send(self.send(now, false)));
         }
-        if self.confirming > 0 && self.last_sent + self.retry_interval <= now {
+        if self.confirming > 0 && self.last_sent + self.check.retry_interval <= now {
             self.confirming -= 1;
             return Some(Step::Send(self.send(now, false)));
         }
@@ -244,7 +237,7 @@ impl Machine {
             Some(oldest) if self.up => oldest.number,
             _ => {
                 let (number, at) = (self.next_number, self.last_sent);
-                self.probes.push_back(Sent { number, at, opposes: false, hinted: false });
+                self.probes.push(Sent { number, at, opposes: false, hinted: false });
                 self.next_number += 1;
                 number
             }
@@ -263,7 +256,7 @@ impl Machine {
         self.last_sent = now;
         // What came before this probe was sent says nothing about it.
         self.strayed &= !self.probes.is_empty();
-        self.probes.push_back(Sent { number, at: now, opposes: false, hinted });
+        self.probes.push(Sent { number, at: now, opposes: false, hinted });
         number
     }
 
@@ -275,12 +268,12 @@ impl Machine {
     fn wait(&self) -> Duration {
         let doubtful = self.silence_succeeds
             && if self.up { self.probes.iter().any(|sent| sent.opposes) } else { self.announced };
-        if doubtful { self.timeout.max(PATIENCE) } else { self.timeout }
+        if doubtful { self.check.timeout.max(PATIENCE) } else { self.check.timeout }
     }
 
     /// Confirming probes follow until `fall` probes are out, counted from `number`, or one of these succeeds.
     fn confirm_from(&mut self, number: u64) {
-        self.confirming = self.fall - 1;
+        self.confirming = self.check.fall - 1;
         self.confirming_from = number;
     }
 
@@ -318,8 +311,8 @@ impl Machine {
         let refused_twice = self.probes[index].hinted && is_refusal(&outcome);
         let needed = match (self.up, self.was_up) {
             (true, _) if refused_twice => 1,
-            (true, _) => self.fall,
-            (false, true) => self.rise,
+            (true, _) => self.check.fall,
+            (false, true) => self.check.rise,
             (false, false) => 1,
         };
         if row < needed as usize {
@@ -367,7 +360,7 @@ impl Machine {
         let sort = why.sort();
         let row = self.fails.filter(|(before, _)| *before == sort).map_or(1, |(_, row)| row + 1);
         self.fails = (sort != said).then_some((sort, row));
-        if sort == said || row < self.fall {
+        if sort == said || row < self.check.fall {
             return None;
         }
         self.say(outcome);
@@ -376,8 +369,8 @@ impl Machine {
 
     /// How many opposing outcomes stand in a row around `index`.
     fn row(&self, index: usize) -> usize {
-        let before = self.probes.range(..index).rev().take_while(|sent| sent.opposes).count();
-        before + self.probes.range(index..).take_while(|sent| sent.opposes).count()
+        let before = self.probes[..index].iter().rev().take_while(|sent| sent.opposes).count();
+        before + self.probes[index..].iter().take_while(|sent| sent.opposes).count()
     }
 }
 

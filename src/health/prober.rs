@@ -134,7 +134,7 @@ impl Prober {
         Prober {
             id: target.id,
             server: target.address,
-            machine: Machine::new(&target.check, target.assumed_up, now, phase),
+            machine: Machine::new(Arc::clone(&target.check), target.assumed_up, now, phase),
             protocol,
             one_socket: silence_succeeds(&target.check.probe),
             sockets: Vec::new(),

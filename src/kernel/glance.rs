@@ -3,10 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{self, Read};
+use std::hash::Hasher;
+use std::io::{self, BufRead, BufReader};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ipvs_netlink::{Protocol, ServiceKey};
+use rustc_hash::FxHasher;
 
 const TABLE: &str = "/proc/net/ip_vs";
 
@@ -16,6 +18,9 @@ const SMALL: usize = 16 * 1024;
 /// The kernel writes whole services into a page. Asked for as much as a page holds, it writes one more than fits, throws
 /// it away and writes it again for the next read: a tenth of all its work. Asked for less, it stops in time.
 const PIECE: usize = 3072;
+
+/// How the line of a server begins.
+const SERVER: &[u8] = b"  ->";
 
 /// What a glance shows.
 #[derive(Debug, PartialEq)]
@@ -28,76 +33,58 @@ pub enum Seen {
 
 /// The table as the last glance showed it.
 #[derive(Debug, Default)]
-pub struct Glance {
-    text: Vec<u8>,
-    /// Room for the next.
-    spare: Vec<u8>,
-}
+pub struct Glance(Table);
+
+/// What the lines of each service say, as a hash: the text of ten thousand servers is most of a megabyte. None are the
+/// heading and what is not understood.
+type Table = BTreeMap<Option<ServiceKey>, u64>;
 
 impl Glance {
     /// What has changed since the last glance.
     pub fn look(&mut self) -> Seen {
-        std::mem::swap(&mut self.text, &mut self.spare);
+        let read = File::open(TABLE).and_then(|table| read(BufReader::with_capacity(PIECE, table)));
         // What cannot be read is for a dump to explain.
-        if self.read().is_err() || self.text.len() <= SMALL {
-            return Seen::Unclear;
-        }
-        changed(&self.spare, &self.text).map_or(Seen::Unclear, Seen::Changed)
-    }
-
-    fn read(&mut self) -> io::Result<()> {
-        self.text.clear();
-        let mut table = File::open(TABLE)?;
-        loop {
-            let end = self.text.len();
-            self.text.resize(end + PIECE, 0);
-            let length = table.read(&mut self.text[end..])?;
-            self.text.truncate(end + length);
-            if length == 0 {
-                return Ok(());
-            }
+        let (now, length) = read.unwrap_or_default();
+        let before = std::mem::replace(&mut self.0, now);
+        match length <= SMALL {
+            true => Seen::Unclear,
+            false => changed(&before, &self.0).map_or(Seen::Unclear, Seen::Changed),
         }
     }
 }
 
-/// The services that differ, in anything but counters; none if one of them is not understood.
-fn changed(before: &[u8], now: &[u8]) -> Option<BTreeSet<ServiceKey>> {
-    if before == now {
-        return Some(BTreeSet::new());
-    }
-    let (before, now) = (services(before), services(now));
-    let gone = before.keys().filter(|name| !now.contains_key(*name));
-    let new = now.iter().filter(|(name, lines)| before.get(*name).is_none_or(|before| !same(before, lines)));
-    gone.chain(new.map(|(name, _)| name)).map(|name| key(name)).collect()
-}
-
-/// The lines of each service, its own and its servers', by its protocol and address. The heading is one, too.
-fn services(text: &[u8]) -> BTreeMap<&[u8], &[u8]> {
-    let mut services = BTreeMap::new();
-    let (mut start, mut end) = (0, 0);
-    for line in text.split_inclusive(|byte| *byte == b'\n') {
-        if !line.starts_with(b"  ->") {
-            services.insert(name(&text[start..end]), &text[start..end]);
-            start = end;
+/// The table that a text shows, and the length of the text.
+fn read(mut text: impl BufRead) -> io::Result<(Table, usize)> {
+    let (mut table, mut length) = (Table::new(), 0);
+    let (mut service, mut hash) = (None, FxHasher::default());
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let more = text.read_until(b'\n', &mut line)?;
+        if !line.starts_with(SERVER) {
+            let lines = table.entry(service).or_default();
+            *lines = lines.wrapping_add(hash.finish());
+            (service, hash) = (key(&line), FxHasher::default());
         }
-        end += line.len();
+        if more == 0 {
+            return Ok((table, length));
+        }
+        length += more;
+        hash.write(without_counters(&line));
     }
-    services.insert(name(&text[start..end]), &text[start..end]);
-    services
 }
 
-/// The first two words.
-fn name(lines: &[u8]) -> &[u8] {
-    let second = lines.iter().position(u8::is_ascii_whitespace).unwrap_or(lines.len());
-    let second = second + lines[second..].iter().take_while(|byte| byte.is_ascii_whitespace()).count();
-    let end = lines[second..].iter().position(u8::is_ascii_whitespace);
-    &lines[..end.map_or(lines.len(), |end| second + end)]
+/// The services that differ; none if one of them is not understood.
+fn changed(before: &Table, now: &Table) -> Option<BTreeSet<ServiceKey>> {
+    let gone = before.keys().filter(|service| !now.contains_key(service));
+    let new = now.iter().filter(|(service, lines)| before.get(service) != Some(lines));
+    gone.chain(new.map(|(service, _)| service)).copied().collect()
 }
 
 /// `ip_vs_ctl.c: ip_vs_info_seq_show`: `UDP  C0000235:0035`, hexadecimal, or `UDP  [2001:0db8:…:0053]:0035`. A firewall
 /// mark is written without its family.
-fn key(name: &[u8]) -> Option<ServiceKey> {
-    let mut words = std::str::from_utf8(name).ok()?.split_ascii_whitespace();
+fn key(line: &[u8]) -> Option<ServiceKey> {
+    let mut words = std::str::from_utf8(line).ok()?.split_ascii_whitespace();
     let protocol = match words.next()? {
         "TCP" => Protocol::TCP,
         "UDP" => Protocol::UDP,
@@ -113,15 +100,9 @@ fn key(name: &[u8]) -> Option<ServiceKey> {
     Some(ServiceKey::Address { protocol, address })
 }
 
-/// Whether nothing but counters differs.
-fn same(before: &[u8], now: &[u8]) -> bool {
-    let lines = |text| <[u8]>::split(text, |byte| *byte == b'\n').map(without_counters);
-    before == now || lines(before).eq(lines(now))
-}
-
 /// A server's line ends in its connections, active and inactive; they change without anybody changing anything.
 fn without_counters(line: &[u8]) -> &[u8] {
-    if !line.starts_with(b"  ->") {
+    if !line.starts_with(SERVER) {
         return line;
     }
     let mut end = line.len();
@@ -147,7 +128,8 @@ mod tests {
                         -> [fd00:0001:0000:0000:0000:0000:0000:0011]:14B4      Masq    1      0          0\n";
 
     fn seen(before: &[&str], now: &[&str]) -> Option<Vec<String>> {
-        let changed = changed(before.concat().as_bytes(), now.concat().as_bytes());
+        let table = |lines: &[&str]| read(lines.concat().as_bytes()).unwrap().0;
+        let changed = changed(&table(before), &table(now));
         changed.map(|keys| keys.iter().map(ToString::to_string).collect())
     }
 
@@ -192,7 +174,8 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_is_survived(before in "[ -UDP:0\n>\\[\\]]{0,60}", now in prop::collection::vec(any::<u8>(), 0..60)) {
-            changed(before.as_bytes(), &now);
+            let table = |text| read(text).unwrap().0;
+            changed(&table(before.as_bytes()), &table(&now));
         }
     }
 }

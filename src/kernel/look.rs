@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{Excluded, Unbounded};
+use std::sync::Arc;
 
 use ipvs_netlink::{Error, ServiceKey, tokio::Client};
 
@@ -105,6 +106,7 @@ impl Picture {
     fn learn(&mut self, key: ServiceKey, found: Option<FoundService>) -> bool {
         let news = self.services.get(&key) != found.as_ref();
         match found {
+            Some(_) if !news => {}
             Some(service) => drop(self.services.insert(key, service)),
             None => drop(self.services.remove(&key)),
         }
@@ -140,8 +142,8 @@ async fn found(
     };
     match servers {
         Ok(servers) => {
-            let servers = servers.into_iter().map(|server| (server.key, server.config)).collect();
-            Ok(Some(FoundService { config: service.config, servers }))
+            let servers = servers.into_iter().map(|server| (server.key, server.config));
+            Ok(Some(FoundService { config: service.config, servers: Arc::new(servers.collect()) }))
         }
         Err(Error::NoSuchService(_)) => Ok(None),
         Err(error) => Err(error),
@@ -160,7 +162,7 @@ mod tests {
 
     fn service(timeout: u32) -> FoundService {
         let config = ServiceConfig { timeout, ..ServiceConfig::new("rr".parse().unwrap(), Family::Inet) };
-        FoundService { config, servers: BTreeMap::new() }
+        FoundService { config, servers: Arc::default() }
     }
 
     fn picture(services: u16) -> Picture {

@@ -1,5 +1,6 @@
 //! The task that owns the reply rules: looks, and one transaction for each change.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
@@ -14,7 +15,7 @@ pub enum Work {
     /// Read what the rules hold.
     Look,
     /// Make them hold exactly this.
-    Do(Rules),
+    Do(Arc<Rules>),
 }
 
 /// So long a listing is good for a change: the one that it was made for. Each `nft` costs more than all else here.
@@ -70,7 +71,9 @@ impl Keeper {
         match self.nft.observe().await {
             Ok(listing) => {
                 self.installed = true;
-                let found = FoundRules { rules: listing.rules(), damage: listing.damage() };
+                let rules = listing.rules();
+                let damage = listing.damage(&rules);
+                let found = FoundRules { rules, damage };
                 self.listed = Some((Instant::now(), listing));
                 Ok(found)
             }

@@ -1,6 +1,7 @@
 //! A transaction for `nft -j -f -`: commands on the objects of our tables, and what they change in words.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use nftables::expr::{Expression, NamedExpression, Verdict};
@@ -8,64 +9,41 @@ use nftables::schema::{Chain, FlushObject, NfCmd, NfListObject, Set, SetFlag, Se
 use nftables::stmt::JumpTarget;
 use nftables::types::NfChainPolicy;
 use serde::{Serialize, Serializer};
-use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 
 use super::table::{Base, Body, DYNAMIC_SIZE, DYNAMIC_TIMEOUT, Family, Key, NAME, Shape};
 
-/// One nftables transaction, serialised as `nft -j -f -` reads it.
-#[derive(Debug, Default, Serialize)]
+/// One nftables transaction, written as `nft -j -f -` reads it, command by command: as values the commands for ten thousand
+/// servers would take several times as much.
+#[derive(Debug, Default)]
 pub struct Document {
-    nftables: Vec<Command>,
-    #[serde(skip)]
+    /// JSON objects with commas between them.
+    commands: Vec<u8>,
     changes: Vec<String>,
 }
 
-#[derive(Debug, Serialize)]
-#[serde(untagged)]
-enum Command {
-    Typed(NfCmd<'static>),
-    Elements(ElementCommand),
-    /// What the crate's types cannot say: `notrack`, a map of verdicts, and the deletion of what only has a name.
-    Raw(Box<RawValue>),
-}
-
-impl Command {
-    /// As text: there may be thousands.
-    fn raw(value: &Value) -> Command {
-        Command::Raw(to_raw_value(value).expect("a JSON value is JSON"))
-    }
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum ElementCommand {
-    Add(ElementObject),
-    Delete(ElementObject),
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum ElementObject {
-    Element(Elements),
-}
-
 /// Elements of one set. There may be tens of thousands: what the crate's types make of one is there only while that is written.
-#[derive(Debug, Serialize)]
-struct Elements {
+#[derive(Serialize)]
+struct Elements<'a, I: Iterator<Item = Element<'a>> + Clone> {
     family: &'static str,
     table: &'static str,
-    name: String,
+    name: &'a str,
     #[serde(serialize_with = "one_by_one")]
-    elem: Vec<(Key, Option<Arc<str>>)>,
+    elem: I,
 }
 
-fn one_by_one<S: Serializer>(elements: &[(Key, Option<Arc<str>>)], to: S) -> Result<S::Ok, S::Error> {
-    to.collect_seq(elements.iter().map(|(key, chain)| match chain {
-        None => expression(*key),
+/// An element of a set, or of a map, with the chain to which its verdict goes.
+pub(super) type Element<'a> = (Key, Option<&'a Arc<str>>);
+
+fn one_by_one<'a, S: Serializer, I>(elements: &I, to: S) -> Result<S::Ok, S::Error>
+where
+    I: Iterator<Item = Element<'a>> + Clone,
+{
+    to.collect_seq(elements.clone().map(|(key, chain)| match chain {
+        None => expression(key),
         Some(chain) => {
             let verdict = Verdict::Goto(JumpTarget { target: Cow::Borrowed(chain) });
-            Expression::List(vec![expression(*key), Expression::Verdict(verdict)])
+            Expression::List(vec![expression(key), Expression::Verdict(verdict)])
         }
     }))
 }
@@ -78,9 +56,17 @@ impl Document {
         &self.changes
     }
 
+    /// What `nft -j -f -` reads.
+    pub(super) fn into_text(self) -> Vec<u8> {
+        let mut text = self.commands;
+        text.splice(..0, *br#"{"nftables":["#);
+        text.extend(b"]}");
+        text
+    }
+
     /// Whether there is no command.
     pub(super) fn is_empty(&self) -> bool {
-        self.nftables.is_empty()
+        self.commands.is_empty()
     }
 
     /// Begins commands on the table of `family`.
@@ -96,8 +82,12 @@ pub(super) struct Commands<'a> {
 }
 
 impl Commands<'_> {
-    fn push(&mut self, command: Command, change: String) {
-        self.document.nftables.push(command);
+    fn push(&mut self, command: &impl Serialize, change: String) {
+        let commands = &mut self.document.commands;
+        if !commands.is_empty() {
+            commands.push(b',');
+        }
+        serde_json::to_writer(commands, command).expect("a command has no map with keys that are not text");
         self.document.changes.push(format!("{} {NAME}: {change}", self.family));
     }
 
@@ -119,16 +109,16 @@ impl Commands<'_> {
     }
 
     pub fn add_table(&mut self) {
-        self.push(Command::Typed(NfCmd::Add(self.table())), "add the table".into());
+        self.push(&NfCmd::Add(self.table()), "add the table".into());
     }
 
     /// A table that exists and is added without flags has none from then on: a dormant one works again.
     pub fn clear_flags(&mut self) {
-        self.push(Command::Typed(NfCmd::Add(self.table())), "clear the flags of the table".into());
+        self.push(&NfCmd::Add(self.table()), "clear the flags of the table".into());
     }
 
     pub fn delete_table(&mut self) {
-        self.push(Command::Typed(NfCmd::Delete(self.table())), "delete the table".into());
+        self.push(&NfCmd::Delete(self.table()), "delete the table".into());
     }
 
     /// `base` is none for a regular chain. A base chain that exists gets the policy accept.
@@ -143,19 +133,19 @@ impl Commands<'_> {
                 ..chain
             };
         }
-        self.push(Command::Typed(NfCmd::Add(NfListObject::Chain(chain))), format!("add chain {name}"));
+        self.push(&NfCmd::Add(NfListObject::Chain(chain)), format!("add chain {name}"));
     }
 
     /// Takes all rules out of a chain.
     pub fn flush_chain(&mut self, name: &str) {
         let chain = FlushObject::Chain(self.chain(name));
-        self.push(Command::Typed(NfCmd::Flush(chain)), format!("flush chain {name}"));
+        self.push(&NfCmd::Flush(chain), format!("flush chain {name}"));
     }
 
     /// No rule and no element may point to it.
     pub fn delete_chain(&mut self, name: &str) {
         let chain = NfListObject::Chain(self.chain(name));
-        self.push(Command::Typed(NfCmd::Delete(chain)), format!("delete chain {name}"));
+        self.push(&NfCmd::Delete(chain), format!("delete chain {name}"));
     }
 
     /// Puts a rule before the one with the handle `before`, or at the end of its chain.
@@ -168,15 +158,12 @@ impl Commands<'_> {
         if let (Some(rule), Value::Object(handle)) = (rule.as_object_mut(), handle) {
             rule.extend(handle);
         }
-        self.push(Command::raw(&json!({verb: {"rule": rule}})), format!("add a rule to chain {chain}"));
+        self.push(&json!({verb: {"rule": rule}}), format!("add a rule to chain {chain}"));
     }
 
     pub fn delete_rule(&mut self, chain: &str, handle: u64) {
         let rule = self.place(json!({"chain": chain, "handle": handle}));
-        self.push(
-            Command::raw(&json!({"delete": {"rule": rule}})),
-            format!("delete a rule of chain {chain}"),
-        );
+        self.push(&json!({"delete": {"rule": rule}}), format!("delete a rule of chain {chain}"));
     }
 
     pub fn add_set(&mut self, name: &str, shape: Shape) {
@@ -190,45 +177,50 @@ impl Commands<'_> {
                 SetTypeValue::Concatenated(vec![address, SetType::InetService].into())
             }
         };
-        let command = if shape == Shape::Verdicts {
+        let change = format!("add {} {name}", shape.word());
+        if shape == Shape::Verdicts {
             let map = self.place(json!({"name": name, "type": set_type, "map": "verdict"}));
-            Command::raw(&json!({"add": {"map": map}}))
-        } else {
-            let (family, name) = (self.family.nft(), name.to_owned().into());
-            let mut set = Set { family, table: TABLE, name, set_type, ..Set::default() };
-            if shape == Shape::Dynamic {
-                // The flag `dynamic` is one that nft before 1.1 does not read here; it sets it for the rules that use the set.
-                set.flags = Some([SetFlag::Timeout].into());
-                (set.size, set.timeout) = (Some(DYNAMIC_SIZE), Some(DYNAMIC_TIMEOUT));
-            }
-            Command::Typed(NfCmd::Add(NfListObject::Set(Box::new(set))))
-        };
-        self.push(command, format!("add {} {name}", shape.word()));
+            return self.push(&json!({"add": {"map": map}}), change);
+        }
+        let (family, name) = (self.family.nft(), name.to_owned().into());
+        let mut set = Set { family, table: TABLE, name, set_type, ..Set::default() };
+        if shape == Shape::Dynamic {
+            // The flag `dynamic` is one that nft before 1.1 does not read here; it sets it for the rules that use the set.
+            set.flags = Some([SetFlag::Timeout].into());
+            (set.size, set.timeout) = (Some(DYNAMIC_SIZE), Some(DYNAMIC_TIMEOUT));
+        }
+        self.push(&NfCmd::Add(NfListObject::Set(Box::new(set))), change);
     }
 
     /// No rule may use it. `kind` is nft's word for the object: `set`, `map`, `counter`, …
     pub fn delete_object(&mut self, kind: &str, name: &str) {
         let object = self.place(json!({"name": name}));
-        self.push(Command::raw(&json!({"delete": {kind: object}})), format!("delete {kind} {name}"));
+        self.push(&json!({"delete": {kind: object}}), format!("delete {kind} {name}"));
     }
 
-    /// The chains that a map's elements go to must be there.
-    pub fn add_elements(&mut self, set: &str, elements: Vec<(Key, Option<Arc<str>>)>) {
-        let change = format!("add {} to {set}", count(elements.len()));
-        let elements = ElementCommand::Add(self.elements(set, elements));
-        self.push(Command::Elements(elements), change);
+    /// Nothing if there are none. The chains that a map's elements go to must be there.
+    pub fn add_elements<'a>(&mut self, set: &'a str, elements: impl Iterator<Item = Element<'a>> + Clone) {
+        self.elements("add", "to", set, elements);
     }
 
-    pub fn delete_elements(&mut self, set: &str, keys: impl Iterator<Item = Key>) {
-        let keys: Vec<_> = keys.map(|key| (key, None)).collect();
-        let change = format!("delete {} from {set}", count(keys.len()));
-        let elements = ElementCommand::Delete(self.elements(set, keys));
-        self.push(Command::Elements(elements), change);
+    /// Nothing if there are none.
+    pub fn delete_elements(&mut self, set: &str, keys: impl Iterator<Item = Key> + Clone) {
+        self.elements("delete", "from", set, keys.map(|key| (key, None)));
     }
 
-    fn elements(&self, set: &str, elem: Vec<(Key, Option<Arc<str>>)>) -> ElementObject {
-        let name = set.to_owned();
-        ElementObject::Element(Elements { family: self.family.word(), table: NAME, name, elem })
+    fn elements<'a>(
+        &mut self,
+        verb: &str,
+        preposition: &str,
+        set: &'a str,
+        elem: impl Iterator<Item = Element<'a>> + Clone,
+    ) {
+        let number = elem.clone().count();
+        if number > 0 {
+            let object = Elements { family: self.family.word(), table: NAME, name: set, elem };
+            let command = BTreeMap::from([(verb, BTreeMap::from([("element", object)]))]);
+            self.push(&command, format!("{verb} {} {preposition} {set}", count(number)));
+        }
     }
 }
 

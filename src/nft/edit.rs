@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::document::{Commands, Document};
+use super::document::{Commands, Document, Element};
 use super::listing::{Flags, Found, FoundChain, Listing, Place};
 use super::ruleset;
 use super::table::{Body, Chain, Family, Key, Set, Table};
@@ -61,10 +61,7 @@ fn edit_table(wanted: &Table, found: &Found, commands: &mut Commands<'_>) {
     for (name, found) in &found.sets {
         match kept_set(name) {
             Some((wanted, found)) => {
-                let mut surplus = missing(found, wanted).map(|(key, _)| key).peekable();
-                if surplus.peek().is_some() {
-                    commands.delete_elements(name, surplus);
-                }
+                commands.delete_elements(name, missing(found, wanted).map(|(key, _)| key));
             }
             None => commands.delete_object(found.word, name),
         }
@@ -91,12 +88,9 @@ fn edit_table(wanted: &Table, found: &Found, commands: &mut Commands<'_>) {
         missing.iter().for_each(|body| commands.add_rule(name, next, body));
     }
     for (name, wanted) in &wanted.sets {
-        let elements: Vec<_> = match kept_set(name) {
-            Some((wanted, found)) => missing(wanted, found).collect(),
-            None => wanted.elements.iter().map(|(key, chain)| (*key, chain.clone())).collect(),
-        };
-        if !elements.is_empty() {
-            commands.add_elements(name, elements);
+        match kept_set(name) {
+            Some((wanted, found)) => commands.add_elements(name, missing(wanted, found)),
+            None => commands.add_elements(name, wanted.elements.iter().map(borrowed)),
         }
     }
 }
@@ -111,9 +105,12 @@ fn stays(wanted: &Chain, found: &FoundChain) -> bool {
 }
 
 /// The elements of `one` that are not so in `other`.
-fn missing<'a>(one: &'a Set, other: &'a Set) -> impl Iterator<Item = (Key, Option<Arc<str>>)> + use<'a> {
-    let missing = one.elements.iter().filter(|(key, chain)| other.elements.get(key) != Some(chain));
-    missing.map(|(key, chain)| (*key, chain.clone()))
+fn missing<'a>(one: &'a Set, other: &'a Set) -> impl Iterator<Item = Element<'a>> + Clone {
+    one.elements.iter().filter(|(key, chain)| other.elements.get(key) != Some(chain)).map(borrowed)
+}
+
+fn borrowed<'a>((key, chain): (&'a Key, &'a Option<Arc<str>>)) -> Element<'a> {
+    (*key, chain.as_ref())
 }
 
 /// What is left of a chain without the rules that are right at its beginning and its end: the rules to add, those to

@@ -6,7 +6,7 @@
 //! A table with the flag `dormant` is there, and the kernel passes it by. nft 1.0.6 prints a wrong name for the flag, and
 //! sometimes no JSON at all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -149,10 +149,10 @@ impl Listing {
         rules
     }
 
-    /// What would have to be changed for the tables to hold all that belongs to [`rules`](Listing::rules) and nothing
-    /// else, one change an entry; empty if they are intact.
-    pub fn damage(&self) -> Vec<String> {
-        edit(&self.rules(), self).map(|document| document.changes().to_vec()).unwrap_or_default()
+    /// What would have to be changed for the tables to hold all that belongs to `rules`, which they [say](Listing::rules), and
+    /// nothing else, one change an entry; empty if they are intact.
+    pub fn damage(&self, rules: &Rules) -> Vec<String> {
+        edit(rules, self).map(|document| document.changes().to_vec()).unwrap_or_default()
     }
 }
 
@@ -206,9 +206,9 @@ fn read_set(family: Family, set: &Value, elements: Option<&RawValue>) -> Option<
         _ => return None,
     };
     let listed: Vec<&RawValue> = elements.map_or(Some(Vec::new()), read)?;
-    let mut elements = BTreeMap::new();
+    let (mut elements, mut chains) = (BTreeMap::new(), BTreeSet::new());
     for element in listed {
-        elements.extend([read_element(family, shape, &read(element)?)?]);
+        elements.extend([read_element(family, shape, &read(element)?, &mut chains)?]);
     }
     Some(Set { shape, elements })
 }
@@ -223,7 +223,13 @@ fn is_dynamic(set: &Value) -> bool {
         && set.get("gc-interval").is_none()
 }
 
-fn read_element(family: Family, shape: Shape, element: &Value) -> Option<(Key, Option<Arc<str>>)> {
+/// There are few `chains` for many elements: each name is there once.
+fn read_element(
+    family: Family,
+    shape: Shape,
+    element: &Value,
+    chains: &mut BTreeSet<Arc<str>>,
+) -> Option<(Key, Option<Arc<str>>)> {
     let (key, verdict) = match (shape, element.as_array().map(Vec::as_slice)) {
         (Shape::Verdicts, Some([key, verdict])) => (key, verdict.pointer("/goto/target")),
         (Shape::Verdicts, _) => return None,
@@ -239,6 +245,13 @@ fn read_element(family: Family, shape: Shape, element: &Value) -> Option<(Key, O
         _ => return None,
     };
     let key = Key { address: address.as_str()?.parse().ok()?, port };
-    let chain = verdict.and_then(Value::as_str).map(Arc::from);
+    let chain = verdict.and_then(Value::as_str).map(|name| match chains.get(name) {
+        Some(chain) => Arc::clone(chain),
+        None => {
+            let chain = Arc::from(name);
+            chains.insert(Arc::clone(&chain));
+            chain
+        }
+    });
     (Family::of(key.address) == family).then_some((key, chain))
 }

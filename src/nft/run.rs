@@ -117,7 +117,7 @@ impl Nft {
     /// they hold something else than `wanted`: whoever listens to nftables hears of it.
     pub async fn apply_to(&self, found: &Listing, wanted: &Rules) -> Result<bool, Error> {
         let Some(document) = edit(wanted, found) else { return Ok(false) };
-        self.commit(&document).await?;
+        self.commit(document).await?;
         if !found.has_flags() {
             return Ok(true);
         }
@@ -127,7 +127,7 @@ impl Nft {
         }
         match edit(wanted, &found) {
             None => Ok(true),
-            Some(document) => self.commit(&document).await.map(|()| true),
+            Some(document) => self.commit(document).await.map(|()| true),
         }
     }
 
@@ -143,7 +143,7 @@ impl Nft {
         serde_json::from_slice(&printed).map_err(|error| Error::Unreadable { tried: tried(), error })
     }
 
-    async fn commit(&self, document: &Document) -> Result<(), Error> {
+    async fn commit(&self, document: Document) -> Result<(), Error> {
         for change in document.changes() {
             tracing::debug!(target: "ipvsd::nft", "{change}");
         }
@@ -151,10 +151,7 @@ impl Nft {
             [change] => format!("change nftables ({change})"),
             changes => format!("change nftables ({} changes of the tables {NAME})", changes.len()),
         };
-        match serde_json::to_vec(document) {
-            Ok(text) => run(&["-j", "-f", "-"], text, tried).await.map(|_| ()),
-            Err(error) => Err(Error::Unreadable { tried, error }),
-        }
+        run(&["-j", "-f", "-"], document.into_text(), tried).await.map(|_| ())
     }
 }
 

@@ -14,6 +14,7 @@ mod forwarding;
 mod health;
 mod lab_itself;
 mod operate;
+mod package;
 mod passive;
 mod policy;
 mod real;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         health::tests(),
         lab_itself::tests(),
         operate::tests(),
+        package::tests(),
         passive::tests(),
         policy::tests(),
         real::tests(),

@@ -142,7 +142,7 @@ fn word() -> impl Strategy<Value = String> {
     ]
 }
 
-fn config() -> impl Strategy<Value = Config> {
+pub fn config() -> impl Strategy<Value = Config> {
     let kernel = (any::<bool>(), any::<bool>()).prop_map(|(report, set)| KernelSettings {
         sysctls: if report { Sysctls::Report } else { Sysctls::Set },
         forwarding: if set { Forwarding::Set } else { Forwarding::Require },

@@ -1,6 +1,7 @@
 //! What is said of each kind of difference; and that a plan never does what was not said.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use ipvs_netlink::{Family, Forward, Netmask};
 use proptest::prelude::*;
@@ -39,7 +40,7 @@ fn made(config: &Config) -> (FoundServices, Rules) {
         let servers = servers
             .into_iter()
             .map(|(key, server)| (key, DestinationConfig { weight: server.full, ..server.config }));
-        (key, FoundService { config, servers: servers.collect() })
+        (key, FoundService { config, servers: Arc::new(servers.collect()) })
     });
     (services.collect(), desired::rules_of(config))
 }
@@ -84,7 +85,7 @@ fn nothing_to_do() {
     assert_eq!(said(&config, &found, &held), "");
     // A server that is down stays as it is: its check decides.
     let dns = found.get_mut(&key("192.0.2.53:53")).unwrap();
-    dns.servers.get_mut(&server("10.0.1.11:5300")).unwrap().weight = 0;
+    dns.servers_mut().get_mut(&server("10.0.1.11:5300")).unwrap().weight = 0;
     assert_eq!(said(&config, &found, &held), "");
 }
 
@@ -104,7 +105,7 @@ fn a_changed_file() {
     let (mut found, held) = made(&old);
     // What goes may be down.
     let dns = found.get_mut(&key("192.0.2.53:53")).unwrap();
-    dns.servers.get_mut(&server("10.0.1.11:5300")).unwrap().weight = 0;
+    dns.servers_mut().get_mut(&server("10.0.1.11:5300")).unwrap().weight = 0;
     let new = CONFIG
         .replace("\"10.0.1.11:5300\", ", "\"10.0.1.13:5300\", ")
         .replace("weight = 5", "weight = 7")
@@ -136,11 +137,11 @@ fn a_changed_kernel() {
     dns.config.flags = Flags::exactly(Flags::HASHED | Flags::PERSISTENT);
     dns.config.timeout = 300;
     dns.config.netmask = Netmask::V4([255, 255, 255, 0]);
-    dns.servers.get_mut(&server("10.0.1.11:5300")).unwrap().upper_threshold = 100;
-    dns.servers.get_mut(&server("10.0.1.12:5300")).unwrap().weight = 1;
+    dns.servers_mut().get_mut(&server("10.0.1.11:5300")).unwrap().upper_threshold = 100;
+    dns.servers_mut().get_mut(&server("10.0.1.12:5300")).unwrap().weight = 1;
     let stranger = DestinationConfig { weight: 1, ..dns.servers[&server("10.0.1.11:5300")] };
-    dns.servers.insert(server("10.0.1.99:5300"), stranger);
-    found.get_mut(&key("192.0.2.54:514")).unwrap().servers.clear();
+    dns.servers_mut().insert(server("10.0.1.99:5300"), stranger);
+    found.get_mut(&key("192.0.2.54:514")).unwrap().servers_mut().clear();
     held.replies.insert("10.0.1.11:5300".parse().unwrap(), "192.0.2.99:53".parse().unwrap());
     let own = found.keys().copied().collect();
     let damage = ["add chain output".to_owned()];
@@ -163,8 +164,8 @@ fn a_pool_that_would_be_emptied_waits() {
     let (mut found, held) = made(&config);
     let dns = found.get_mut(&key("192.0.2.53:53")).unwrap();
     let sorry = *dns.servers.values().next().unwrap();
-    dns.servers.values_mut().for_each(|server| server.weight = 0);
-    dns.servers.insert(server("10.0.1.99:5300"), sorry);
+    dns.servers_mut().values_mut().for_each(|server| server.weight = 0);
+    dns.servers_mut().insert(server("10.0.1.99:5300"), sorry);
     let waits = "- server 10.0.1.99:5300 of dns at 192.0.2.53:53 (when another server has weight: weight 0, and deleted after 30s)\n";
     assert_eq!(said(&config, &found, &held), waits);
 }
@@ -220,7 +221,7 @@ fn connection_entries_of_ops_services_go() {
     };
     insta::assert_snapshot!(said(&found, &entries), @"- connection entries of dns at 192.0.2.53:53 (they pin clients to 2 servers: each is taken out for a moment, one after the other)");
     let dns = found.get_mut(&key("192.0.2.53:53")).unwrap();
-    dns.servers.get_mut(&server("10.0.1.12:5300")).unwrap().weight = 0;
+    dns.servers_mut().get_mut(&server("10.0.1.12:5300")).unwrap().weight = 0;
     let one = [(key("192.0.2.53:53"), server("10.0.1.11:5300"))].into();
     insta::assert_snapshot!(said(&found, &one), @"- connection entries of dns at 192.0.2.53:53 (they pin clients to 1 server: when another server has weight, it is taken out for a moment)");
     assert_eq!(said(&found, &BTreeSet::new()), "");
@@ -242,7 +243,7 @@ fn as_data() {
     let (mut found, held) = made(&config);
     let dns = found.get_mut(&key("192.0.2.53:53")).unwrap();
     dns.config.scheduler = "rr".parse().unwrap();
-    dns.servers.remove(&server("10.0.1.12:5300"));
+    dns.servers_mut().remove(&server("10.0.1.12:5300"));
     let mut changes = changes(&config, &found, &BTreeSet::new(), &held, &[], &[]);
     changes.push(Change::sysctl("net.ipv4.vs.drop_packet", "1", "0", "the kernel drops requests"));
     insta::assert_snapshot!(serde_json::to_string_pretty(&changes).unwrap(), @r#"
@@ -316,7 +317,7 @@ fn kernel() -> impl Strategy<Value = FoundServices> {
             config.flags = Flags::exactly(flags);
             let servers =
                 servers.into_iter().map(|(last, config)| (server(&format!("10.0.{vip}.{last}:53")), config));
-            let service = FoundService { config, servers: servers.collect() };
+            let service = FoundService { config, servers: Arc::new(servers.collect()) };
             (key(&format!("192.0.2.{vip}:53")), service)
         });
         services.collect()
@@ -385,7 +386,7 @@ proptest! {
                     match step.action {
                         Action::AddService(config) => {
                             prop_assert!(said(vip, None));
-                            found.insert(*key, FoundService { config, servers: BTreeMap::new() });
+                            found.insert(*key, FoundService { config, servers: Arc::default() });
                         }
                         Action::SetService(config) => {
                             prop_assert!(said(vip, None));
@@ -397,11 +398,11 @@ proptest! {
                         }
                         Action::AddServer(server, config) | Action::SetServer(server, config) => {
                             prop_assert!(said(vip, Some(server.0)), "{server} at {vip}: {config:?}, said {all:?}");
-                            found.get_mut(key).unwrap().servers.insert(server, config);
+                            found.get_mut(key).unwrap().servers_mut().insert(server, config);
                         }
                         Action::DeleteServer(server) => {
                             prop_assert!(said(vip, Some(server.0)));
-                            found.get_mut(key).unwrap().servers.remove(&server);
+                            found.get_mut(key).unwrap().servers_mut().remove(&server);
                         }
                     }
                 }

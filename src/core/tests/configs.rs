@@ -174,5 +174,5 @@ pub fn draw_found(random: &mut Random) -> (ServiceKey, FoundService) {
             servers.insert(DestinationKey(address), draw_server(random, forward));
         }
     }
-    (ServiceKey::udp(vip(number, v6)), FoundService { config, servers })
+    (ServiceKey::udp(vip(number, v6)), FoundService { config, servers: Arc::new(servers) })
 }

@@ -51,7 +51,7 @@ impl History {
                 let Some(service) = kernel.services.get_mut(&key) else { return };
                 let server = random.pick(service.servers.keys().copied());
                 if let Some(server) = server {
-                    service.servers.remove(&server);
+                    service.servers_mut().remove(&server);
                 }
             }
             (5..8, Some(key)) => {
@@ -62,7 +62,7 @@ impl History {
                 let Some(server) = random.pick(of_family) else { return };
                 let forward =
                     service.servers.values().next().map_or(Forward::Masquerade, |config| config.forward);
-                service.servers.insert(DestinationKey(server), draw_server(random, forward));
+                service.servers_mut().insert(DestinationKey(server), draw_server(random, forward));
             }
             (8, _) => kernel.rules = Rules::default(),
             (9, _) => {

@@ -1,6 +1,7 @@
 //! The kernel in memory: holds services, rules, sysctls and connection entries, and refuses like the real one.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use ipvs_netlink::{DestinationKey, ServiceKey};
 
@@ -37,11 +38,12 @@ impl Kernel {
             if self.services.contains_key(&key) {
                 return Err(Errno::Exists);
             }
-            let service = FoundService { config: config.clone(), servers: BTreeMap::new() };
+            let service = FoundService { config: config.clone(), servers: Arc::default() };
             self.services.insert(key, service);
             return Ok(());
         }
         let service = self.services.get_mut(&key).ok_or(Errno::NoService)?;
+        let servers = service.servers_mut();
         match action {
             Action::AddService(_) => {}
             Action::SetService(config) => service.config = config.clone(),
@@ -50,16 +52,16 @@ impl Kernel {
                 self.connections.retain(|(service, _)| *service != key);
             }
             Action::AddServer(server, config) => {
-                if service.servers.contains_key(server) {
+                if servers.contains_key(server) {
                     return Err(Errno::Exists);
                 }
-                service.servers.insert(*server, *config);
+                servers.insert(*server, *config);
             }
             Action::SetServer(server, config) => {
-                *service.servers.get_mut(server).ok_or(Errno::NoServer)? = *config;
+                *servers.get_mut(server).ok_or(Errno::NoServer)? = *config;
             }
             Action::DeleteServer(server) => {
-                service.servers.remove(server).ok_or(Errno::NoServer)?;
+                servers.remove(server).ok_or(Errno::NoServer)?;
                 if self.sysctls.get(EXPIRE).is_some_and(|value| value == "1") {
                     self.connections.remove(&(key, *server));
                 }

@@ -94,7 +94,7 @@ fn what_forwards_already_goes_on_and_is_never_emptied() {
     let mut old = ServiceConfig::new("rr".parse().unwrap(), ipvs_netlink::Family::Inet);
     old.flags = Flags::exactly(Flags::HASHED);
     let servers = BTreeMap::from([(other, found), (DestinationKey(A.parse().unwrap()), found)]);
-    world.kernel.services.insert(key, FoundService { config: old, servers });
+    world.kernel.services.insert(key, FoundService { config: old, servers: Arc::new(servers) });
 
     world.input(Input::Config(config(vec![service(VIP, &[(A, 1), (B, 1)])])));
     assert!(
@@ -205,7 +205,7 @@ fn remove_takes_out_what_is_own_and_nothing_else() {
     let mut world = world();
     let foreign = ServiceKey::udp("192.0.2.99:53".parse().unwrap());
     let config_of_foreign = ServiceConfig::new("wlc".parse().unwrap(), ipvs_netlink::Family::Inet);
-    let service_of_others = FoundService { config: config_of_foreign, servers: BTreeMap::new() };
+    let service_of_others = FoundService { config: config_of_foreign, servers: Arc::default() };
     world.kernel.services.insert(foreign, service_of_others);
     world.input(Input::Config(config(vec![service(VIP, &[(A, 1)])])));
     world.verdict(A, true);
@@ -250,8 +250,8 @@ fn a_server_comes_under_nat_only_when_its_reply_rule_is_there() {
         Output::DoRules(rules) => Some(rules),
         _ => None,
     });
-    world.kernel.rules = rules.expect("the reply rule");
-    world.input(Input::RulesDone(Ok(world.kernel.rules.clone())));
+    world.kernel.rules = Arc::unwrap_or_clone(rules.expect("the reply rule"));
+    world.input(Input::RulesDone(Ok(Arc::new(world.kernel.rules.clone()))));
     assert_eq!(world.written(), [format!("UDP {VIP} {A}=1")]);
     let found = &world.kernel.services[&ServiceKey::udp(VIP.parse().unwrap())];
     assert!(found.servers.values().all(|server| server.forward == Forward::Masquerade));
@@ -271,7 +271,7 @@ fn inputs_can_be_written_down_and_read_again() {
         Input::FoundConnections(Ok(entries.collect())),
         Input::FoundServices(Ok(services)),
         Input::FoundSysctls(world.kernel.sysctls.clone()),
-        Input::RulesDone(Ok(world.kernel.rules.clone())),
+        Input::RulesDone(Ok(Arc::new(world.kernel.rules.clone()))),
         Input::Done(key, Vec::new()),
         Input::Wake,
     ];

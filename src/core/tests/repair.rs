@@ -1,6 +1,7 @@
 //! What others have done to the kernel and what went wrong there, in examples.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipvs_netlink::{DestinationConfig, DestinationKey, Forward, ServiceConfig, ServiceKey};
@@ -24,7 +25,8 @@ fn drift_is_repaired_and_said_and_a_fight_is_left() {
     let key = ServiceKey::udp(VIP.parse().unwrap());
     let server = DestinationKey(A.parse().unwrap());
     let by_hand = |world: &mut World, weight| {
-        world.kernel.services.get_mut(&key).unwrap().servers.get_mut(&server).unwrap().weight = weight;
+        let service = world.kernel.services.get_mut(&key).unwrap();
+        service.servers_mut().get_mut(&server).unwrap().weight = weight;
     };
     for _ in 0..3 {
         by_hand(&mut world, 0);
@@ -75,7 +77,7 @@ fn what_is_gone_and_only_reported_is_left_and_works_when_it_is_there_again() {
     world.verdict(A, true);
     world.written();
     world.events.clear();
-    world.kernel.services.get_mut(&key).unwrap().servers.remove(&a);
+    world.kernel.services.get_mut(&key).unwrap().servers_mut().remove(&a);
     leave(&mut world);
     world.kernel.services.insert(key, before);
     world.pass(Duration::from_secs(2));
@@ -91,7 +93,7 @@ fn after_a_failure_the_kernel_is_read_anew() {
     world.verdict(B, true);
     world.written();
     let (key, a) = (ServiceKey::udp(VIP.parse().unwrap()), DestinationKey(A.parse().unwrap()));
-    world.kernel.services.get_mut(&key).unwrap().servers.remove(&a);
+    world.kernel.services.get_mut(&key).unwrap().servers_mut().remove(&a);
     world.promises.edited(world.now, &world.kernel, key);
     world.verdict(A, false);
     assert!(
@@ -121,7 +123,7 @@ fn pinned_clients_are_freed_one_server_at_a_time_and_the_sysctl_is_put_back() {
     let (a, b) = (DestinationKey(A.parse().unwrap()), DestinationKey(B.parse().unwrap()));
     let old = ServiceConfig::new("wrr".parse().unwrap(), ipvs_netlink::Family::Inet);
     let servers = BTreeMap::from([(a, masquerade(1)), (b, masquerade(0))]);
-    world.kernel.services.insert(key, FoundService { config: old, servers });
+    world.kernel.services.insert(key, FoundService { config: old, servers: Arc::new(servers) });
     world.kernel.connections = BTreeSet::from([(key, a), (key, b)]);
     world.kernel.sysctls.insert(EXPIRE.to_owned(), "0".to_owned());
     world.input(Input::Config(config(vec![service(VIP, &[(A, 1), (B, 1)])])));

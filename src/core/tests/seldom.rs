@@ -84,8 +84,8 @@ fn every_field_of_a_server_that_is_changed_by_hand_is_set_back() {
     ] {
         let mut world = up(service(VIP, &[(A, 1), (B, 1)]));
         let changed = DestinationConfig { weight, forward, upper_threshold, lower_threshold };
-        let servers = &mut world.kernel.services.get_mut(&key(VIP)).unwrap().servers;
-        let good = servers.insert(address(A), changed).unwrap();
+        let service = world.kernel.services.get_mut(&key(VIP)).unwrap();
+        let good = service.servers_mut().insert(address(A), changed).unwrap();
         assert_ne!(good, changed);
         world.pass(Duration::from_secs(2));
         assert_eq!(world.kernel.services[&key(VIP)].servers[&address(A)], good, "{changed:?}");
@@ -112,8 +112,8 @@ fn a_reload_when_all_are_down_leaves_the_last_healthy_ones_their_weight() {
 #[test]
 fn a_server_that_drifted_and_is_only_reported_loses_its_weight_when_it_dies() {
     let mut world = up(Service { drift: Drift::Report, ..service(VIP, &[(A, 1), (B, 1)]) });
-    let servers = &mut world.kernel.services.get_mut(&key(VIP)).unwrap().servers;
-    servers.get_mut(&address(A)).unwrap().weight = 5;
+    let service = world.kernel.services.get_mut(&key(VIP)).unwrap();
+    service.servers_mut().get_mut(&address(A)).unwrap().weight = 5;
     world.pass(Duration::from_secs(60));
     assert_eq!(world.written(), Vec::<String>::new());
     world.verdict(A, false);

@@ -1,6 +1,8 @@
 //! The tasks between the core and the kernel, as the daemon has them: one for IPVS, one for the rules, one for the
 //! connection entries. Bugs are planted here.
 
+use std::sync::Arc;
+
 use ipvs_netlink::{Flags, ServiceKey};
 
 use super::bugs::Bug;
@@ -138,7 +140,7 @@ impl World {
         edits.retain(|key, _| own.contains(key));
         let mut found = Vec::new();
         for (key, mut service) in services {
-            service.servers.clear();
+            service.servers_mut().clear();
             if own.contains(&key) {
                 match self.kernel.services.get(&key) {
                     Some(now) => service.servers.clone_from(&now.servers),
@@ -175,7 +177,11 @@ impl World {
         };
         if fails && self.random.one_in(2) {
             let lied = self.planted(Bug::RulesNotSet);
-            return self.answer(Input::RulesDone(if lied { Ok(rules) } else { Err("fault".to_owned()) }));
+            return self.answer(Input::RulesDone(if lied {
+                Ok(Arc::new(rules))
+            } else {
+                Err("fault".to_owned())
+            }));
         }
         let before = std::mem::replace(&mut self.kernel.rules, rules.clone());
         self.say(|| format!("    rules set, faulty: {fails}"));
@@ -185,7 +191,7 @@ impl World {
             self.answer(Input::RulesDone(Err("the answer was lost".to_owned())));
         } else {
             self.promises.ruled(self.now, &self.kernel, &known);
-            self.answer(Input::RulesDone(Ok(rules)));
+            self.answer(Input::RulesDone(Ok(Arc::new(rules))));
         }
         self.tell_of_rules();
     }

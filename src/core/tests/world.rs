@@ -2,6 +2,7 @@
 //! core has asked for may be under way while verdicts, looks and configs come.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipvs_netlink::ServiceKey;
@@ -146,7 +147,7 @@ impl World {
                 }
             }
             Input::FoundRules(Ok(found)) => self.promises.known_rules = Some(found.rules.clone()),
-            Input::RulesDone(Ok(rules)) => self.promises.known_rules = Some(rules.clone()),
+            Input::RulesDone(Ok(rules)) => self.promises.known_rules = Some(rules.as_ref().clone()),
             _ => {}
         }
         self.say(|| format!("> {input:?}"));
@@ -185,7 +186,7 @@ impl World {
                     ours.clone().find(|vip| self.promises.foreign.contains_key(&ServiceKey::udp(**vip)));
                 let foreign = foreign.copied();
                 self.promises.must(foreign.is_none(), || format!("rules for {foreign:?}, which is foreign"));
-                self.rules.push_back((Some(rules), self.promises.known.clone()));
+                self.rules.push_back((Some(Arc::unwrap_or_clone(rules)), self.promises.known.clone()));
             }
             Output::Do(key, steps) => self.batch(key, steps),
             Output::SetSysctl { key, value, .. } => self.set_sysctl(key, value),

@@ -90,7 +90,7 @@ fn run_with_hints(
     mut hints: &[Duration],
     mut server: impl FnMut(usize, Duration) -> Back,
 ) -> Log {
-    let mut machine = Machine::new(check, assumed_up, Duration::ZERO, phase);
+    let mut machine = Machine::new(check.clone().into(), assumed_up, Duration::ZERO, phase);
     let any = silence_succeeds(&check.probe);
     let mut log = Log::default();
     // What comes back for a probe, and whether the machine can tell which probe that was.
@@ -149,7 +149,7 @@ fn a_silent_server_is_asked_again_and_is_down_after_three_timeouts() {
 
 #[test]
 fn answers_to_something_else_are_told_from_silence() {
-    let mut machine = Machine::new(&check(Reply::Any), false, ms(0), ms(500));
+    let mut machine = Machine::new(check(Reply::Any).into(), false, ms(0), ms(500));
     let why = |machine: &mut Machine, at| {
         let failed = |step| match step {
             Step::Expired(change) => change.map(|change| change.reason),
@@ -222,7 +222,7 @@ fn a_slow_server_is_asked_twice_an_interval_and_no_more() {
 #[test]
 fn an_early_probe_says_nothing_about_later_ones() {
     let check = Check { fall: 2, ..check(Reply::Any) };
-    let mut machine = Machine::new(&check, true, ms(0), ms(500));
+    let mut machine = Machine::new(check.clone().into(), true, ms(0), ms(500));
     assert_eq!(machine.tick(ms(0)), Some(Step::Send(0)));
     assert_eq!(machine.tick(ms(100)), Some(Step::Send(1)));
     assert_eq!(machine.failed(1, REFUSED), None);
@@ -235,7 +235,7 @@ fn an_early_probe_says_nothing_about_later_ones() {
 #[test]
 fn a_failure_before_the_fall_is_no_success_after_it() {
     let check = Check { fall: 2, timeout: ms(2000), ..check(Reply::Any) };
-    let mut machine = Machine::new(&check, true, ms(0), ms(500));
+    let mut machine = Machine::new(check.clone().into(), true, ms(0), ms(500));
     for (number, at) in [0, 100, 500, 600].into_iter().enumerate() {
         assert_eq!(machine.tick(ms(at)), Some(Step::Send(number as u64)));
     }
@@ -255,7 +255,7 @@ fn a_late_answer_does_not_count() {
 
 #[test]
 fn a_probe_that_we_could_not_send_is_no_failure() {
-    let mut machine = Machine::new(&check(Reply::Any), true, ms(0), ms(500));
+    let mut machine = Machine::new(check(Reply::Any).into(), true, ms(0), ms(500));
     for now in (0..60_000).map(ms) {
         while let Some(step) = machine.tick(now) {
             let Step::Send(number) = step else { panic!("{step:?} at {now:?}") };
@@ -266,7 +266,7 @@ fn a_probe_that_we_could_not_send_is_no_failure() {
 
 #[test]
 fn after_a_long_sleep_there_is_no_burst() {
-    let mut machine = Machine::new(&check(Reply::Any), false, ms(0), ms(500));
+    let mut machine = Machine::new(check(Reply::Any).into(), false, ms(0), ms(500));
     assert_eq!(machine.tick(ms(0)), Some(Step::Send(0)));
     assert!(machine.answered(0).is_some());
     assert_eq!(machine.tick(ms(3_600_000)), Some(Step::Send(1)));
@@ -278,7 +278,7 @@ fn after_a_long_sleep_there_is_no_burst() {
 #[test]
 fn a_long_sleep_does_not_make_targets_march_in_step() {
     let mut machines: Vec<_> =
-        (0..5).map(|share| Machine::new(&check(Reply::Any), false, ms(100 * share), ms(500))).collect();
+        (0..5).map(|share| Machine::new(check(Reply::Any).into(), false, ms(100 * share), ms(500))).collect();
     let mut due = Vec::new();
     for machine in &mut machines {
         for now in [ms(500), ms(7777)] {
@@ -292,7 +292,7 @@ fn a_long_sleep_does_not_make_targets_march_in_step() {
 
 #[test]
 fn a_factor_is_told_when_it_changes_and_the_latest_answer_has_it() {
-    let mut machine = Machine::new(&check(Reply::Any), false, ms(0), ms(500));
+    let mut machine = Machine::new(check(Reply::Any).into(), false, ms(0), ms(500));
     let mut answer = |at, factor| {
         let Some(Step::Send(number)) = machine.tick(ms(at)) else { panic!("nothing to send at {at}") };
         machine.weighed(number, factor).map(|change| (change.up, change.factor, change.reason))
@@ -304,7 +304,7 @@ fn a_factor_is_told_when_it_changes_and_the_latest_answer_has_it() {
     assert_eq!(answer(2000, 100), None);
 
     let check = Check { timeout: ms(2000), ..check(Reply::Any) };
-    let mut machine = Machine::new(&check, false, ms(0), ms(500));
+    let mut machine = Machine::new(check.clone().into(), false, ms(0), ms(500));
     let sent: Vec<_> = [0, 500].into_iter().map(|at| machine.tick(ms(at))).collect();
     assert_eq!(sent, [Some(Step::Send(0)), Some(Step::Send(1))]);
     assert_eq!(machine.weighed(1, 30).map(|change| change.factor), Some(30));

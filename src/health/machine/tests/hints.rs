@@ -53,7 +53,7 @@ fn a_refusal_that_is_suppressed_is_asked_for_again() {
 
 #[test]
 fn an_answer_to_what_was_asked_before_the_hint_clears_nothing() {
-    let mut machine = Machine::new(&check(Reply::Any), true, ms(0), ms(500));
+    let mut machine = Machine::new(check(Reply::Any).into(), true, ms(0), ms(500));
     assert_eq!(machine.tick(ms(0)), Some(Step::Send(0)));
     machine.hint(ms(1));
     assert_eq!(machine.tick(ms(1)), Some(Step::SendAlone(1)));

@@ -68,6 +68,27 @@ impl Workspace {
         self.build(&["bench", "--workspace", "--bench", "*"])
     }
 
+    /// Builds the Debian package twice, the second time as a newer revision, and asks lintian about it: the tests of it install
+    /// `packages/ipvsd-1.deb` and `-2.deb`, beside the program. True = without errors.
+    pub fn build_packages(&self) -> Result<bool, String> {
+        println!("== building the Debian package");
+        let (start, folder) = (Instant::now(), self.target.join("debug/packages"));
+        let file = |revision: u32| folder.join(format!("ipvsd-{revision}.deb"));
+        for revision in [1, 2] {
+            let mut build = std::process::Command::new(self.root.join("examples/debian/build"));
+            build.args(["--profile", "dev", "--fast", "--deb-revision", &revision.to_string(), "--output"]);
+            let status = build.arg(file(revision)).stdout(Stdio::null()).current_dir(&self.root).status();
+            if !status.map_err(|error| format!("examples/debian/build: {error}"))?.success() {
+                return Ok(false);
+            }
+        }
+        println!("   {:.0} s", start.elapsed().as_secs_f32());
+        let lintian =
+            ["--fail-on=error", "--allow-root", "--no-cfg", "--suppress-tags=initial-upload-closes-no-bugs"];
+        let status = crate::tool("lintian").args(lintian).arg(file(1)).status();
+        Ok(status.map_err(|error| format!("lintian: {error}"))?.success())
+    }
+
     fn build(&self, args: &[&str]) -> Result<Vec<Test>, String> {
         let start = Instant::now();
         let said = |error: std::io::Error| format!("cargo {}: {error}", args[0]);

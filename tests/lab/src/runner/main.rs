@@ -126,6 +126,15 @@ fn run(args: &Args) -> Result<bool, String> {
     if !found && commands.is_empty() {
         return Err(format!("no test has a name with {}", args.filter.join(" or ")));
     }
+    let package = |test: &cargo::Test| {
+        let names = filters.iter().map(|filter| test.names(*filter)).collect::<Result<Vec<_>, _>>()?;
+        Ok::<_, String>(names.iter().flatten().any(|name| name.starts_with("package::")))
+    };
+    for test in &kernel_tests {
+        if package(test)? {
+            tally.step("the Debian package", workspace.build_packages()?);
+        }
+    }
     if !commands.is_empty() {
         run_kernel_tests(args, wanted, &workspace, commands, &mut tally)?;
     }
