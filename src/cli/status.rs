@@ -78,8 +78,7 @@ pub fn render(status: &Status, width: usize) -> String {
 
 fn render_service(it: &ServiceStatus, now: Time, width: usize) -> String {
     let (up, style) = health(it);
-    let mut text =
-        format!("{BOLD}{}{BOLD:#}  {}  {}  {style}{up}{style:#}\n", it.name, it.vip, settings(it));
+    let mut text = format!("{BOLD}{}{BOLD:#}  {}  {}  {style}{up}{style:#}\n", it.name, it.vip, settings(it));
     if !it.present {
         text += &format!("  {BAD}not in the kernel{BAD:#}\n");
     }

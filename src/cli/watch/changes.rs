@@ -7,8 +7,8 @@ use crate::core::Time;
 use crate::core::overrides::Override;
 use crate::core::status::{ServerStatus, ServiceStatus, Status};
 
-use super::super::status::{drift, health, verdict, weight};
-use super::super::words::span;
+use crate::cli::status::{drift, health, verdict, weight};
+use crate::cli::words::span;
 
 /// One change.
 #[derive(Clone, Debug, PartialEq)]

@@ -61,7 +61,15 @@ impl Question {
     /// Asks whether to do it.
     pub fn new(deed: Deed, service: &str, server: SocketAddr) -> Self {
         let (service, at_lasts) = (service.to_owned(), deed == Deed::Drain);
-        Self { deed, service, server, weight: String::new(), lasts: String::new(), at_lasts, stage: Stage::Open }
+        Self {
+            deed,
+            service,
+            server,
+            weight: String::new(),
+            lasts: String::new(),
+            at_lasts,
+            stage: Stage::Open,
+        }
     }
 
     /// Heeds a key. The letters of `y` and `n` are no units of time that can be typed: `s`, `m`, `h`, `d` are.
@@ -70,7 +78,9 @@ impl Question {
             (_, KeyCode::Esc) | (Stage::Open, KeyCode::Char('n' | 'N')) => return Answer::Over,
             (Stage::Refused(_), _) => return Answer::Over,
             (Stage::Asked, _) => return Answer::Open,
-            (Stage::Open, KeyCode::Char('y' | 'Y')) if self.deed != Deed::Weight || !self.weight.is_empty() => {
+            (Stage::Open, KeyCode::Char('y' | 'Y'))
+                if self.deed != Deed::Weight || !self.weight.is_empty() =>
+            {
                 self.stage = Stage::Asked;
                 return Answer::Yes;
             }

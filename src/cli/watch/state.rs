@@ -144,7 +144,7 @@ impl State {
         for (place, it) in self.status.services.iter().enumerate() {
             let whole = it.name.contains(filter) || it.vip.to_string().contains(filter);
             let through = |server: &ServerStatus| {
-                let verdict = super::super::status::verdict(server).0;
+                let verdict = crate::cli::status::verdict(server).0;
                 whole || server.address.to_string().contains(filter) || verdict == filter
             };
             let servers = it.servers.iter().enumerate().filter(|(_, server)| through(server));
