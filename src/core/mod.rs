@@ -22,6 +22,7 @@ pub mod model;
 pub mod overrides;
 pub mod plan;
 pub mod pool;
+pub mod probes;
 mod reported;
 pub mod retry;
 pub mod rules;
@@ -31,6 +32,7 @@ mod steps;
 pub mod sysctls;
 #[cfg(test)]
 mod tests;
+pub mod traffic;
 mod verdicts;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -12,6 +12,8 @@ use super::drift::Thing;
 use super::model::{Service, TargetId, WhenAllDown};
 use super::overrides::Override;
 use super::pool::{Health, Known, Member, Pool, Standing};
+use super::probes::{Ended, Probes};
+use super::traffic::{Counters, Traffic};
 use super::{Core, Time, desired};
 
 /// All that the core knows. Times are those of the core's clock, in the daemon the Unix time.
@@ -29,6 +31,8 @@ pub struct Status {
     pub services: Vec<ServiceStatus>,
     /// What operators say, of servers that the config does not know, too.
     pub overrides: Vec<Override>,
+    /// When the kernel's counters were read; none: they were not asked for, or could not be read.
+    pub counted: Option<Time>,
 }
 
 /// One IPVS service of the config.
@@ -60,6 +64,8 @@ pub struct ServiceStatus {
     pub quorum: Option<bool>,
     /// The last drift.
     pub drift: Option<LastDrift>,
+    /// What goes through it; none where counters are not known.
+    pub traffic: Option<Traffic>,
     /// Its servers: those of the config, then those that leave.
     pub servers: Vec<ServerStatus>,
 }
@@ -98,6 +104,8 @@ pub struct ServerStatus {
     pub since: Option<Time>,
     /// What an operator says.
     pub operator: Option<Override>,
+    /// What goes through it; none where counters are not known, or it is not in the kernel.
+    pub traffic: Option<Traffic>,
     /// Its checks.
     pub checks: Vec<CheckStatus>,
 }
@@ -125,6 +133,19 @@ pub struct CheckStatus {
     pub reason: String,
     /// What the weight is multiplied by while it is up, in percent.
     pub factor: u32,
+    /// Its last probe; none if none has ended yet, or it was not asked for.
+    pub last: Option<LastProbe>,
+}
+
+/// The last probe of a check.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LastProbe {
+    /// When it ended.
+    pub at: Time,
+    /// What became of it.
+    pub ended: Ended,
+    /// How long the last answer took; none before the first one.
+    pub latency: Option<Duration>,
 }
 
 impl Status {
@@ -155,6 +176,30 @@ impl Status {
             false => Ok(self),
         }
     }
+
+    /// Adds what went through services and servers.
+    pub fn count(&mut self, counters: &Counters) {
+        self.counted = Some(counters.at);
+        for service in &mut self.services {
+            let Some(counted) = counters.services.get(&ServiceKey::udp(service.vip)) else { continue };
+            service.traffic = Some(counted.traffic);
+            for server in &mut service.servers {
+                server.traffic = counted.servers.get(&DestinationKey(server.address)).copied();
+            }
+        }
+    }
+
+    /// Adds what became of the last probes.
+    pub fn probed(&mut self, probes: &Probes) {
+        let servers = self.services.iter_mut().flat_map(|service| &mut service.servers);
+        for check in servers.flat_map(|server| &mut server.checks) {
+            check.last = probes.last.get(&check.target).map(|last| LastProbe {
+                at: self.now.saturating_sub(last.ago),
+                ended: last.ended,
+                latency: last.latency,
+            });
+        }
+    }
 }
 
 impl Core {
@@ -171,6 +216,7 @@ impl Core {
                 .filter_map(|(key, vip, place)| self.service_status(key, vip, place))
                 .collect(),
             overrides: self.memory.overrides.clone(),
+            counted: None,
         }
     }
 
@@ -193,6 +239,7 @@ impl Core {
                 verdict: member.standing(),
                 since: member.since,
                 operator: self.override_of(&service.name, server.address).cloned(),
+                traffic: None,
                 checks: self.checks(service, server.address, member),
             })
         });
@@ -210,6 +257,7 @@ impl Core {
             verdict: Standing::Unchecked,
             since: None,
             operator: None,
+            traffic: None,
             checks: Vec::new(),
         });
         Some(ServiceStatus {
@@ -225,6 +273,7 @@ impl Core {
             slow_start: service.policy.slow_start,
             health: pool.health(),
             quorum: self.quorums.get(&key).and_then(|quorum| quorum.reached()),
+            traffic: None,
             drift: self.drifted.get(&key).cloned(),
             servers: listed.chain(leaving).collect(),
         })
@@ -254,6 +303,7 @@ impl Core {
                 up,
                 reason: reason.to_owned(),
                 factor,
+                last: None,
             })
         });
         checks.collect()

@@ -20,6 +20,8 @@ pub struct Document {
     /// JSON objects with commas between them.
     commands: Vec<u8>,
     changes: Vec<String>,
+    /// Something is left for a transaction of its own, when this one is done.
+    pub(super) more: bool,
 }
 
 /// Elements of one set. There may be tens of thousands: what the crate's types make of one is there only while that is written.
@@ -82,6 +84,11 @@ pub(super) struct Commands<'a> {
 }
 
 impl Commands<'_> {
+    /// Sets [`Document::more`].
+    pub fn leave_for_later(&mut self) {
+        self.document.more = true;
+    }
+
     fn push(&mut self, command: &impl Serialize, change: String) {
         let commands = &mut self.document.commands;
         if !commands.is_empty() {
@@ -179,7 +186,10 @@ impl Commands<'_> {
         };
         let change = format!("add {} {name}", shape.word());
         if shape == Shape::Verdicts {
-            let map = self.place(json!({"name": name, "type": set_type, "map": "verdict"}));
+            // Each element counts what goes its way. nft before 0.9.9 does not read the statement; then nothing is counted.
+            let counted = json!([{"counter": null}]);
+            let map = json!({"name": name, "type": set_type, "map": "verdict", "stmt": counted});
+            let map = self.place(map);
             return self.push(&json!({"add": {"map": map}}), change);
         }
         let (family, name) = (self.family.nft(), name.to_owned().into());

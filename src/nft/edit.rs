@@ -3,7 +3,11 @@
 //! A table is never replaced while it is in use: that lets replies with the servers' own addresses through even inside
 //! one transaction. Only what differs is touched, in an order in which nft takes it: rules before the sets they use go,
 //! elements before the chains they go to; chains before the rules and elements that go to them come.
+//!
+//! A map that a rule no longer uses goes one transaction later than the rule: the kernel lets packets that are on their way
+//! through the old rules look things up as they are after the transaction, and they would find nothing.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -11,11 +15,12 @@ use serde_json::Value;
 use super::document::{Commands, Document, Element};
 use super::listing::{Flags, Found, FoundChain, Listing, Place};
 use super::ruleset;
-use super::table::{Body, Chain, Family, Key, Set, Table};
+use super::table::{Body, Chain, Family, Key, Set, Shape, Table};
 use crate::core::model::Rules;
 
-/// The transaction that makes the tables hold `wanted` and nothing else; none if they do. Of a table with flags it only
-/// clears these: nothing else goes into that transaction.
+/// The transaction that makes the tables hold `wanted` and nothing else; none if they do. Two things take one more: of a table
+/// with flags it only clears these, since nothing else goes into that transaction; and the maps that it has left behind
+/// ([`Document::more`]).
 pub fn edit(wanted: &Rules, found: &Listing) -> Option<Document> {
     let mut document = Document::default();
     for family in Family::ALL {
@@ -48,13 +53,34 @@ fn edit_table(wanted: &Table, found: &Found, commands: &mut Commands<'_>) {
     let gone: Vec<String> =
         found.sets.keys().filter(|name| kept_set(name).is_none()).map(|name| format!("@{name}")).collect();
 
+    let surplus: Vec<&(u64, Body)> = found
+        .chains
+        .keys()
+        .filter_map(|name| kept_chain(name))
+        .flat_map(|(wanted, found)| differing(&wanted.rules, &found.rules, &gone).1)
+        .collect();
+    let left = |name: &str| {
+        let at = [format!("@{name}")];
+        !wanted.sets.contains_key(name) && surplus.iter().any(|(_, body)| mentions(&body.statements(), &at))
+    };
+    let maps = found.sets.iter().filter_map(|(name, found)| Some((name, found.set.as_ref()?)));
+    let left: BTreeMap<&String, &Set> =
+        maps.filter(|(name, map)| map.shape == Shape::Verdicts && left(name)).collect();
+    let goes_there = |name: &str| {
+        let mut elements = left.values().flat_map(|map| map.elements.values());
+        elements.any(|chain| chain.as_deref() == Some(name))
+    };
+    if !left.is_empty() {
+        commands.leave_for_later();
+    }
+
     for (name, chain) in &found.chains {
         match kept_chain(name) {
             Some((wanted, found)) => {
                 let (_, surplus, _) = differing(&wanted.rules, &found.rules, &gone);
                 surplus.iter().for_each(|(handle, _)| commands.delete_rule(name, *handle));
             }
-            None if chain.rules.is_empty() => {}
+            None if chain.rules.is_empty() || goes_there(name) => {}
             None => commands.flush_chain(name),
         }
     }
@@ -63,10 +89,11 @@ fn edit_table(wanted: &Table, found: &Found, commands: &mut Commands<'_>) {
             Some((wanted, found)) => {
                 commands.delete_elements(name, missing(found, wanted).map(|(key, _)| key));
             }
+            None if left.contains_key(name) => {}
             None => commands.delete_object(found.word, name),
         }
     }
-    for name in found.chains.keys().filter(|name| kept_chain(name).is_none()) {
+    for name in found.chains.keys().filter(|name| kept_chain(name).is_none() && !goes_there(name)) {
         commands.delete_chain(name);
     }
     for (kind, name) in &found.others {

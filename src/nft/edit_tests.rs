@@ -263,7 +263,7 @@ fn one_server_is_one_element() {
     let document = edit(&wanted, &model.observe()).unwrap();
     assert_eq!(
         document.changes(),
-        ["replies", "rewrite", "servers-5300"].map(|set| format!("ip ipvsd: add 1 element to {set}"))
+        ["replies", "servers-5300", "sources"].map(|set| format!("ip ipvsd: add 1 element to {set}"))
     );
 }
 

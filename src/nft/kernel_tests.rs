@@ -1,12 +1,14 @@
 //! Our tables against the running kernel, in network namespaces of the tests' own; skipped without root or `nft`.
 
 use std::collections::BTreeSet;
+use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use nix::sched::{CloneFlags, unshare};
 use proptest::test_runner::{Config, TestRunner};
+use serde_json::{Value, json};
 
 use super::edit::edit;
 use super::ruleset::tests::rules;
@@ -39,6 +41,12 @@ pub fn wait<T>(future: impl Future<Output = Result<T, super::Error>>) -> T {
 pub fn nft(command: &str) {
     let output = Command::new("nft").arg(command).output().unwrap();
     assert!(output.status.success(), "nft {command}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn nft_json(text: &str) {
+    let mut child = Command::new("nft").args(["-j", "-f", "-"]).stdin(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    assert!(child.wait().unwrap().success(), "{text}");
 }
 
 /// One of each kind, in both families.
@@ -85,6 +93,46 @@ fn what_is_applied_is_found_again() {
     });
 }
 
+/// Makes the map of replies what it was in tables that counted nothing.
+fn uncount(family: &str) {
+    let output =
+        Command::new("nft").args(["-j", "list", "map", family, "ipvsd", "sources"]).output().unwrap();
+    let mut printed: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let map =
+        printed["nftables"].as_array_mut().unwrap().iter_mut().find_map(|it| it.get_mut("map")).unwrap();
+    map["name"] = "rewrite".into();
+    map.as_object_mut().unwrap().remove("stmt");
+    for element in map["elem"].as_array_mut().unwrap() {
+        element[0] = element[0]["elem"]["val"].clone();
+    }
+    let add = json!({"nftables": [{"add": {"map": map}}]}).to_string();
+    nft_json(&add);
+    nft(&format!("flush chain {family} ipvsd postrouting"));
+    nft(&format!("add rule {family} ipvsd postrouting oif != lo {family} saddr . udp sport vmap @rewrite"));
+    nft(&format!("delete map {family} ipvsd sources"));
+}
+
+#[test]
+fn a_map_that_does_not_count_is_replaced_and_deleted_after_that() {
+    in_namespace(|| {
+        let wanted = every_shape();
+        wait(Nft::new().apply(&wanted));
+        assert_eq!(wait(Nft::new().count()).len(), 4);
+        uncount("ip");
+        let found = wait(Nft::new().observe());
+        assert_eq!(found.rules(), wanted, "it says the same");
+        let changes = found.damage(&wanted);
+        assert!(changes.contains(&"ip ipvsd: add map sources".to_owned()), "{changes:?}");
+        assert!(!changes.iter().any(|change| change.contains("delete map")), "{changes:?}");
+        // With servers that leave at the same time, whose chains only the old map still goes to.
+        let mut fewer = wanted.clone();
+        fewer.replies.remove(&"10.0.1.12:5300".parse().unwrap());
+        assert!(wait(Nft::new().apply_to(&found, &fewer)));
+        holds(&fewer);
+        assert_eq!(wait(Nft::new().count()).len(), 3);
+    });
+}
+
 #[test]
 fn any_rules_follow_any_rules() {
     in_namespace(|| {
@@ -106,14 +154,14 @@ fn damage_is_found_and_repaired() {
         &["delete element ip ipvsd requests { 192.0.2.53 . 53 }"],
         &["add element ip ipvsd requests { 192.0.2.54 . 53 }"],
         &["flush set ip6 ipvsd replies"],
-        &["flush map ip ipvsd rewrite"],
+        &["flush map ip ipvsd sources"],
         &[
-            "delete element ip ipvsd rewrite { 10.0.1.11 . 53 }",
-            "add element ip ipvsd rewrite { 10.0.1.11 . 53 : accept }",
+            "delete element ip ipvsd sources { 10.0.1.11 . 53 }",
+            "add element ip ipvsd sources { 10.0.1.11 . 53 : accept }",
         ],
         &[
-            "delete element ip ipvsd rewrite { 10.0.1.11 . 53 }",
-            "add element ip ipvsd rewrite { 10.0.1.11 . 53 : goto to-192.0.2.53-port-53 }",
+            "delete element ip ipvsd sources { 10.0.1.11 . 53 }",
+            "add element ip ipvsd sources { 10.0.1.11 . 53 : goto to-192.0.2.53-port-53 }",
         ],
         &["flush chain ip ipvsd prerouting"],
         &["flush chain ip6 ipvsd to-2001-db8--53-port-53"],
@@ -150,8 +198,8 @@ fn damage_is_found_and_repaired() {
         ],
         &[
             "flush chain ip ipvsd postrouting",
-            "delete map ip ipvsd rewrite",
-            "add set ip ipvsd rewrite { type ipv4_addr . inet_service; }",
+            "delete map ip ipvsd sources",
+            "add set ip ipvsd sources { type ipv4_addr . inet_service; }",
         ],
         &[
             "flush chain ip ipvsd prerouting",
@@ -180,7 +228,7 @@ fn damage_is_found_and_repaired() {
         &["add table ip ipvsd { flags dormant; }"],
         &[
             "add table ip6 ipvsd { flags dormant; }",
-            "flush map ip6 ipvsd rewrite",
+            "flush map ip6 ipvsd sources",
             "delete chain ip6 ipvsd postrouting",
             "add chain ip6 ipvsd stray { type filter hook forward priority 0; policy drop; }",
         ],

@@ -8,6 +8,7 @@
 //! nft -j list ruleset ──firewall──> findings: who would drop our packets
 //! ```
 
+mod counts;
 mod document;
 mod edit;
 pub mod firewall;

@@ -17,7 +17,10 @@ const REQUESTS: &str = "requests";
 const REPLIES: &str = "replies";
 const TUNNELS: &str = "tunnels";
 const GUE: &str = "gue";
-const REWRITE: &str = "rewrite";
+/// The map from a server to the chain that sets the source of its replies.
+pub const SOURCES: &str = "sources";
+/// What took the place of [`SOURCES`] once, and counted nothing.
+const UNCOUNTED: &str = "rewrite";
 
 /// Before connection tracking (-200), where `notrack` must stand.
 const RAW: i32 = -300;
@@ -30,7 +33,7 @@ pub fn table(rules: &Rules, family: Family) -> Option<Table> {
     let requests: BTreeMap<Key, _> =
         rules.requests.iter().filter(|vip| ours(vip.ip())).map(|&vip| (vip.into(), None)).collect();
     // Not collected: there are few sources for many servers.
-    let (mut rewrite, mut chains) = (BTreeMap::new(), BTreeMap::<Arc<str>, Chain>::new());
+    let (mut sources, mut chains) = (BTreeMap::new(), BTreeMap::<Arc<str>, Chain>::new());
     for (&server, &vip) in rules.replies.iter().filter(|(server, _)| ours(server.ip())) {
         let source = Source::of(server, vip);
         let name = Arc::from(source.chain_name());
@@ -41,9 +44,9 @@ pub fn table(rules: &Rules, family: Family) -> Option<Table> {
                 name
             }
         };
-        rewrite.insert(Key::from(server), Some(chain));
+        sources.insert(Key::from(server), Some(chain));
     }
-    let replies: BTreeMap<Key, _> = rewrite.keys().map(|&server| (server, None)).collect();
+    let replies: BTreeMap<Key, _> = sources.keys().map(|&server| (server, None)).collect();
     let (mut tunnels, mut gue) = (BTreeMap::new(), BTreeMap::new());
     for outer in &rules.tunnels {
         match *outer {
@@ -77,7 +80,7 @@ pub fn table(rules: &Rules, family: Family) -> Option<Table> {
         "postrouting",
         NfHook::Postrouting,
         SOURCE_NAT,
-        rewrite.iter().take(1).map(|_| rewritten(family)).collect(),
+        sources.iter().take(1).map(|_| rewritten(family)).collect(),
     );
 
     let mut sets: BTreeMap<String, Set> = [
@@ -85,7 +88,7 @@ pub fn table(rules: &Rules, family: Family) -> Option<Table> {
         (REPLIES, Shape::Sockets, replies),
         (TUNNELS, Shape::Addresses, tunnels),
         (GUE, Shape::Sockets, gue),
-        (REWRITE, Shape::Verdicts, rewrite),
+        (SOURCES, Shape::Verdicts, sources),
     ]
     .into_iter()
     .filter(|(_, _, elements)| !elements.is_empty())
@@ -107,7 +110,7 @@ pub fn read_set(name: &str, set: &Set, rules: &mut Rules) {
             rules.tunnels.extend(set.elements.keys().map(|key| Outer::Ip(key.address)))
         }
         (GUE, Shape::Sockets) => rules.tunnels.extend(sockets().map(Outer::Udp)),
-        (REWRITE, Shape::Verdicts) => {
+        (SOURCES | UNCOUNTED, Shape::Verdicts) => {
             let chains = set.elements.values();
             let replies = sockets().zip(chains).filter_map(|(server, chain)| {
                 let source = Source::from_chain_name(chain.as_deref()?)?;
@@ -115,7 +118,7 @@ pub fn read_set(name: &str, set: &Set, rules: &mut Rules) {
             });
             rules.replies.extend(replies);
         }
-        // `replies` and the sets of refusals only repeat the keys of `rewrite`.
+        // `replies` and the sets of refusals only repeat the keys of `sources`.
         _ => {}
     }
 }
@@ -198,9 +201,9 @@ fn untracked_gue(family: Family) -> Body {
 
 fn rewritten(family: Family) -> Body {
     // What a server on the director answers to the director's own probe keeps its source: it goes over lo.
-    // oif != "lo" ip saddr . udp sport vmap @rewrite
+    // oif != "lo" ip saddr . udp sport vmap @sources
     let away = differs(meta(MetaKey::Oif), "lo");
-    body(vec![away, vmap(concat(ip(family, "saddr"), udp("sport")), "@rewrite")])
+    body(vec![away, vmap(concat(ip(family, "saddr"), udp("sport")), "@sources")])
 }
 
 #[cfg(test)]

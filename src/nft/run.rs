@@ -1,6 +1,8 @@
 //! Running `nft`: what is there, and one transaction at a time.
 
+use std::collections::BTreeMap;
 use std::io;
+use std::net::SocketAddr;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -9,11 +11,14 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 use tokio::time::timeout;
 
+use super::counts;
 use super::document::Document;
 use super::edit::edit;
 use super::listing::Listing;
+use super::ruleset::SOURCES;
 use super::table::{Family, NAME};
 use crate::core::model::Rules;
+use crate::core::traffic::Count;
 
 /// So long may one `nft` take; 10 000 servers take it well under a second.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -108,7 +113,8 @@ impl Nft {
     }
 
     /// Makes our tables hold `wanted` and nothing else, in one transaction; says whether there was anything to do.
-    /// After an error nothing has changed. Flags of a table are cleared before that: the kernel refuses both in one.
+    /// After an error nothing has changed. Flags of a table are cleared before that, since the kernel refuses both in one, and
+    /// maps that nothing uses any more are deleted after it.
     pub async fn apply(&self, wanted: &Rules) -> Result<bool, Error> {
         self.apply_to(&self.observe().await?, wanted).await
     }
@@ -116,24 +122,49 @@ impl Nft {
     /// The same where `found` was observed a moment ago. If somebody has changed our tables since, nft refuses, or
     /// they hold something else than `wanted`: whoever listens to nftables hears of it.
     pub async fn apply_to(&self, found: &Listing, wanted: &Rules) -> Result<bool, Error> {
-        let Some(document) = edit(wanted, found) else { return Ok(false) };
-        self.commit(document).await?;
-        if !found.has_flags() {
-            return Ok(true);
+        let Some(mut document) = edit(wanted, found) else { return Ok(false) };
+        let mut flags = found.has_flags();
+        // Flags, what differs, and what that has left behind.
+        for _ in 0..3 {
+            let more = document.more;
+            self.commit(document).await?;
+            if !flags && !more {
+                break;
+            }
+            let found = self.observe().await?;
+            if flags && found.has_flags() {
+                return Err(Error::Flags { tried: format!("clear the flags of the tables {NAME}") });
+            }
+            flags = false;
+            match edit(wanted, &found) {
+                None => break,
+                Some(next) => document = next,
+            }
         }
-        let found = self.observe().await?;
-        if found.has_flags() {
-            return Err(Error::Flags { tried: format!("clear the flags of the tables {NAME}") });
-        }
-        match edit(wanted, &found) {
-            None => Ok(true),
-            Some(document) => self.commit(document).await.map(|()| true),
-        }
+        Ok(true)
     }
 
     /// Deletes our tables; says whether there were any.
     pub async fn remove(&self) -> Result<bool, Error> {
         self.apply(&Rules::default()).await
+    }
+
+    /// What the elements of the map of replies have counted, by server.
+    pub async fn count(&self) -> Result<BTreeMap<SocketAddr, Count>, Error> {
+        let mut counted = BTreeMap::new();
+        for family in Family::ALL {
+            let tried = || format!("list the map {SOURCES} of the table {family} {NAME}");
+            match run(&["-j", "list", "map", family.word(), NAME, SOURCES], Vec::new(), tried()).await {
+                Ok(printed) => counted.extend(
+                    counts::read(&printed).map_err(|error| Error::Unreadable { tried: tried(), error })?,
+                ),
+                // There need be none of this family, or at all.
+                Err(Error::Refused { said, .. }) if said.contains("No such file or directory") => {}
+                Err(Error::NotInstalled { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(counted)
     }
 
     /// All tables of everyone, for [`firewall`](super::firewall).

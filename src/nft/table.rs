@@ -77,7 +77,7 @@ pub enum Shape {
     Addresses,
     /// `set { type ipv4_addr . inet_service; }`
     Sockets,
-    /// `map { type ipv4_addr . inet_service : verdict; }`
+    /// `map { type ipv4_addr . inet_service : verdict; counter; }`; whether it counts is no part of the shape.
     Verdicts,
     /// `set { type ipv4_addr; size 65535; flags dynamic,timeout; timeout 1m; }`: rules put elements into it, which are none of
     /// ours and never compared.

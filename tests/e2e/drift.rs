@@ -251,7 +251,7 @@ fn rules(family: Family) {
     for change in [
         "flush ruleset",
         "delete table IP ipvsd",
-        "delete element IP ipvsd rewrite { S1 . 5300 }",
+        "delete element IP ipvsd sources { S1 . 5300 }",
         "flush chain IP ipvsd postrouting",
         "add table IP ipvsd { flags dormant; }",
     ] {

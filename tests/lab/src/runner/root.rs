@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::{cache, tool};
 
 /// What is in the tree besides the essential packages.
-const PACKAGES: [&str; 27] = [
+const PACKAGES: [&str; 28] = [
     "bind9-dnsutils",
     "busybox-static",
     "chrony",
@@ -28,6 +28,7 @@ const PACKAGES: [&str; 27] = [
     "nginx-light",
     "ngtcp2-server",
     "procps",
+    "prometheus",
     "rsyslog",
     "snmpd",
     "strace",
