@@ -7,7 +7,7 @@ use crate::core::Time;
 use crate::core::overrides::Override;
 use crate::core::status::{ServerStatus, ServiceStatus, Status};
 
-use crate::cli::status::{drift, health, verdict, weight};
+use crate::cli::status::{drift, health, verdict};
 use crate::cli::words::span;
 
 /// One change.
@@ -96,8 +96,8 @@ fn of_server(old: &ServerStatus, new: &ServerStatus, now: Time, say: &mut dyn Fn
         say(new.since.filter(|since| old.since != Some(*since)).unwrap_or(now), what);
     }
     if old.weight != new.weight {
-        let old = old.weight.map_or("-".to_owned(), |weight| weight.to_string());
-        say(now, format!("weight {old} → {}", weight(new)));
+        let said = |weight: Option<u32>| weight.map_or("-".to_owned(), |weight| weight.to_string());
+        say(now, format!("weight {} → {}", said(old.weight), said(new.weight)));
     }
 }
 

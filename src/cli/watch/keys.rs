@@ -21,7 +21,7 @@ pub const KEYS: [(&str, &str); 10] = [
     ("↑ ↓  k j", "another line"),
     ("PgUp PgDn", "a page further"),
     ("Home End  g G", "the first line, the last"),
-    ("/", "only lines that contain a text, or of servers that are up, down, …"),
+    ("/", "only what contains a text; servers that are up, down, …"),
     ("Esc", "all lines again"),
     ("d", "drain the server: weight 0"),
     ("w", "give the server another weight"),

@@ -11,6 +11,7 @@ mod changes;
 mod keys;
 mod list;
 mod question;
+mod series;
 mod state;
 #[cfg(test)]
 mod tests;

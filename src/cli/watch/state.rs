@@ -1,11 +1,11 @@
 //! What `ipvsd watch` knows: the last answer, what changed between the answers, and where the operator is in it. No terminal, no clock.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::changes::{Change, between};
 use super::question::Question;
+use super::series::{Key, Series, key};
 use crate::core::status::{ServerStatus, ServiceStatus, Status};
 
 /// So many changes are kept.
@@ -28,6 +28,8 @@ pub struct State {
     pub page: usize,
     /// What a row must contain.
     pub filter: String,
+    /// Packets per second that came in, of each service and server.
+    pub series: Series,
     /// Newest first.
     pub changes: VecDeque<Change>,
     /// For how long the daemon has said nothing.
@@ -71,12 +73,14 @@ impl State {
             top: 0,
             page: 1,
             filter: String::new(),
+            series: Series::default(),
             changes: VecDeque::new(),
             silence: Duration::ZERO,
             trouble: None,
             outcome: None,
             mode: Mode::List,
         };
+        state.series.add(&state.status);
         state.list(None);
         state
     }
@@ -85,11 +89,14 @@ impl State {
     pub fn told(&mut self, told: Result<Status, String>) {
         match told {
             Ok(status) => {
-                let chosen = self.name();
+                let chosen = self.key();
                 for change in between(&self.status, &status) {
                     self.changes.push_front(change);
                 }
                 self.changes.truncate(CHANGES);
+                if self.status.counted != status.counted {
+                    self.series.add(&status);
+                }
                 self.status = status;
                 self.trouble = None;
                 self.silence = Duration::ZERO;
@@ -126,19 +133,18 @@ impl State {
 
     /// Lets only those through that contain this.
     pub fn filter(&mut self, filter: String) {
-        let chosen = self.name();
+        let chosen = self.key();
         self.filter = filter;
         self.list(chosen);
     }
 
-    /// What is chosen, by names that the next answer has, too.
-    fn name(&self) -> Option<(String, SocketAddr, Option<SocketAddr>)> {
-        let (service, server) = self.choice()?;
-        Some((service.name.clone(), service.vip, server.map(|it| it.address)))
+    /// What is chosen, by what the next answer has, too.
+    fn key(&self) -> Option<Key> {
+        self.choice().map(|(service, server)| key(service, server))
     }
 
     /// Makes the rows, and chooses what was chosen before, if it is still there.
-    fn list(&mut self, chosen: Option<(String, SocketAddr, Option<SocketAddr>)>) {
+    fn list(&mut self, chosen: Option<Key>) {
         let filter = &self.filter;
         self.rows.clear();
         for (place, it) in self.status.services.iter().enumerate() {
@@ -157,9 +163,7 @@ impl State {
         }
         let is = |row: &Row| {
             let (service, server) = self.of(*row);
-            chosen.as_ref().is_some_and(|(name, vip, of)| {
-                (&service.name, service.vip, server.map(|it| it.address)) == (name, *vip, *of)
-            })
+            chosen == Some(key(service, server))
         };
         match self.rows.iter().position(is) {
             Some(place) => self.chosen = place,

@@ -9,13 +9,16 @@ use ratatui::style::{Color, Modifier};
 use serde_json::{Value, json};
 
 use super::keys::{Todo, done, press};
+use super::series::short;
 use super::state::{Mode, State};
 use super::view::{Look, draw};
 use crate::core::Time;
 use crate::core::model::{TargetId, WhenAllDown};
 use crate::core::overrides::Override;
 use crate::core::pool::{Health, Standing};
-use crate::core::status::{CheckStatus, ServerStatus, ServiceStatus, Status};
+use crate::core::probes::Ended;
+use crate::core::status::{CheckStatus, LastProbe, ServerStatus, ServiceStatus, Status};
+use crate::core::traffic::{Flow, Rate, Traffic};
 
 const NOW: Time = Duration::from_secs(1_000_000);
 const ALL: Look = Look { colours: true };
@@ -33,6 +36,11 @@ fn server(number: usize) -> ServerStatus {
         up: Some(true),
         reason: "first answer".to_owned(),
         factor: 100,
+        last: Some(LastProbe {
+            at: NOW,
+            ended: Ended::Answered,
+            latency: Some(Duration::from_micros(400 + 70 * number as u64)),
+        }),
     };
     ServerStatus {
         address,
@@ -44,6 +52,7 @@ fn server(number: usize) -> ServerStatus {
         verdict: Standing::Up,
         since: Some(NOW - Duration::from_secs(3_700)),
         operator: None,
+        traffic: Some(traffic(4_000.0 + 10.0 * number as f64)),
         checks: vec![check],
     }
 }
@@ -63,13 +72,22 @@ fn service(name: &str, vip: &str, servers: usize) -> ServiceStatus {
         health: Health::Enough,
         quorum: None,
         drift: None,
+        traffic: Some(traffic(4_000.0 * servers as f64)),
         servers: (0..servers).map(server).collect(),
     }
 }
 
 fn status(services: Vec<ServiceStatus>) -> Status {
     let read = Some(NOW - Duration::from_secs(1));
-    Status { now: NOW, read, ready: true, failing: Vec::new(), services, overrides: Vec::new() }
+    let (failing, overrides) = (Vec::new(), Vec::new());
+    Status { now: NOW, read, ready: true, failing, services, overrides, counted: Some(NOW) }
+}
+
+/// As many replies as requests.
+fn traffic(packets: f64) -> Traffic {
+    let rate = Some(Rate { packets, bytes: 90.0 * packets });
+    let flow = Flow { packets: 1_000_000, bytes: 90_000_000, rate };
+    Traffic { incoming: flow, outgoing: flow }
 }
 
 /// A service of three servers and one of two that listens on IPv6.
@@ -85,9 +103,11 @@ fn two() -> Status {
 fn later() -> Status {
     let mut status = two();
     status.now += Duration::from_secs(2);
+    status.counted = Some(status.now);
     let dns = &mut status.services[0];
     dns.up = 1;
     let down = &mut dns.servers[1];
+    down.traffic = Some(traffic(0.0));
     (down.weight, down.verdict, down.since) = (Some(0), Standing::Down, Some(NOW + Duration::from_secs(1)));
     "refused (ICMP port unreachable)".clone_into(&mut down.why);
     (down.checks[0].up, down.checks[0].reason) = (Some(false), down.why.clone());
@@ -122,6 +142,14 @@ fn typed(state: &mut State, text: &str) -> Todo {
 
 fn changed() -> State {
     let mut state = State::new(two());
+    for packets in [1_000.0, 2_000.0, 3_000.0, 3_500.0, 4_000.0, 4_000.0] {
+        let mut status = two();
+        status.now += Duration::from_secs_f64(packets / 1e5);
+        status.counted = Some(status.now);
+        let servers = status.services.iter_mut().flat_map(|it| &mut it.servers);
+        servers.for_each(|it| it.traffic = Some(traffic(packets)));
+        state.told(Ok(status));
+    }
     state.told(Ok(later()));
     state
 }
@@ -289,6 +317,7 @@ fn ten_thousand_servers_scroll() {
     seen(&mut state, 80, 24);
     let page = state.page;
     key(&mut state, KeyCode::PageDown);
+    seen(&mut state, 80, 24);
     assert_eq!((state.chosen, state.top), (page, 1), "the chosen line is the last seen");
     key(&mut state, KeyCode::End);
     let end = seen(&mut state, 80, 24);
@@ -328,4 +357,24 @@ fn without_colours_words_and_bold_remain() {
     };
     assert_eq!(cells(Look { colours: true }), (true, true));
     assert_eq!(cells(Look { colours: false }), (false, true));
+}
+
+#[test]
+fn without_counters_there_are_no_rates() {
+    let mut state = State::new(two());
+    let mut status = later();
+    status.counted = None;
+    for service in &mut status.services {
+        service.traffic = None;
+        service.servers.iter_mut().for_each(|it| it.traffic = None);
+    }
+    state.told(Ok(status));
+    insta::assert_snapshot!("no_counters", seen(&mut state, 80, 9));
+}
+
+#[test]
+fn rates_are_short() {
+    let numbers = [0.0, 0.25, 9.96, 999.4, 999.6, 12_345.0, 99_960.0, 999_600.0, 123_456_789.0];
+    let said = ["0", "0.2", "10", "999", "1.0k", "12.3k", "100k", "1.0M", "123M"];
+    assert_eq!(numbers.map(short), said);
 }

@@ -11,11 +11,14 @@ use super::changes::operator;
 use super::keys::KEYS;
 use super::list::{self, place};
 use super::question::{Deed, Question, Stage};
+use super::series::short;
 use super::state::{Mode, State};
 use crate::cli::explain::{asked, policy};
 use crate::cli::status::{BAD, BOLD, GOOD, WARN, drift, why};
 use crate::cli::words::span;
+use crate::core::Time;
 use crate::core::pool::Standing;
+use crate::core::traffic::{Flow, Traffic};
 
 /// How styles are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,6 +125,7 @@ fn draw_detail(state: &State, area: Rect, buffer: &mut Buffer) {
         None => ("nothing is chosen".to_owned(), Vec::new()),
         Some((service, None)) => {
             let mut lines = vec![policy(service)];
+            lines.extend(service.traffic.map(|it| traffic(&it, state.status.counted, now)));
             lines.extend(
                 service
                     .drift
@@ -139,6 +143,7 @@ fn draw_detail(state: &State, area: Rect, buffer: &mut Buffer) {
                     .map(|it| format!("{}, {} ago", operator(it), span(now.saturating_sub(it.since)))),
             );
             lines.extend(server.checks.iter().map(asked));
+            lines.extend(server.traffic.map(|it| traffic(&it, state.status.counted, now)));
             (format!("{} of {}", server.address, service.name), lines)
         }
     };
@@ -146,6 +151,16 @@ fn draw_detail(state: &State, area: Rect, buffer: &mut Buffer) {
     for (row, line) in area.rows().skip(1).zip(lines) {
         put(buffer, row, &line, Style::new());
     }
+}
+
+/// What goes through, in full.
+fn traffic(it: &Traffic, counted: Option<Time>, now: Time) -> String {
+    let said = |flow: Flow| match flow.rate {
+        Some(rate) => format!("{} packets/s, {} bytes/s", short(rate.packets), short(rate.bytes)),
+        None => format!("{} packets, {} bytes so far", flow.packets, flow.bytes),
+    };
+    let age = counted.map(|at| format!("; counted {} ago", span(now.saturating_sub(at)))).unwrap_or_default();
+    format!("in {}; out {}{age}", said(it.incoming), said(it.outgoing))
 }
 
 /// The newest changes.
@@ -183,18 +198,20 @@ fn draw_foot(state: &State, look: Look, area: Rect, buffer: &mut Buffer) {
 /// A box in the middle, at least as high as its text.
 fn draw_box(title: &str, lines: Vec<Line>, area: Rect, buffer: &mut Buffer) {
     let room = area.width.saturating_sub(6);
-    let wanted = lines.iter().map(Line::width).chain([title.len() + 2]).max().unwrap_or(0);
+    let wanted = lines.iter().map(Line::width).chain([title.chars().count()]).max().unwrap_or(0);
     let width = u16::try_from(wanted).unwrap_or(u16::MAX).min(room).max(1);
-    // Words are not cut, so that a line may take one more than its length says.
-    let height = lines
-        .iter()
-        .map(|line| line.width().div_ceil(width.into()) + usize::from(line.width() > room.into()));
-    let height = u16::try_from(height.sum::<usize>()).unwrap_or(u16::MAX);
+    // As words are not cut, a line that does not fit may take one row more than its length says.
+    let rows = |line: &Line| match line.width() {
+        length if length <= width.into() => 1,
+        length => length.div_ceil(width.into()) + 1,
+    };
+    let height = u16::try_from(lines.iter().map(rows).sum::<usize>()).unwrap_or(u16::MAX);
+    let text = Paragraph::new(lines).wrap(Wrap { trim: false });
     let area = area.centered(Constraint::Length(width + 4), Constraint::Length(height.saturating_add(2)));
     Clear.render(area, buffer);
     let block =
         Block::bordered().title(format!(" {title} ")).padding(ratatui::widgets::Padding::horizontal(1));
-    Paragraph::new(lines).wrap(Wrap { trim: false }).block(block).render(area, buffer);
+    text.block(block).render(area, buffer);
 }
 
 fn draw_help(area: Rect, buffer: &mut Buffer) {
