@@ -66,7 +66,7 @@ fn render(status: &Status) -> String {
 }
 
 /// What the service does with verdicts.
-fn policy(it: &ServiceStatus) -> String {
+pub fn policy(it: &ServiceStatus) -> String {
     let servers = it.servers.iter().filter(|server| !server.fallback && server.configured.is_some()).count();
     let mut said = vec![format!("scheduler {}, {}", it.scheduler, it.forward)];
     said.push(format!("{} of {servers} servers up", it.up));
@@ -117,7 +117,8 @@ fn explain(server: &ServerStatus, now: Time) -> String {
     lines.into_iter().fold(head, |text, line| text + "    " + &line + "\n")
 }
 
-fn asked(it: &CheckStatus) -> String {
+/// A check, and what it says.
+pub fn asked(it: &CheckStatus) -> String {
     let says = match it.up {
         Some(true) if it.factor != 100 => format!("up, {} ({} % of the weight)", it.reason, it.factor),
         Some(true) => format!("up, {}", it.reason),

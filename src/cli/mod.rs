@@ -12,6 +12,7 @@ mod run;
 mod status;
 mod table;
 mod validate;
+mod watch;
 mod words;
 
 use std::io::{IsTerminal, Write};
@@ -82,6 +83,11 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Show the same live, with what changes, and keys to drain, undrain and weigh servers.
+    Watch {
+        /// This service only.
+        service: Option<String>,
+    },
     /// Take the weight from a server, over reloads and restarts, until `undrain`.
     Drain {
         #[command(flatten)]
@@ -140,6 +146,7 @@ pub fn main() -> ExitCode {
         Command::Plan { config, json } => plan::main(config.as_deref(), json),
         Command::Status { service, json, check } => status::main(service.as_deref(), json, check),
         Command::Explain { service, server, json } => explain::main(&service, server.as_deref(), json),
+        Command::Watch { service } => watch::main(service.as_deref()),
         Command::Drain { server, terms } => operate::drain(&server, &terms),
         Command::Undrain { server } => operate::undrain(&server),
         Command::Weight { server, weight, terms } => operate::weight(&server, weight, &terms),

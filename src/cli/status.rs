@@ -10,7 +10,7 @@ use super::words::span;
 use crate::core::Time;
 use crate::core::drift::Thing;
 use crate::core::pool::{Health, Standing};
-use crate::core::status::{ServerStatus, ServiceStatus, Status};
+use crate::core::status::{LastDrift, ServerStatus, ServiceStatus, Status};
 
 pub const GOOD: Style = AnsiColor::Green.on_default();
 pub const WARN: Style = AnsiColor::Yellow.on_default();
@@ -77,17 +77,8 @@ pub fn render(status: &Status, width: usize) -> String {
 }
 
 fn render_service(it: &ServiceStatus, now: Time, width: usize) -> String {
-    let (style, note) = match it.health {
-        Health::Enough => (GOOD, String::new()),
-        Health::TooFew => (WARN, format!(", at least {} must be: fails open", it.minimum)),
-        Health::AllDown => (BAD, String::new()),
-    };
-    let ops = if it.ops { "ops, " } else { "" };
-    let total = it.servers.iter().filter(|server| !server.fallback && server.configured.is_some()).count();
-    let mut text = format!(
-        "{BOLD}{}{BOLD:#}  {}  {}, {ops}{}  {style}{} of {total} up{style:#}{note}\n",
-        it.name, it.vip, it.scheduler, it.forward, it.up
-    );
+    let (up, style) = health(it);
+    let mut text = format!("{BOLD}{}{BOLD:#}  {}  {}  {style}{up}{style:#}\n", it.name, it.vip, settings(it));
     if !it.present {
         text += &format!("  {BAD}not in the kernel{BAD:#}\n");
     }
@@ -98,16 +89,38 @@ fn render_service(it: &ServiceStatus, now: Time, width: usize) -> String {
         [("SERVER", false), ("WEIGHT", true), ("VERDICT", false), ("SINCE", true), ("WHY", false)];
     let cells: Vec<Vec<Cell>> = it.servers.iter().map(|server| row(server, now)).collect();
     text += &rows(&columns, &cells, "  ", width);
-    if let Some(drift) = &it.drift {
-        let of = match drift.thing {
-            Thing::Service => "the service".to_owned(),
-            Thing::Server(server) => server.to_string(),
-        };
-        let (style, done) = if drift.repaired { (Style::new(), "repaired") } else { (WARN, "not repaired") };
-        let ago = span(now.saturating_sub(drift.at));
-        text += &format!("  {style}drift {ago} ago of {of}: {}, {done}{style:#}\n", drift.what);
+    if let Some(it) = &it.drift {
+        let style = if it.repaired { Style::new() } else { WARN };
+        let ago = span(now.saturating_sub(it.at));
+        text += &format!("  {style}drift {ago} ago of {}{style:#}\n", drift(it));
     }
     text
+}
+
+/// How its servers are used: `wrr, ops, nat`.
+pub fn settings(it: &ServiceStatus) -> String {
+    format!("{}, {}{}", it.scheduler, if it.ops { "ops, " } else { "" }, it.forward)
+}
+
+/// How many of its servers are up, and what follows.
+pub fn health(it: &ServiceStatus) -> (String, Style) {
+    let total = it.servers.iter().filter(|server| !server.fallback && server.configured.is_some()).count();
+    let up = format!("{} of {total} up", it.up);
+    match it.health {
+        Health::Enough => (up, GOOD),
+        Health::TooFew => (format!("{up}, at least {} must be: fails open", it.minimum), WARN),
+        Health::AllDown => (up, BAD),
+    }
+}
+
+/// What somebody else changed last.
+pub fn drift(it: &LastDrift) -> String {
+    let of = match it.thing {
+        Thing::Service => "the service".to_owned(),
+        Thing::Server(server) => server.to_string(),
+    };
+    let done = if it.repaired { "repaired" } else { "not repaired" };
+    format!("{of}: {}, {done}", it.what)
 }
 
 fn row(server: &ServerStatus, now: Time) -> Vec<Cell> {
@@ -144,7 +157,7 @@ pub fn verdict(server: &ServerStatus) -> (&'static str, Style) {
 }
 
 /// Why it has its weight, what its checks say besides, and until when an operator's word holds.
-fn why(server: &ServerStatus, now: Time) -> String {
+pub fn why(server: &ServerStatus, now: Time) -> String {
     let mut why = vec![server.why.clone()];
     if let Some(it) = &server.operator {
         if let Some(until) = it.until {
