@@ -22,6 +22,7 @@ mod rewrite;
 mod setup;
 mod start;
 mod takeover;
+mod terminal;
 mod traffic;
 mod watch;
 
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         rewrite::tests(),
         start::tests(),
         takeover::tests(),
+        terminal::tests(),
     ];
     lab::suite(themes.into_iter().flatten().collect())
 }
