@@ -46,6 +46,7 @@ impl Fake {
                     Request::Status(answer) => {
                         drop(answer.send(Core::new(Memory::default()).status(Time::ZERO)))
                     }
+                    Request::History { answer, .. } => drop(answer.send(Ok(Vec::new()))),
                     Request::Plan(answer) => drop(answer.send(outcome().map(|report| (Vec::new(), report)))),
                     Request::Override(words, answer) => drop(answer.send(said(words))),
                     Request::TakeBack(words, answer) => {

@@ -1,25 +1,55 @@
 //! `ipvsd explain`.
 
 use std::process::ExitCode;
+use std::time::UNIX_EPOCH;
+
+use serde::Deserialize;
 
 use super::ask;
 use super::status::{BOLD, verdict, weight};
 use super::words::span;
 use crate::core::Time;
+use crate::core::history::Note;
 use crate::core::model::WhenAllDown;
 use crate::core::status::{CheckStatus, ServerStatus, ServiceStatus, Status};
 
 pub fn main(service: &str, server: Option<&str>, json: bool) -> ExitCode {
     let target = ask::target("/explain", &[("service", Some(service)), ("server", server)]);
-    let (status, said) = match ask::told::<Status>(&target) {
+    let (told, said) = match ask::told::<Told>(&target) {
         Ok(told) => told,
         Err(status) => return status,
     };
+    super::say(std::io::stderr(), &told.text);
     match json {
         true => super::say(std::io::stdout(), &format!("{said:#}\n")),
-        false => super::say(anstream::stdout(), &render(&status)),
+        false => super::say(anstream::stdout(), &(render(&told.status) + &happened(&told.history))),
     }
     ExitCode::SUCCESS
+}
+
+#[derive(Deserialize)]
+struct Told {
+    status: Status,
+    history: Vec<Note>,
+    text: String,
+}
+
+/// What happened, the newest last.
+fn happened(history: &[Note]) -> String {
+    let mut text = format!("{BOLD}History{BOLD:#}, times in UTC\n");
+    for Note { at, vip, server, what, .. } in history {
+        let time = humantime::format_rfc3339_seconds(UNIX_EPOCH + *at)
+            .to_string()
+            .replace('T', " ")
+            .replace('Z', "");
+        let of = server.map(|server| server.to_string()).or_else(|| vip.clone());
+        let of = of.map_or_else(String::new, |of| format!("{of}  "));
+        text += &format!("  {time}  {of}{what}\n");
+    }
+    if history.is_empty() {
+        text += "  nothing is recorded\n";
+    }
+    text
 }
 
 fn render(status: &Status) -> String {

@@ -1,18 +1,25 @@
 //! What is asked at the admin sockets, answered by the loop; what takes time is done beside it.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
+use super::notes::{About, notes};
+use super::recorder::HistoryFile;
 use super::reload;
 use super::tasks::Tasks;
-use crate::admin::{Planned, Rejected, Reloaded, Request, Words};
+use crate::admin::{self, Planned, Rejected, Reloaded, Request, Words};
 use crate::config::heeds_weight;
 use crate::core::Input;
+use crate::core::history::Note;
 use crate::core::overrides::Override;
 use crate::core::status::Status;
+
+/// So much of the history is told.
+const NOTES: usize = 100;
 
 /// What requests are passed on to.
 pub struct Requests {
@@ -26,12 +33,25 @@ impl Requests {
     pub fn answer(&self, request: Request, tasks: &mut Tasks) {
         match request {
             Request::Status(answer) => drop(answer.send(tasks.status())),
+            Request::History { service, server, answer } => {
+                drop(tokio::spawn(history(About { service: Some(service), server }, answer)));
+            }
             Request::Reload(answer) => drop(self.reloads.send(answer)),
             Request::Plan(answer) => drop(tokio::spawn(plan(self.config.clone(), answer))),
             Request::Override(words, answer) => drop(answer.send(say(tasks, words))),
             Request::TakeBack(words, answer) => drop(answer.send(take_back(tasks, &words))),
         }
     }
+}
+
+/// The files may be long: read on a thread of its own.
+async fn history(about: About, answer: oneshot::Sender<Result<Vec<Note>, String>>) {
+    let read = tokio::task::spawn_blocking(move || {
+        let lines = HistoryFile::in_directory(admin::state_directory()).lines()?;
+        Ok::<_, io::Error>(notes(lines, &about, NOTES))
+    });
+    let read = read.await.map_err(io::Error::other).flatten();
+    let _ = answer.send(read.map_err(|error| error.to_string()));
 }
 
 async fn plan(config: PathBuf, answer: oneshot::Sender<Planned>) {

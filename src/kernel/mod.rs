@@ -2,6 +2,7 @@
 
 pub mod connections;
 pub mod facts;
+pub mod finding;
 mod glance;
 pub mod hints;
 pub mod ipvs;

@@ -6,6 +6,7 @@ mod capability;
 mod change;
 mod crash;
 mod dns;
+mod doctor;
 mod drift;
 mod experiments;
 mod faults;
@@ -21,6 +22,7 @@ mod real;
 mod rewrite;
 mod setup;
 mod start;
+mod supervise;
 mod takeover;
 mod terminal;
 mod traffic;
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
         change::tests(),
         crash::tests(),
         dns::tests(),
+        doctor::tests(),
         drift::tests(),
         experiments::tests(),
         faults::tests(),
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         real::tests(),
         rewrite::tests(),
         start::tests(),
+        supervise::tests(),
         takeover::tests(),
         terminal::tests(),
     ];
