@@ -24,6 +24,7 @@ mod setup;
 mod start;
 mod supervise;
 mod takeover;
+mod terminal;
 mod traffic;
 mod watch;
 
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         start::tests(),
         supervise::tests(),
         takeover::tests(),
+        terminal::tests(),
     ];
     lab::suite(themes.into_iter().flatten().collect())
 }
