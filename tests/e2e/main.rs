@@ -12,6 +12,7 @@ mod faults;
 mod firewall;
 mod forwarding;
 mod health;
+mod history;
 mod lab_itself;
 mod operate;
 mod passive;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         firewall::tests(),
         forwarding::tests(),
         health::tests(),
+        history::tests(),
         lab_itself::tests(),
         operate::tests(),
         passive::tests(),
