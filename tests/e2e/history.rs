@@ -67,7 +67,7 @@ fn recorded() {
     println!("measured: {replayed:?} in {} lines, {bytes} bytes", lines.len());
     let Replayed { runs, inputs, decisions, left_out } = replayed;
     assert_eq!((runs, left_out), (2, 0));
-    assert!(inputs > 40 && decisions > 30, "{replayed:?}");
+    assert!(inputs > 40 && decisions > 20, "{replayed:?}");
     let mode = network.director.state_directory().join("history.jsonl").metadata().expect("the file");
     assert_eq!(mode.permissions().mode() & 0o777, 0o600);
 
