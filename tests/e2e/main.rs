@@ -13,6 +13,7 @@ mod faults;
 mod firewall;
 mod forwarding;
 mod health;
+mod history;
 mod lab_itself;
 mod operate;
 mod package;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         firewall::tests(),
         forwarding::tests(),
         health::tests(),
+        history::tests(),
         lab_itself::tests(),
         operate::tests(),
         package::tests(),
