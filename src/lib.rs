@@ -9,4 +9,5 @@ pub mod daemon;
 pub mod health;
 pub mod kernel;
 pub mod logging;
+pub mod metrics;
 pub mod nft;

@@ -18,7 +18,10 @@ pub const BAD: Style = AnsiColor::Red.on_default().bold();
 pub const BOLD: Style = Style::new().bold();
 
 pub fn main(service: Option<&str>, json: bool, check: bool) -> ExitCode {
-    let told = ask::told::<Status>(&ask::target("/status", &[("service", service)]));
+    let told = ask::told::<Status>(&ask::target(
+        "/status",
+        &[("service", service), ("traffic", check.then_some("false"))],
+    ));
     let (status, said) = match told {
         Ok(told) => told,
         Err(status) => return status,

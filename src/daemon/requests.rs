@@ -2,17 +2,24 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
+use ipvs_netlink::ServiceKey;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
 use super::reload;
 use super::tasks::Tasks;
-use crate::admin::{Planned, Rejected, Reloaded, Request, Words};
+use crate::admin::{Health, Planned, Rejected, Reloaded, Request, Words};
 use crate::config::heeds_weight;
 use crate::core::Input;
 use crate::core::overrides::Override;
+use crate::core::probes::Probes;
 use crate::core::status::Status;
+use crate::metrics::Observed;
+
+/// A task of the daemon that owes an answer for longer than this hangs.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What requests are passed on to.
 pub struct Requests {
@@ -25,12 +32,42 @@ impl Requests {
     /// Answers one. Whoever asked may have gone.
     pub fn answer(&self, request: Request, tasks: &mut Tasks) {
         match request {
-            Request::Status(answer) => drop(answer.send(tasks.status())),
+            Request::Status { traffic: false, answer } => drop(answer.send(tasks.status())),
+            Request::Status { traffic: true, answer } => {
+                let figures = figures(tasks, true);
+                tokio::spawn(async move { answer.send(figures.await.0) });
+            }
+            Request::Health(answer) => {
+                let hangs = tasks.progress.hanging(Instant::now(), PATIENCE);
+                drop(answer.send(Health { hangs, unready: tasks.unready() }));
+            }
+            Request::Metrics(answer) => {
+                let (figures, happened) = (figures(tasks, false), tasks.happened());
+                tokio::spawn(async move {
+                    let (status, probes) = figures.await;
+                    answer.send(Observed { status, probes, happened })
+                });
+            }
             Request::Reload(answer) => drop(self.reloads.send(answer)),
             Request::Plan(answer) => drop(tokio::spawn(plan(self.config.clone(), answer))),
             Request::Override(words, answer) => drop(answer.send(say(tasks, words))),
             Request::TakeBack(words, answer) => drop(answer.send(take_back(tasks, &words))),
         }
+    }
+}
+
+/// How everything stands, with what went through services and servers and what became of probes; and the latter by check.
+fn figures(tasks: &Tasks, rates: bool) -> impl Future<Output = (Status, Probes)> + use<> {
+    let mut status = tasks.status();
+    let own = status.services.iter().map(|service| ServiceKey::udp(service.vip)).collect();
+    let figures = tasks.figures(own, rates);
+    async move {
+        let (probes, counters) = figures.await;
+        status.probed(&probes);
+        if let Some(counters) = counters {
+            status.count(&counters);
+        }
+        (status, probes)
     }
 }
 

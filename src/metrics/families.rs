@@ -28,11 +28,19 @@ impl Collector for Families {
     }
 }
 
-fn gauge<'a>(to: &'a mut DescriptorEncoder<'_>, name: &str, help: &str) -> Result<MetricEncoder<'a>, fmt::Error> {
+fn gauge<'a>(
+    to: &'a mut DescriptorEncoder<'_>,
+    name: &'a str,
+    help: &str,
+) -> Result<MetricEncoder<'a>, fmt::Error> {
     to.encode_descriptor(name, help, None, MetricType::Gauge)
 }
 
-fn counter<'a>(to: &'a mut DescriptorEncoder<'_>, name: &str, help: &str) -> Result<MetricEncoder<'a>, fmt::Error> {
+fn counter<'a>(
+    to: &'a mut DescriptorEncoder<'_>,
+    name: &'a str,
+    help: &str,
+) -> Result<MetricEncoder<'a>, fmt::Error> {
     to.encode_descriptor(name, help, None, MetricType::Counter)
 }
 
@@ -72,7 +80,8 @@ impl Families {
         let help = "Changes and looks that the kernel refused";
         total(&mut counter(to, "ipvsd_apply_errors", help)?, [], it.errors)?;
         let mut repairs = counter(to, "ipvsd_drift_repairs", "What somebody else changed, and was repaired")?;
-        let drift = [("service", it.service_repairs), ("server", it.server_repairs), ("rules", it.rules_repairs)];
+        let drift =
+            [("service", it.service_repairs), ("server", it.server_repairs), ("rules", it.rules_repairs)];
         for (thing, count) in drift {
             total(&mut repairs, [("thing", thing)], count)?;
         }
@@ -93,9 +102,11 @@ impl Families {
                 let counts = |server: &&ServerStatus| server.configured.is_some() && !server.fallback;
                 Some(it.servers.iter().filter(counts).count() as f64)
             }),
-            ("ipvsd_service_servers_up", "Servers that are up by their verdicts, drained ones and fallbacks apart", |it| {
-                Some(it.up as f64)
-            }),
+            (
+                "ipvsd_service_servers_up",
+                "Servers that are up by their verdicts, drained ones and fallbacks apart",
+                |it| Some(it.up as f64),
+            ),
             ("ipvsd_service_servers_minimum", "With fewer servers up the service fails open", |it| {
                 Some(it.minimum as f64)
             }),
@@ -112,7 +123,9 @@ impl Families {
                 }
             }
         }
-        for (name, help, value) in FLOWS.map(|(what, help, value)| (format!("ipvsd_service_{what}"), help, value)) {
+        for (name, help, value) in
+            FLOWS.map(|(what, help, value)| (format!("ipvsd_service_{what}"), help, value))
+        {
             let mut family = counter(to, &name, help)?;
             for (it, vip) in &vips {
                 for (direction, flow) in it.traffic.iter().flat_map(directions) {
@@ -140,7 +153,9 @@ impl Families {
             let mut family = gauge(to, name, help)?;
             self.each_server(|labels, it| value(it).map_or(Ok(()), |value| set(&mut family, labels, value)))?;
         }
-        for (name, help, value) in FLOWS.map(|(what, help, value)| (format!("ipvsd_server_{what}"), help, value)) {
+        for (name, help, value) in
+            FLOWS.map(|(what, help, value)| (format!("ipvsd_server_{what}"), help, value))
+        {
             let mut family = counter(to, &name, help)?;
             self.each_server(|[service, vip, server], it| {
                 for (direction, flow) in it.traffic.iter().flat_map(directions) {
@@ -173,7 +188,8 @@ impl Families {
 
     fn probes(&self, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let checks = &self.0.probes.checks;
-        let mut results = counter(to, "ipvsd_probe_results", "Probes that ended, by type of check and by result")?;
+        let mut results =
+            counter(to, "ipvsd_probe_results", "Probes that ended, by type of check and by result")?;
         for (check, tally) in checks {
             for (ended, count) in Ended::ALL.iter().zip(tally.ended) {
                 total(&mut results, [("check", check), ("result", ended.word())], count)?;
