@@ -6,11 +6,15 @@ use anstyle::{AnsiColor, Style};
 
 use super::ask;
 use super::table::{Cell, Column, rows};
-use super::words::span;
+use super::words::{quantity, span};
 use crate::core::Time;
 use crate::core::drift::Thing;
 use crate::core::pool::{Health, Standing};
 use crate::core::status::{ServerStatus, ServiceStatus, Status};
+use crate::core::traffic::{Flow, Traffic};
+
+/// From so many columns on there is room for figures.
+const WIDE: usize = 80;
 
 pub const GOOD: Style = AnsiColor::Green.on_default();
 pub const WARN: Style = AnsiColor::Yellow.on_default();
@@ -75,6 +79,9 @@ pub fn render(status: &Status, width: usize) -> String {
         Some(read) => format!("kernel read {} ago", span(status.now.saturating_sub(read))),
         None => "kernel not read yet".to_owned(),
     };
+    if let Some(counted) = status.counted {
+        text += &format!(", traffic counted {} ago", span(status.now.saturating_sub(counted)));
+    }
     text += if status.ready { "\n" } else { "; not ready: verdicts or changes are under way\n" };
     text
 }
@@ -91,15 +98,30 @@ fn render_service(it: &ServiceStatus, now: Time, width: usize) -> String {
         "{BOLD}{}{BOLD:#}  {}  {}, {ops}{}  {style}{} of {total} up{style:#}{note}\n",
         it.name, it.vip, it.scheduler, it.forward, it.up
     );
+    if let Some(traffic) = &it.traffic {
+        let flow = |flow: Flow| {
+            flow.rate.map_or_else(
+                || format!("{} packets", quantity(flow.packets as f64)),
+                |rate| format!("{}/s {}B/s", quantity(rate.packets), quantity(rate.bytes)),
+            )
+        };
+        text += &format!("  in {}, out {}\n", flow(traffic.incoming), flow(traffic.outgoing));
+    }
     if !it.present {
         text += &format!("  {BAD}not in the kernel{BAD:#}\n");
     }
     if it.quorum == Some(false) {
         text += &format!("  {WARN}quorum lost{WARN:#}\n");
     }
-    let columns: [Column; 5] =
-        [("SERVER", false), ("WEIGHT", true), ("VERDICT", false), ("SINCE", true), ("WHY", false)];
-    let cells: Vec<Vec<Cell>> = it.servers.iter().map(|server| row(server, now)).collect();
+    let mut columns: Vec<Column> =
+        vec![("SERVER", false), ("WEIGHT", true), ("VERDICT", false), ("SINCE", true), ("WHY", false)];
+    let mut cells: Vec<Vec<Cell>> = it.servers.iter().map(|server| row(server, now)).collect();
+    if width >= WIDE {
+        columns.splice(4..4, [("IN/S", true), ("OUT/S", true), ("PROBE", true)]);
+        for (row, server) in cells.iter_mut().zip(&it.servers) {
+            row.splice(4..4, figures(server));
+        }
+    }
     text += &rows(&columns, &cells, "  ", width);
     if let Some(drift) = &it.drift {
         let of = match drift.thing {
@@ -123,6 +145,17 @@ fn row(server: &ServerStatus, now: Time) -> Vec<Cell> {
         Cell::new(since),
         Cell::new(why(server, now)),
     ]
+}
+
+/// Packets a second in and out, and how long the last answers to its probes took at most.
+fn figures(server: &ServerStatus) -> [Cell; 3] {
+    let rate = |flow: fn(&Traffic) -> Flow| {
+        let rate = server.traffic.as_ref().and_then(|traffic| flow(traffic).rate);
+        Cell::new(rate.map(|rate| quantity(rate.packets)).unwrap_or_default())
+    };
+    let latency = server.checks.iter().filter_map(|check| check.last?.latency).max();
+    let latency = latency.map(|latency| format!("{}s", quantity(latency.as_secs_f64()))).unwrap_or_default();
+    [rate(|it| it.incoming), rate(|it| it.outgoing), Cell::new(latency)]
 }
 
 /// The weight now, and the config's if that is another: `0/1`.

@@ -11,6 +11,7 @@ use nix::libc;
 use nix::sys::socket::{
     ControlMessageOwned, MsgFlags, RecvMsg, SockaddrLike, SockaddrStorage, recvmsg, setsockopt, sockopt,
 };
+use nix::sys::time::TimeSpec;
 use socket2::{Domain, Protocol, Type};
 
 use super::failure::{Failure, Unreachable};
@@ -186,7 +187,7 @@ impl From<&io::Error> for Trouble {
 
 /// A buffer for [`Socket::next_error`] and [`Socket::receive`].
 pub fn control_buffer() -> Vec<u8> {
-    nix::cmsg_space!(libc::sock_extended_err, libc::sockaddr_in6)
+    nix::cmsg_space!(TimeSpec, libc::sock_extended_err, libc::sockaddr_in6)
 }
 
 /// What an entry of the error queue, received with [`control_buffer`], says about the server.

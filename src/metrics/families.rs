@@ -61,32 +61,36 @@ impl Families {
         let Observed { status, happened: it, .. } = &self.0;
         to.encode_descriptor("ipvsd_build", "The version of ipvsd", None, MetricType::Info)?
             .encode_info(&[("version", env!("CARGO_PKG_VERSION"))])?;
-        let ready = "Every server has had its first verdict, and the kernel is as it is to be";
-        set(&mut gauge(to, "ipvsd_ready", ready)?, [], number(status.ready))?;
-        let failing = "What failed and is tried again: services, the reply rules, looks at the kernel";
-        set(&mut gauge(to, "ipvsd_failing", failing)?, [], status.failing.len() as f64)?;
         let age = |since: Duration| status.now.saturating_sub(since).as_secs_f64();
-        if let Some(read) = status.read {
-            let help = "How long ago the kernel's table was read, or seen to be unchanged";
-            set(&mut gauge(to, "ipvsd_observation_age_seconds", help)?, [], age(read))?;
+        let ready = "Every server has had its first verdict, and the kernel is as it is to be";
+        let failing = "What failed and is tried again: services, the reply rules, looks at the kernel";
+        let read = "How long ago the kernel's table was read, or seen to be unchanged";
+        let counted = "How long ago packets and bytes were read";
+        let overrides = "Servers whose weight an operator has set";
+        for (name, help, value) in [
+            ("ipvsd_ready", ready, Some(number(status.ready))),
+            ("ipvsd_failing", failing, Some(status.failing.len() as f64)),
+            ("ipvsd_observation_age_seconds", read, status.read.map(age)),
+            ("ipvsd_counters_age_seconds", counted, status.counted.map(age)),
+            ("ipvsd_overrides", overrides, Some(status.overrides.len() as f64)),
+        ] {
+            if let Some(value) = value {
+                gauge(to, name, help)?.encode_gauge(&value)?;
+            }
         }
-        if let Some(counted) = status.counted {
-            let help = "How long ago the counters of packets and bytes were read";
-            set(&mut gauge(to, "ipvsd_counters_age_seconds", help)?, [], age(counted))?;
+        for (name, help, value) in [
+            ("ipvsd_steps", "Changes that the kernel took", it.steps),
+            ("ipvsd_apply_errors", "Changes and looks that the kernel refused", it.errors),
+            ("ipvsd_drift_unrepaired", "What somebody else changed, and was left so", it.unrepaired),
+        ] {
+            counter(to, name, help)?.encode_counter::<NoLabelSet, _, u64>(&value, None)?;
         }
-        let help = "Servers whose weight an operator has set";
-        set(&mut gauge(to, "ipvsd_overrides", help)?, [], status.overrides.len() as f64)?;
-        total(&mut counter(to, "ipvsd_steps", "Changes that the kernel took")?, [], it.steps)?;
-        let help = "Changes and looks that the kernel refused";
-        total(&mut counter(to, "ipvsd_apply_errors", help)?, [], it.errors)?;
         let mut repairs = counter(to, "ipvsd_drift_repairs", "What somebody else changed, and was repaired")?;
         let drift =
             [("service", it.service_repairs), ("server", it.server_repairs), ("rules", it.rules_repairs)];
         for (thing, count) in drift {
             total(&mut repairs, [("thing", thing)], count)?;
         }
-        let help = "What somebody else changed, and was left so";
-        total(&mut counter(to, "ipvsd_drift_unrepaired", help)?, [], it.unrepaired)?;
         let mut reloads = counter(to, "ipvsd_reloads", "How often the config was read again")?;
         total(&mut reloads, [("result", "taken")], it.reloads)?;
         total(&mut reloads, [("result", "refused")], it.refused_reloads)

@@ -64,7 +64,7 @@ fn observed(services: u16, servers: u16) -> Observed {
         up: 1,
         minimum: 1,
         when_all_down: WhenAllDown::Keep,
-        slow_start: None,
+        slow_start: Duration::ZERO,
         health: Health::Enough,
         quorum: Some(true),
         drift: None,

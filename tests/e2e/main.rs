@@ -13,6 +13,7 @@ mod firewall;
 mod forwarding;
 mod health;
 mod lab_itself;
+mod metrics;
 mod operate;
 mod package;
 mod passive;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         forwarding::tests(),
         health::tests(),
         lab_itself::tests(),
+        metrics::tests(),
         operate::tests(),
         package::tests(),
         passive::tests(),
