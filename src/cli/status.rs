@@ -20,7 +20,9 @@ pub const BAD: Style = AnsiColor::Red.on_default().bold();
 pub const BOLD: Style = Style::new().bold();
 
 pub fn main(service: Option<&str>, json: bool, check: bool) -> ExitCode {
-    let told = ask::told::<Status>(&ask::target("/status", &[("service", service)]));
+    // Of a daemon that works, a check is answered at once.
+    let traffic = check.then_some("false");
+    let told = ask::told::<Status>(&ask::target("/status", &[("service", service), ("traffic", traffic)]));
     let (status, said) = match told {
         Ok(told) => told,
         Err(status) => return status,

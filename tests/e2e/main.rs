@@ -15,6 +15,7 @@ mod forwarding;
 mod health;
 mod history;
 mod lab_itself;
+mod metrics;
 mod operate;
 mod package;
 mod passive;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         health::tests(),
         history::tests(),
         lab_itself::tests(),
+        metrics::tests(),
         operate::tests(),
         package::tests(),
         passive::tests(),
