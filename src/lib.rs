@@ -10,4 +10,5 @@ pub mod doctor;
 pub mod health;
 pub mod kernel;
 pub mod logging;
+pub mod metrics;
 pub mod nft;

@@ -119,11 +119,13 @@ async fn ask<T>(asker: &Asker, request: impl FnOnce(oneshot::Sender<T>) -> Reque
 struct Of {
     service: Option<String>,
     server: Option<String>,
+    traffic: Option<bool>,
 }
 
 async fn status(query: &str, asker: &Asker) -> Result<Said, Said> {
-    let Of { service, server } = serde_urlencoded::from_str(query).map_err(bad)?;
-    let status = ask(asker, Request::Status).await?;
+    let Of { service, server, traffic } = serde_urlencoded::from_str(query).map_err(bad)?;
+    let traffic = traffic.unwrap_or(true);
+    let status = ask(asker, |answer| Request::Status { traffic, answer }).await?;
     let status = status
         .of(service.as_deref(), server.as_deref())
         .map_err(|what| (StatusCode::NOT_FOUND, text(&what)))?;
@@ -131,9 +133,10 @@ async fn status(query: &str, asker: &Asker) -> Result<Said, Said> {
 }
 
 async fn explain(query: &str, asker: &Asker) -> Result<Said, Said> {
-    let Of { service, server } = serde_urlencoded::from_str(query).map_err(bad)?;
+    let Of { service, server, traffic } = serde_urlencoded::from_str(query).map_err(bad)?;
     let Some(name) = &service else { return Err(bad("which service? /explain?service=NAME")) };
-    let status = ask(asker, Request::Status).await?;
+    let traffic = traffic.unwrap_or(true);
+    let status = ask(asker, |answer| Request::Status { traffic, answer }).await?;
     let status =
         status.of(Some(name), server.as_deref()).map_err(|what| (StatusCode::NOT_FOUND, text(&what)))?;
     let named = status.services.iter().flat_map(|it| &it.servers).map(|it| it.address).next();

@@ -4,7 +4,7 @@
 //! group `ipvsd-read` or `ipvsd-control`, where the machine has that group. They take no paths and no config text.
 //!
 //! ```text
-//! GET  /status[?service=NAME]                  how everything stands
+//! GET  /status[?service=NAME][&traffic=false]  how everything stands
 //! GET  /explain?service=NAME[&server=SERVER]   the same of one service or server, with its history
 //! GET  /plan                                   what a reload would change
 //! POST /reload                                 read the config again; answers when it has been taken or refused
@@ -36,12 +36,23 @@ use crate::core::changes::Change;
 use crate::core::history::Note;
 use crate::core::overrides::Override;
 use crate::core::status::Status;
+use crate::metrics::Observed;
 
 /// What is asked of the daemon; it answers by the channel. One that ends drops it.
 #[derive(Debug)]
 pub enum Request {
-    /// How everything stands.
-    Status(oneshot::Sender<Status>),
+    /// How everything stands. `traffic`: with what went through services and servers, which takes reading the kernel, and up to
+    /// a second more for rates.
+    Status {
+        /// Traffic, too.
+        traffic: bool,
+        /// Where the answer goes.
+        answer: oneshot::Sender<Status>,
+    },
+    /// Whether the daemon works, and is ready.
+    Health(oneshot::Sender<Health>),
+    /// All that metrics are made of.
+    Metrics(oneshot::Sender<Observed>),
     /// What happened to a service, or a server of it, the newest last; or why that cannot be read.
     History {
         /// The service's name.
@@ -59,6 +70,15 @@ pub enum Request {
     Override(Words, oneshot::Sender<Result<Override, String>>),
     /// Take back what operators say of a server; what was said, or why there is nothing to take back.
     TakeBack(Words, oneshot::Sender<Result<Override, String>>),
+}
+
+/// How the daemon itself is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// A task that owes an answer, and gives none.
+    pub hangs: Option<&'static str>,
+    /// Why it is not [ready](Status::ready), if it is not.
+    pub unready: Option<String>,
 }
 
 /// What an operator says of a server.

@@ -43,9 +43,10 @@ impl Fake {
             while let Some(request) = asked.recv().await {
                 match request {
                     Request::Reload(answer) => drop(answer.send(outcome())),
-                    Request::Status(answer) => {
+                    Request::Status { answer, .. } => {
                         drop(answer.send(Core::new(Memory::default()).status(Time::ZERO)))
                     }
+                    Request::Health(_) | Request::Metrics(_) => panic!("they are for metrics"),
                     Request::History { answer, .. } => drop(answer.send(Ok(Vec::new()))),
                     Request::Plan(answer) => drop(answer.send(outcome().map(|report| (Vec::new(), report)))),
                     Request::Override(words, answer) => drop(answer.send(said(words))),

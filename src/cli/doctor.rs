@@ -116,15 +116,16 @@ fn render(report: &Report, width: usize) -> String {
     for it in &report.skipped {
         text += &paragraph("skipped ", &format!("{}: {}", it.what, it.why), width);
     }
-    let count = |severity| report.findings.iter().filter(|it| it.severity == severity).count();
-    let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
-    text += &match (errors, warnings) {
-        (0, 0) => "nothing found\n".to_owned(),
-        _ => format!(
-            "\n{}, {}; docs/troubleshooting.md says more of each\n",
-            super::counted(errors, "error"),
-            super::counted(warnings, "warning")
-        ),
+    let counts = [(Severity::Error, "error"), (Severity::Warning, "warning")]
+        .map(|(severity, word)| (report.findings.iter().filter(|it| it.severity == severity).count(), word));
+    let found: Vec<String> = counts
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, word)| super::counted(count, word))
+        .collect();
+    text += &match found.is_empty() {
+        true => "nothing found\n".to_owned(),
+        false => format!("\n{}: see docs/troubleshooting.md\n", found.join(", ")),
     };
     text
 }

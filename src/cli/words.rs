@@ -1,4 +1,4 @@
-//! How times are said on a terminal.
+//! How times and amounts are said on a terminal.
 
 use std::time::Duration;
 
@@ -15,6 +15,24 @@ pub fn span(span: Duration) -> String {
         said += &format!(" {}{name}", seconds % unit / smaller);
     }
     said
+}
+
+/// `0.4ms`, `12ms`, `1200ms`.
+pub fn milliseconds(it: Duration) -> String {
+    let milliseconds = it.as_secs_f64() * 1e3;
+    if milliseconds < 9.95 { format!("{milliseconds:.1}ms") } else { format!("{milliseconds:.0}ms") }
+}
+
+/// In at most 5 characters up to 9999 million.
+pub fn short(number: f64) -> String {
+    match number {
+        ..9.95 if number > 0.0 => format!("{number:.1}"),
+        ..999.5 => format!("{number:.0}"),
+        ..99_950.0 => format!("{:.1}k", number / 1e3),
+        ..999_500.0 => format!("{:.0}k", number / 1e3),
+        ..99_950_000.0 => format!("{:.1}M", number / 1e6),
+        _ => format!("{:.0}M", number / 1e6),
+    }
 }
 
 #[cfg(test)]

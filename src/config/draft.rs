@@ -38,6 +38,7 @@ pub struct Draft {
     pub kernel: KernelSettings,
     pub on_stop: OnStop,
     pub refusals: Refusals,
+    pub metrics: Option<SocketAddr>,
 }
 
 /// What holds for services that do not say otherwise.

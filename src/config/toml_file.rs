@@ -87,7 +87,7 @@ fn doubt(draft: &mut Draft, lines: &Lines<'_>, torn: &BTreeSet<usize>) {
 }
 
 fn file(entries: &DeTable<'_>, problems: &mut Problems) -> Draft {
-    let keys = ["service", "defaults", "kernel", "passive", "on_stop"];
+    let keys = ["service", "defaults", "kernel", "passive", "metrics", "on_stop"];
     let root = Table::new(entries, Place { start: 0, end: 0 }, "the file", &keys, problems);
     let services = root.get("service", problems, |value, problems| {
         if value.get_ref().is_table() {
@@ -106,6 +106,7 @@ fn file(entries: &DeTable<'_>, problems: &mut Problems) -> Draft {
         defaults,
         kernel: root.get("kernel", problems, kernel).into_value(),
         refusals: root.get("passive", problems, passive).value_or(PASSIVE),
+        metrics: root.get("metrics", problems, metrics).given().map(|at| at.value),
         on_stop: root.get("on_stop", problems, |v, p| choice(v, &words, p)).into_value(),
         services,
     }
@@ -139,6 +140,22 @@ fn passive(value: Value<'_>, problems: &mut Problems) -> Option<Refusals> {
         group: group.value_or(PASSIVE.group).filter(|_| hints),
         hidden: table.get("hide_servers", problems, boolean).value_or(PASSIVE.hidden),
     })
+}
+
+fn metrics(value: Value<'_>, problems: &mut Problems) -> Option<SocketAddr> {
+    let table = table(value, "`[metrics]`", &["listen"], problems)?;
+    match table.get("listen", problems, socket_address) {
+        Field::Given(At { value, place }) if value.port() == 0 => {
+            problems.error(place, "`listen` needs a port").help("9532, for one");
+            None
+        }
+        Field::Given(At { value, .. }) => Some(value),
+        Field::Broken => None,
+        Field::Missing => {
+            problems.error(table.place, "`[metrics]` needs a `listen`").help("`listen = \"127.0.0.1:9532\"`");
+            None
+        }
+    }
 }
 
 fn service(value: Value<'_>, problems: &mut Problems) -> Option<ServiceDraft> {

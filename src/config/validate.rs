@@ -65,7 +65,13 @@ pub fn validate(draft: &Draft, problems: &mut Problems) -> Option<Config> {
     }
     let mut services = services.iter().map(build).collect::<Option<Vec<_>>>()?;
     share_checks(&mut services);
-    Some(Config { services, kernel: draft.kernel, on_stop: draft.on_stop, refusals: draft.refusals })
+    Some(Config {
+        services,
+        kernel: draft.kernel,
+        on_stop: draft.on_stop,
+        refusals: draft.refusals,
+        metrics: draft.metrics,
+    })
 }
 
 impl Resolved<'_> {

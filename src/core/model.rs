@@ -25,6 +25,8 @@ pub struct Config {
     pub on_stop: OnStop,
     /// What is done with the ICMP errors by which servers refuse client traffic.
     pub refusals: Refusals,
+    /// Where metrics are served; none: nowhere.
+    pub metrics: Option<SocketAddr>,
 }
 
 /// `[passive]`: what is done with refusals, the ICMP errors (port unreachable) of servers about client traffic that the

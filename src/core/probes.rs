@@ -19,7 +19,7 @@ pub enum Ended {
     NoAnswer,
     /// An answer came that is wrong, or says that the server is not well.
     WrongAnswer,
-    /// Nobody listens there: ICMP port unreachable, or a reset.
+    /// Nobody listens there: ICMP port unreachable, or a connection refused.
     Refused,
     /// No way to the host or its network, by ICMP or by the director's own routes.
     Unreachable,

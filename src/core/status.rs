@@ -11,7 +11,7 @@ use super::difference::forward;
 use super::drift::Thing;
 use super::model::{Service, TargetId, WhenAllDown};
 use super::overrides::Override;
-use super::pool::{Health, Known, Member, Pool, Standing};
+use super::pool::{Health, Known, Member, Standing};
 use super::probes::{Ended, Probes};
 use super::traffic::{Counters, Traffic};
 use super::{Core, Time, desired};
@@ -205,12 +205,10 @@ impl Status {
 impl Core {
     /// How everything stands.
     pub fn status(&self, now: Time) -> Status {
-        let settled = self.pools.values().all(Pool::settled);
-        let quiet = self.busy.is_empty() && self.rules_asked.is_none() && self.next.is_none();
         Status {
             now,
             read: self.read,
-            ready: self.started && settled && quiet && self.retries.errors().next().is_none(),
+            ready: self.unready().is_none(),
             failing: self.retries.errors().map(str::to_owned).collect(),
             services: desired::listens(&self.config)
                 .filter_map(|(key, vip, place)| self.service_status(key, vip, place))
@@ -218,6 +216,22 @@ impl Core {
             overrides: self.memory.overrides.clone(),
             counted: None,
         }
+    }
+
+    /// Why it is not [ready](Status::ready), if it is not.
+    pub fn unready(&self) -> Option<String> {
+        if !self.started || self.next.is_some() {
+            return Some("the kernel has not been read yet".to_owned());
+        }
+        if let Some(error) = self.retries.errors().next() {
+            return Some(error.to_owned());
+        }
+        let unsettled = self.pools.values().filter(|pool| !pool.settled()).count();
+        if unsettled > 0 {
+            return Some(format!("{unsettled} of {} VIPs wait for first verdicts", self.pools.len()));
+        }
+        let busy = !self.busy.is_empty() || self.rules_asked.is_some();
+        busy.then(|| "changes of the kernel are under way".to_owned())
     }
 
     fn service_status(&self, key: ServiceKey, vip: SocketAddr, place: usize) -> Option<ServiceStatus> {

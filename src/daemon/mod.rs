@@ -21,6 +21,7 @@
 //! ```
 
 mod ending;
+mod exposition;
 mod hints;
 mod hooks;
 mod lock;
@@ -37,6 +38,7 @@ mod supervise;
 mod tasks;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
@@ -47,6 +49,7 @@ use crate::core::model::{Config, Rules};
 use crate::core::{Input, desired};
 use crate::nft::{self, Nft};
 use ending::Ending;
+use exposition::Exposition;
 use requests::Requests;
 use supervise::Supervisor;
 use tasks::{Removed, Tasks};
@@ -73,7 +76,8 @@ pub async fn run(path: &Path, config: Config) -> Result<(), Refusal> {
     let client = prepare::prepare(&config).await?;
     let mut tasks = Tasks::start(client)?;
     let (reloads, asked) = unbounded_channel();
-    tokio::spawn(reload::run(path.to_owned(), asked, tasks.to_core(), supervisor.ready()));
+    let counts = Arc::clone(&tasks.reloads);
+    tokio::spawn(reload::run(path.to_owned(), asked, tasks.to_core(), supervisor.ready(), counts));
     let (to_requests, mut requested) = unbounded_channel();
     let _admin = open_admin_sockets(&to_requests);
     let requests = Requests { config: path.to_owned(), reloads };
@@ -82,6 +86,8 @@ pub async fn run(path: &Path, config: Config) -> Result<(), Refusal> {
     tracing::info!(config = %path.display(), services, "started");
     let mut ending = Ending::default();
     ending.follow(&config);
+    let mut exposition = Exposition::new(to_requests);
+    exposition.follow(config.metrics);
     tasks.input(Input::Config(config));
     while tasks.finished.is_none() {
         let input = tokio::select! {
@@ -104,7 +110,10 @@ pub async fn run(path: &Path, config: Config) -> Result<(), Refusal> {
             }
         };
         match &input {
-            Input::Config(config) => ending.follow(config),
+            Input::Config(config) => {
+                ending.follow(config);
+                exposition.follow(config.metrics);
+            }
             Input::Stop => supervisor.stop(ending.begin()),
             _ => {}
         }

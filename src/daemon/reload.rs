@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::sync::oneshot;
@@ -11,6 +12,7 @@ use super::supervise::Ready;
 use crate::admin::{Rejected, Reloaded};
 use crate::config::{self, LoadError, Loaded};
 use crate::core::Input;
+use crate::metrics::Reloads;
 
 /// Answers each request when the core has the new config or the old one goes on, until no more can come. All that wait
 /// while the config is being read get what the next reading brings.
@@ -19,6 +21,7 @@ pub async fn run(
     mut requests: UnboundedReceiver<oneshot::Sender<Reloaded>>,
     to_core: UnboundedSender<Input>,
     ready: Ready,
+    counts: Arc<Reloads>,
 ) {
     while let Some(request) = requests.recv().await {
         let mut callers = vec![request];
@@ -28,6 +31,7 @@ pub async fn run(
         let reloading = ready.reload();
         let reloaded = reload(&path, &to_core).await;
         drop(reloading);
+        counts.count(reloaded.is_ok());
         let config = path.display();
         match &reloaded {
             Ok(warnings) if warnings.is_empty() => tracing::info!(%config, "reloaded"),
@@ -92,7 +96,8 @@ mod tests {
             .collect();
         drop(reloads);
         let (to_core, mut core) = unbounded_channel();
-        timeout(Duration::from_secs(60), run(path, asked, to_core, Ready::default()))
+        let counts = Arc::<Reloads>::default();
+        timeout(Duration::from_secs(60), run(path, asked, to_core, Ready::default(), Arc::clone(&counts)))
             .await
             .expect("nobody writes into the FIFO");
         for caller in callers {

@@ -3,7 +3,9 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
+use ipvs_netlink::ServiceKey;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
@@ -11,12 +13,17 @@ use super::notes::{About, notes};
 use super::recorder::HistoryFile;
 use super::reload;
 use super::tasks::Tasks;
-use crate::admin::{self, Planned, Rejected, Reloaded, Request, Words};
+use crate::admin::{self, Health, Planned, Rejected, Reloaded, Request, Words};
 use crate::config::heeds_weight;
 use crate::core::Input;
 use crate::core::history::Note;
 use crate::core::overrides::Override;
+use crate::core::probes::Probes;
 use crate::core::status::Status;
+use crate::metrics::Observed;
+
+/// A task of the daemon that owes an answer for longer than this hangs.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// So much of the history is told.
 const NOTES: usize = 100;
@@ -32,9 +39,24 @@ impl Requests {
     /// Answers one. Whoever asked may have gone.
     pub fn answer(&self, request: Request, tasks: &mut Tasks) {
         match request {
-            Request::Status(answer) => drop(answer.send(tasks.status())),
             Request::History { service, server, answer } => {
                 drop(tokio::spawn(history(About { service: Some(service), server }, answer)));
+            }
+            Request::Status { traffic: false, answer } => drop(answer.send(tasks.status())),
+            Request::Status { traffic: true, answer } => {
+                let figures = figures(tasks, true);
+                tokio::spawn(async move { answer.send(figures.await.0) });
+            }
+            Request::Health(answer) => {
+                let hangs = tasks.progress.hanging(Instant::now(), PATIENCE);
+                drop(answer.send(Health { hangs, unready: tasks.unready() }));
+            }
+            Request::Metrics(answer) => {
+                let (figures, happened) = (figures(tasks, false), tasks.happened());
+                tokio::spawn(async move {
+                    let (status, probes) = figures.await;
+                    answer.send(Observed { status, probes, happened })
+                });
             }
             Request::Reload(answer) => drop(self.reloads.send(answer)),
             Request::Plan(answer) => drop(tokio::spawn(plan(self.config.clone(), answer))),
@@ -52,6 +74,21 @@ async fn history(about: About, answer: oneshot::Sender<Result<Vec<Note>, String>
     });
     let read = read.await.map_err(io::Error::other).flatten();
     let _ = answer.send(read.map_err(|error| error.to_string()));
+}
+
+/// How everything stands, with what went through services and servers and what became of probes; and the latter by check.
+fn figures(tasks: &Tasks, rates: bool) -> impl Future<Output = (Status, Probes)> + use<> {
+    let mut status = tasks.status();
+    let own = status.services.iter().map(|service| ServiceKey::udp(service.vip)).collect();
+    let figures = tasks.figures(own, rates);
+    async move {
+        let (probes, counters) = figures.await;
+        status.probed(&probes);
+        if let Some(counters) = counters {
+            status.count(&counters);
+        }
+        (status, probes)
+    }
 }
 
 async fn plan(config: PathBuf, answer: oneshot::Sender<Planned>) {

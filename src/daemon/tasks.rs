@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use ipvs_netlink::ServiceKey;
 use ipvs_netlink::tokio::Client;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
 
 use super::hints::Listener;
 use super::hooks::Hooks;
@@ -17,10 +19,13 @@ use super::recorder::Recorder;
 use super::remember::Remembered;
 use crate::admin;
 use crate::core::model::Verdict;
+use crate::core::probes::Probes;
 use crate::core::status::Status;
+use crate::core::traffic::Counters;
 use crate::core::{Core, Input, Output, Time, sysctls};
 use crate::health::{self, Checker};
-use crate::kernel::{connections, ipvs, rules, sysctl, touched};
+use crate::kernel::{connections, counters, ipvs, rules, sysctl, touched};
+use crate::metrics::{Happened, Reloads};
 use crate::nft::Nft;
 
 /// The core and the tasks around it.
@@ -37,6 +42,10 @@ pub struct Tasks {
     pub progress: Progress,
     /// Who probes.
     pub checker: Checker,
+    counters: UnboundedSender<counters::Ask>,
+    happened: Happened,
+    /// How often the config was read again.
+    pub reloads: Arc<Reloads>,
     hints: Listener,
     hooks: Hooks,
     verdicts: UnboundedReceiver<Verdict>,
@@ -47,6 +56,7 @@ pub struct Tasks {
 
 /// The core's clock: the Unix time at the start, and the time since. It never jumps, and what is written down by it is understood
 /// after a restart.
+#[derive(Clone, Copy)]
 struct Clock {
     start: Instant,
     unix: Time,
@@ -88,6 +98,9 @@ impl Tasks {
                 tracing::error!(%error, "cannot listen to nftables: drift of the reply rules is not seen");
             }
         }
+        let clock = Clock::start();
+        let (to_counters, asked) = unbounded_channel();
+        tokio::spawn(counters::run(asked, move || clock.now()));
         let (remembered, memory) = Remembered::read()?;
         let checker = health::start(to_verdicts).map_err(Refusal::io("start the checker"))?;
         let clock = Clock::start();
@@ -104,6 +117,9 @@ impl Tasks {
             rules,
             progress: Progress::default(),
             checker,
+            counters: to_counters,
+            happened: Happened::default(),
+            reloads: Arc::default(),
             hints: Listener::default(),
             hooks: Hooks::default(),
             verdicts,
@@ -122,11 +138,13 @@ impl Tasks {
         let now = Instant::now();
         self.remembered.retry(now);
         self.progress.answered(&input, now);
+        self.happened.input(&input);
         if let Input::Config(config) = &mut input {
             self.hints.follow(&mut config.refusals, &self.checker.hints());
         }
         for output in self.recorder.handle(&mut self.core, self.clock.now(), input) {
             self.progress.asked(&output, now);
+            self.happened.output(&output);
             match output {
                 // The tasks live as long as this struct: a send cannot fail.
                 Output::LookAtServices(own) => drop(self.ipvs.send(ipvs::Work::Look(own))),
@@ -150,6 +168,31 @@ impl Tasks {
     /// How everything stands.
     pub fn status(&self) -> Status {
         self.core.status(self.clock.now())
+    }
+
+    /// [`Core::unready`].
+    pub fn unready(&self) -> Option<String> {
+        self.core.unready()
+    }
+
+    /// What has happened since the start.
+    pub fn happened(&self) -> Happened {
+        let mut happened = self.happened;
+        self.reloads.add_to(&mut happened);
+        happened
+    }
+
+    /// What became of probes and what went through these services, as soon as that is read.
+    pub fn figures(
+        &self,
+        own: BTreeSet<ServiceKey>,
+        rates: bool,
+    ) -> impl Future<Output = (Probes, Option<Arc<Counters>>)> + use<> {
+        let (answer, counters) = oneshot::channel();
+        let _ = self.counters.send(counters::Ask { own, rates, answer });
+        let probes = self.checker.report();
+        // The tasks live as long as this struct.
+        async move { (probes.await.unwrap_or_default(), counters.await.ok().flatten()) }
     }
 
     /// [`Core::would_empty`], now.

@@ -87,7 +87,7 @@ mod testing {
                 lower_threshold: 0,
             };
             let servers = desired::servers_of(service, vip)
-                .map(|it| (DestinationKey(it.address), server.clone()))
+                .map(|it| (DestinationKey(it.address), server))
                 .collect::<BTreeMap<_, _>>();
             services.insert(key, FoundService { config: found, servers: servers.into() });
         }

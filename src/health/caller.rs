@@ -10,10 +10,12 @@ use super::connection::Connection;
 use super::job::Job;
 use super::machine::{Change, Machine, Step};
 use super::prober::Io;
+use super::record::Record;
 use super::socket::Trouble;
 use super::tasks::Call;
 use super::tcp::Tcp;
 use crate::core::model::{Target, TargetId};
+use crate::core::probes::Ended;
 
 /// One target at work.
 #[derive(Debug)]
@@ -22,6 +24,8 @@ pub struct Caller {
     /// Where it is probed.
     pub server: SocketAddr,
     machine: Machine,
+    /// What became of its probes.
+    pub record: Record,
     calls: Calls,
 }
 
@@ -43,12 +47,13 @@ pub enum Calls {
 
 impl Caller {
     /// A target that is probed at `first` for the first time.
-    pub fn new(target: &Target, calls: Calls, first: Duration) -> Caller {
+    pub fn new(target: &Target, calls: Calls, record: Record, first: Duration) -> Caller {
         let phase = target.check.interval.mul_f64(rand::random());
         Caller {
             id: target.id,
             server: target.address,
             machine: Machine::new(Arc::clone(&target.check), target.assumed_up, first, phase),
+            record,
             calls,
         }
     }
@@ -114,6 +119,7 @@ impl Caller {
             }
             Trouble::Ours(errno) => {
                 self.machine.unsent(probe);
+                self.record.count(io.now, Ended::LeftOut, None, &mut io.tallies);
                 io.complain(now, self.server, errno);
             }
         }
@@ -151,7 +157,8 @@ impl Caller {
         }
     }
 
-    fn report(&self, change: Option<Change>, io: &Io) {
+    fn report(&mut self, change: Option<Change>, io: &mut Io) {
+        io.count(&mut self.machine, &mut self.record);
         if let Some(change) = change {
             io.report(self.id, change);
         }

@@ -31,6 +31,7 @@ use super::tasks::{Done, Tasks};
 use super::way::Way;
 use super::work::Work;
 use crate::core::model::{Check, Probe, Target, TargetId, Verdict};
+use crate::core::probes::Probes;
 
 /// No target has this token, nor those of [`token`]: it would be the four billionth.
 const WAKE: Token = Token(usize::MAX);
@@ -59,6 +60,7 @@ enum Order {
     Set(Vec<Target>),
     Hint(SocketAddr),
     Answer(oneshot::Sender<()>),
+    Report(oneshot::Sender<Probes>),
     End,
 }
 
@@ -103,6 +105,13 @@ impl Checker {
     /// missing is stopped without a verdict; a new one is probed at once, or, where they are many, within half a timeout.
     pub fn set(&self, targets: Vec<Target>) {
         give(Order::Set(targets), &self.orders, &self.waker);
+    }
+
+    /// What became of probes, as soon as the engine gets to it.
+    pub fn report(&self) -> oneshot::Receiver<Probes> {
+        let (answer, answered) = oneshot::channel();
+        give(Order::Report(answer), &self.orders, &self.waker);
+        answered
     }
 
     /// Answers as soon as the engine gets to it: it works.
@@ -184,14 +193,17 @@ impl Engine {
                 tracing::error!(%error, "Health checks have ended: epoll failed.");
                 return;
             }
+            self.io.now = self.started.elapsed();
             for event in &events {
                 if event.token() == WAKE {
                     if !self.take_orders() {
                         return;
                     }
                     let now = self.started.elapsed();
-                    while let Ok(Done { target, probe, outcome }) = self.done.try_recv() {
+                    while let Ok(Done { target, probe, outcome, took }) = self.done.try_recv() {
+                        self.io.took = Some(took);
                         self.with(target, |work, io| work.outcome(now, probe, outcome, io));
+                        self.io.took = None;
                     }
                     continue;
                 }
@@ -252,9 +264,17 @@ impl Engine {
             Order::Hint(server) => self.hint(server),
             // Whoever asked may have gone.
             Order::Answer(answer) => drop(answer.send(())),
+            Order::Report(answer) => drop(answer.send(self.report())),
             Order::End => return false,
         }
         true
+    }
+
+    fn report(&self) -> Probes {
+        let now = self.started.elapsed();
+        let records = self.at_work.iter().map(|(id, at_work)| (id, at_work.work.record()));
+        let last = records.filter_map(|(id, record)| Some((*id, record.last(now)?)));
+        Probes { last: last.collect(), checks: self.io.tallies.0.clone() }
     }
 
     /// One of those that are probed there is enough to learn whether the hint is true: whoever forges it gets one probe.
@@ -289,7 +309,8 @@ impl Engine {
             let first = now + first_probe(number, count, &target.check);
             match self.way(&target.check.probe) {
                 Ok(way) => {
-                    let work = Work::new(&target, way, first);
+                    let record = self.io.tallies.record(target.check.probe.name());
+                    let work = Work::new(&target, way, record, first);
                     let tick = Tick::of(work.deadline());
                     self.deadlines.insert(tick, target.id);
                     self.at_work.insert(target.id, Box::new(AtWork { work, tick }));

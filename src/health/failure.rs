@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
+use crate::core::probes::Ended;
+
 /// Why a probe failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
@@ -63,6 +65,21 @@ impl Failure {
             Self::Connection(errno) => Sort::Connection(*errno),
             Self::WrongAnswer(_) | Self::Said(_) => Sort::Answer,
             Self::NotSent(errno) => Sort::NotSent(*errno),
+        }
+    }
+
+    /// What it counts as.
+    pub fn ended(&self) -> Ended {
+        match self {
+            Self::NoAnswer(_) | Self::OnlyStrays(_) => Ended::NoAnswer,
+            Self::WrongAnswer(_) | Self::Said(_) => Ended::WrongAnswer,
+            Self::Icmp(Unreachable::Port) | Self::Connection(Errno::ECONNREFUSED) => Ended::Refused,
+            Self::Icmp(Unreachable::Host | Unreachable::Net)
+            | Self::Connection(Errno::EHOSTUNREACH | Errno::ENETUNREACH)
+            | Self::NotSent(Errno::EHOSTUNREACH | Errno::ENETUNREACH) => Ended::Unreachable,
+            Self::Icmp(Unreachable::Prohibited) => Ended::Prohibited,
+            Self::Icmp(Unreachable::Other(..)) | Self::Connection(_) => Ended::Error,
+            Self::NotSent(_) => Ended::NotSent,
         }
     }
 }

@@ -21,6 +21,7 @@ use std::time::Duration;
 use super::failure::{Failure, Sort, Unreachable};
 use super::protocol::silence_succeeds;
 use crate::core::model::Check;
+use crate::core::probes::Ended;
 
 /// The factor where nobody asks for another one, in percent.
 pub const FULL: u32 = 100;
@@ -64,6 +65,7 @@ pub struct Machine {
     next_hinted: Duration,
     /// Something came that was no answer, and nothing has failed for it yet.
     strayed: bool,
+    ended: Option<(Ended, Duration)>,
 }
 
 #[derive(Debug)]
@@ -103,6 +105,16 @@ enum Outcome {
     Failed(Failure),
 }
 
+impl Outcome {
+    fn ended(&self) -> Ended {
+        match self {
+            Self::Answered(_) => Ended::Answered,
+            Self::Silent => Ended::Silent,
+            Self::Failed(why) => why.ended(),
+        }
+    }
+}
+
 impl Machine {
     /// A target whose first probe is due `now` and the second one `phase` later; `phase` above the interval counts as the
     /// interval.
@@ -128,7 +140,13 @@ impl Machine {
             hinted_from: 0,
             next_hinted: now,
             strayed: false,
+            ended: None,
         }
+    }
+
+    /// What became of the probe whose outcome came last, and when it was sent; once.
+    pub fn take_ended(&mut self) -> Option<(Ended, Duration)> {
+        self.ended.take()
     }
 
     /// Whether it is up, or taken for up before its first verdict.
@@ -279,6 +297,7 @@ impl Machine {
 
     fn settle(&mut self, number: u64, outcome: Outcome) -> Option<Change> {
         let index = self.probes.iter().position(|sent| sent.number == number && !sent.opposes)?;
+        self.ended = Some((outcome.ended(), self.probes[index].at));
         let success = !matches!(outcome, Outcome::Failed(_));
         if success {
             self.fails = None;

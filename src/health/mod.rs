@@ -16,6 +16,7 @@ mod machine;
 mod ping;
 mod prober;
 pub mod protocol;
+mod record;
 mod socket;
 mod stream;
 mod tasks;

@@ -7,7 +7,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use mio::{Registry, Token};
 use nix::errno::Errno;
@@ -17,10 +17,12 @@ use super::failure::Failure;
 use super::machine::{Change, Machine, Step};
 use super::ping::Pings;
 use super::protocol::{Ask, Judgement, Protocol, silence_succeeds};
-use super::socket::{Ports, Socket, Trouble, control_buffer};
+use super::record::{Record, Tallies};
+use super::socket::{Ports, Received, Socket, Trouble, control_buffer};
 use super::stream::Stream;
 use super::tasks::Tasks;
 use crate::core::model::{Target, TargetId, Verdict};
+use crate::core::probes::Ended;
 
 /// So many datagrams are read from a socket at a time; who sends more has it closed.
 const FLOOD: usize = 64;
@@ -28,6 +30,9 @@ const FLOOD: usize = 64;
 const DATAGRAM: usize = 65_535;
 /// How often the log says that probes could not be sent for want of something on the director.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(60);
+
+/// No answer takes longer.
+const MOST: Duration = Duration::from_secs(60 * 60);
 
 /// No probe has this number: a socket that waits for it is closed.
 const NEVER: u64 = u64::MAX;
@@ -39,6 +44,8 @@ pub struct Prober {
     /// Where it is probed.
     pub server: SocketAddr,
     machine: Machine,
+    /// What became of its probes.
+    pub record: Record,
     protocol: Arc<dyn Protocol>,
     one_socket: bool,
     sockets: Vec<Open>,
@@ -52,6 +59,8 @@ struct Open {
     probe: Option<u64>,
     /// That of the last request.
     nonce: u128,
+    /// The Unix time at which that was sent.
+    sent: Duration,
 }
 
 /// A probe whose answer did not fit into a datagram, and goes on over TCP.
@@ -82,6 +91,12 @@ pub struct Io {
     datagram: Vec<u8>,
     control: Vec<u8>,
     complained: Option<Duration>,
+    /// The engine's time, as of the last look at the clock.
+    pub now: Duration,
+    /// How long the answer took that is being dealt with, where that is known better than by when it is dealt with.
+    pub took: Option<Duration>,
+    /// What became of all probes.
+    pub tallies: Tallies,
 }
 
 impl Io {
@@ -96,7 +111,17 @@ impl Io {
             datagram: vec![0; DATAGRAM],
             control: control_buffer(),
             complained: None,
+            now: Duration::ZERO,
+            took: None,
+            tallies: Tallies::default(),
         }
+    }
+
+    /// Counts the probe of this machine that has just ended, if one has.
+    pub fn count(&mut self, machine: &mut Machine, record: &mut Record) {
+        let Some((ended, sent)) = machine.take_ended() else { return };
+        let latency = (ended == Ended::Answered).then(|| self.took.unwrap_or(self.now.saturating_sub(sent)));
+        record.count(self.now, ended, latency, &mut self.tallies);
     }
 
     /// Sends a verdict; if nobody listens any more, the daemon is about to end.
@@ -129,12 +154,13 @@ impl Io {
 
 impl Prober {
     /// A target that is probed at `now` for the first time. `protocol` speaks for its check's probe.
-    pub fn new(target: &Target, protocol: Arc<dyn Protocol>, now: Duration) -> Prober {
+    pub fn new(target: &Target, protocol: Arc<dyn Protocol>, record: Record, now: Duration) -> Prober {
         let phase = target.check.interval.mul_f64(rand::random());
         Prober {
             id: target.id,
             server: target.address,
             machine: Machine::new(Arc::clone(&target.check), target.assumed_up, now, phase),
+            record,
             protocol,
             one_socket: silence_succeeds(&target.check.probe),
             sockets: Vec::new(),
@@ -179,10 +205,9 @@ impl Prober {
                 }
             }
             let mut read = 0;
-            while let Some((length, from)) = self.sockets[index].socket.receive(&mut io.datagram, self.server)
-            {
-                if from.ip() == self.server.ip() {
-                    self.datagram(index, length, from, io);
+            while let Some(received) = self.receive(index, io) {
+                if received.from.ip() == self.server.ip() {
+                    self.datagram(index, received, io);
                 }
                 read += 1;
                 if read == FLOOD {
@@ -196,6 +221,10 @@ impl Prober {
         self.close_unneeded();
     }
 
+    fn receive(&self, index: usize, io: &mut Io) -> Option<Received> {
+        self.sockets[index].socket.receive(&mut io.datagram, &mut io.control, self.server)
+    }
+
     fn probe(&mut self, now: Duration, probe: u64, alone: bool, io: &mut Io) {
         match self.send(probe, alone, io) {
             Ok(()) => {}
@@ -205,6 +234,7 @@ impl Prober {
             }
             Err(Trouble::Ours(errno)) => {
                 self.machine.unsent(probe);
+                self.record.count(io.now, Ended::LeftOut, None, &mut io.tallies);
                 io.complain(now, self.server, errno);
             }
         }
@@ -220,7 +250,7 @@ impl Prober {
                 let socket = Socket::open(self.server, ports, &io.registry, Token(self.id.0 as usize))?;
                 // Most targets never need another one.
                 self.sockets.reserve_exact(1);
-                self.sockets.push(Open { socket, probe: None, nonce });
+                self.sockets.push(Open { socket, probe: None, nonce, sent: Duration::ZERO });
                 self.sockets.len() - 1
             }
         };
@@ -231,6 +261,7 @@ impl Prober {
         }
         io.request.clear();
         self.protocol.request(&open.ask(self.server), &mut io.request);
+        open.sent = unix_time();
         if open.socket.send(&io.request, self.server).is_ok() {
             return Ok(());
         }
@@ -251,13 +282,16 @@ impl Prober {
         sent
     }
 
-    fn datagram(&mut self, index: usize, length: usize, from: SocketAddr, io: &Io) {
+    fn datagram(&mut self, index: usize, Received { length, from, at }: Received, io: &mut Io) {
         let open = &mut self.sockets[index];
         let mut judgement = self.protocol.judge(&open.ask(self.server), &io.datagram[..length]);
         if let Judgement::RightAnd(thanks) = judgement {
             open.socket.answer(thanks, from);
             judgement = Judgement::Right;
         }
+        // The clock may have been set in between.
+        let took = at.and_then(|at| at.checked_sub(open.sent));
+        io.took = took.filter(|took| *took < MOST);
         let change = match (open.probe, judgement) {
             (None, Judgement::Right) if self.one_socket => self.machine.answered_any(),
             (Some(probe), Judgement::Right) => {
@@ -278,6 +312,7 @@ impl Prober {
             (None, _) | (_, Judgement::RightAnd(_)) => None,
         };
         self.report(change, io);
+        io.took = None;
     }
 
     fn ask_over_tcp(&mut self, probe: u64, ask: Ask, io: &Io) -> Option<Change> {
@@ -296,7 +331,7 @@ impl Prober {
         }
     }
 
-    fn go_on_over_tcp(&mut self, io: &Io) {
+    fn go_on_over_tcp(&mut self, io: &mut Io) {
         for index in (0..self.streams.len()).rev() {
             let Overflow { stream, probe, ask } = &mut self.streams[index];
             let outcome = match stream.advance() {
@@ -318,7 +353,7 @@ impl Prober {
         }
     }
 
-    fn icmp(&mut self, index: usize, why: Failure, io: &Io) {
+    fn icmp(&mut self, index: usize, why: Failure, io: &mut Io) {
         let change = match self.sockets[index].probe {
             Some(probe) => self.machine.failed(probe, why),
             None if self.one_socket => self.machine.failed_any(why),
@@ -327,7 +362,8 @@ impl Prober {
         self.report(change, io);
     }
 
-    fn report(&self, change: Option<Change>, io: &Io) {
+    fn report(&mut self, change: Option<Change>, io: &mut Io) {
+        io.count(&mut self.machine, &mut self.record);
         if let Some(change) = change {
             io.report(self.id, change);
         }
@@ -347,6 +383,10 @@ impl Prober {
         });
         self.streams.retain(|overflow| self.machine.waits_for(overflow.probe));
     }
+}
+
+fn unix_time() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// What went wrong after a truncated answer.

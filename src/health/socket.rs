@@ -3,11 +3,15 @@
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
+use std::time::Duration;
 
 use mio::{Interest, Registry, Token};
 use nix::errno::Errno;
 use nix::libc;
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, RecvMsg, recvmsg, setsockopt, sockopt};
+use nix::sys::socket::{
+    ControlMessageOwned, MsgFlags, RecvMsg, SockaddrLike, SockaddrStorage, recvmsg, setsockopt, sockopt,
+};
+use nix::sys::time::TimeSpec;
 use socket2::{Domain, Protocol, Type};
 
 use super::failure::{Failure, Unreachable};
@@ -20,6 +24,17 @@ pub struct Socket {
     pub local: SocketAddr,
     /// It is connected to the server if that answers from one.
     ports: Ports,
+}
+
+/// A datagram that has come.
+#[derive(Clone, Copy, Debug)]
+pub struct Received {
+    /// How many bytes it has.
+    pub length: usize,
+    /// Where it came from.
+    pub from: SocketAddr,
+    /// The Unix time at which the kernel had it.
+    pub at: Option<Duration>,
 }
 
 /// From which of its ports the server answers.
@@ -61,6 +76,7 @@ impl Socket {
             SocketAddr::V4(_) => setsockopt(&socket, sockopt::Ipv4RecvErr, &true)?,
             SocketAddr::V6(_) => setsockopt(&socket, sockopt::Ipv6RecvErr, &true)?,
         }
+        setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
         if ports == Ports::One {
             socket.connect(&server.into())?;
         }
@@ -88,23 +104,39 @@ impl Socket {
         let _ = self.socket.send_to(datagram, to);
     }
 
-    /// The length of the next datagram, which is put into `buffer`, and where it came from, `server` if that is the only one that
-    /// it can come from; `None` when there is none.
-    pub fn receive(&self, buffer: &mut [u8], server: SocketAddr) -> Option<(usize, SocketAddr)> {
+    /// The next datagram, which is put into `buffer`; `None` when there is none. `server` is where it comes from if that is the
+    /// only place that it can come from. `control` has room for what [`control_buffer`] says.
+    pub fn receive(&self, buffer: &mut [u8], control: &mut [u8], server: SocketAddr) -> Option<Received> {
         // Each call that fails for another reason than emptiness has taken one pending error away, which
         // `next_error` tells better; a bound on them is only prudence.
         for _ in 0..8 {
             let received = match self.ports {
-                Ports::One => self.socket.recv(buffer).map(|length| (length, server)),
-                Ports::Any => self.socket.recv_from(buffer),
+                Ports::One => {
+                    self.receive_as::<()>(buffer, control).map(|(length, at, _)| (length, at, Some(server)))
+                }
+                Ports::Any => self
+                    .receive_as::<SockaddrStorage>(buffer, control)
+                    .map(|(length, at, from)| (length, at, from.as_ref().and_then(address_of))),
             };
             match received {
-                Ok(received) => return Some(received),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
-                Err(_) => {}
+                Ok((length, at, Some(from))) => return Some(Received { length, from, at }),
+                Err(Errno::EAGAIN) => return None,
+                Ok((_, _, None)) | Err(_) => {}
             }
         }
         None
+    }
+
+    fn receive_as<S: SockaddrLike>(
+        &self,
+        buffer: &mut [u8],
+        control: &mut [u8],
+    ) -> Result<(usize, Option<Duration>, Option<S>), Errno> {
+        let mut buffers = [IoSliceMut::new(buffer)];
+        let message =
+            recvmsg::<S>(self.socket.as_raw_fd(), &mut buffers, Some(control), MsgFlags::MSG_DONTWAIT)?;
+        let at = message.cmsgs().ok().and_then(|mut all| all.find_map(stamp));
+        Ok((message.bytes, at, message.address))
     }
 
     /// The next ICMP error; `None` when there is none. `control` has room for what [`control_buffer`] says.
@@ -119,6 +151,18 @@ impl Socket {
             }
         }
     }
+}
+
+fn stamp(message: ControlMessageOwned) -> Option<Duration> {
+    match message {
+        ControlMessageOwned::ScmTimestampns(at) => Some(at.into()),
+        _ => None,
+    }
+}
+
+fn address_of(address: &SockaddrStorage) -> Option<SocketAddr> {
+    let v4 = || Some(SocketAddr::V4((*address.as_sockaddr_in()?).into()));
+    v4().or_else(|| Some(SocketAddr::V6((*address.as_sockaddr_in6()?).into())))
 }
 
 impl Trouble {
@@ -141,9 +185,9 @@ impl From<&io::Error> for Trouble {
     }
 }
 
-/// A buffer for [`Socket::next_error`].
+/// A buffer for [`Socket::next_error`] and [`Socket::receive`].
 pub fn control_buffer() -> Vec<u8> {
-    nix::cmsg_space!(libc::sock_extended_err, libc::sockaddr_in6)
+    nix::cmsg_space!(TimeSpec, libc::sock_extended_err, libc::sockaddr_in6)
 }
 
 /// What an entry of the error queue, received with [`control_buffer`], says about the server.

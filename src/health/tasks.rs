@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mio::Waker;
 use tokio::runtime::{Builder, Runtime};
@@ -55,6 +55,8 @@ pub struct Done {
     pub probe: u64,
     /// The factor of the weight in percent, or why there is none.
     pub outcome: Result<u32, Trouble>,
+    /// How long it took.
+    pub took: Duration,
 }
 
 impl Tasks {
@@ -106,12 +108,13 @@ fn serve(runtime: Runtime, mut calls: UnboundedReceiver<Call>, done: &Sender<Don
             let (done, waker, commands) = (done.clone(), Arc::clone(waker), Arc::clone(&commands));
             tokio::spawn(async move {
                 // The engine knows by itself when the time of a probe is over.
+                let began = Instant::now();
                 let outcome = job.run(server, timeout, &commands);
                 let Ok(outcome) = tokio::time::timeout(timeout, outcome).await else {
                     return;
                 };
                 // An engine that has ended wants nothing; one that cannot be woken looks at the next event.
-                let _ = done.send(Done { target, probe, outcome });
+                let _ = done.send(Done { target, probe, outcome, took: began.elapsed() });
                 let _ = waker.wake();
             });
         }

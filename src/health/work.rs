@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::caller::{Caller, Calls};
 use super::prober::{Io, Prober};
+use super::record::Record;
 use super::socket::Trouble;
 use super::way::Way;
 use crate::core::model::Target;
@@ -20,15 +21,17 @@ pub enum Work {
 
 impl Work {
     /// A target that is probed at `first` for the first time.
-    pub fn new(target: &Target, way: Way, first: Duration) -> Work {
+    pub fn new(target: &Target, way: Way, record: Record, first: Duration) -> Work {
         match way {
-            Way::Datagrams(protocol) => Self::Datagrams(Prober::new(target, protocol, first)),
-            Way::Ping => Self::Calls(Caller::new(target, Calls::Ping(Vec::new()), first)),
+            Way::Datagrams(protocol) => Self::Datagrams(Prober::new(target, protocol, record, first)),
+            Way::Ping => Self::Calls(Caller::new(target, Calls::Ping(Vec::new()), record, first)),
             Way::Task(job) => {
                 let timeout = target.check.timeout;
-                Self::Calls(Caller::new(target, Calls::Task { job, timeout }, first))
+                Self::Calls(Caller::new(target, Calls::Task { job, timeout }, record, first))
             }
-            Way::Connect(tcp) => Self::Calls(Caller::new(target, Calls::Connect(tcp, Vec::new()), first)),
+            Way::Connect(tcp) => {
+                Self::Calls(Caller::new(target, Calls::Connect(tcp, Vec::new()), record, first))
+            }
         }
     }
 
@@ -37,6 +40,14 @@ impl Work {
         match self {
             Self::Datagrams(prober) => prober.deadline(),
             Self::Calls(caller) => caller.deadline(),
+        }
+    }
+
+    /// What became of its probes.
+    pub fn record(&self) -> &Record {
+        match self {
+            Self::Datagrams(prober) => &prober.record,
+            Self::Calls(caller) => &caller.record,
         }
     }
 

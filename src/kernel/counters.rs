@@ -81,12 +81,14 @@ impl<F: Fn() -> Time> Reader<F> {
             Some(client) => client,
             None => Client::connect().await.map_err(|error| error.to_string())?,
         };
-        let (services, replies) = tokio::join!(services(&mut client, own), Nft::new().count());
+        let nft = Nft::new();
+        let (services, replies) = tokio::join!(services(&mut client, own), nft.count());
         let services = services.map_err(|error| error.to_string())?;
         let replies = replies.map_err(|error| error.to_string())?;
         self.client = Some(client);
         let reading = Reading { at: (self.now)(), services, replies };
-        self.rated = self.last.as_ref().is_some_and(|last| (SHORTEST..=LONGEST).contains(&(reading.at - last.at)));
+        self.rated =
+            self.last.as_ref().is_some_and(|last| (SHORTEST..=LONGEST).contains(&(reading.at - last.at)));
         let counters = Arc::new(Counters::of(reading, self.last.as_deref()));
         self.last = Some(Arc::clone(&counters));
         Ok(counters)

@@ -1,6 +1,7 @@
 //! What touches the kernel: IPVS, sysctls. Tasks that only take work and give inputs of the core.
 
 pub mod connections;
+pub mod counters;
 pub mod facts;
 pub mod finding;
 mod glance;

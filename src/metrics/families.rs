@@ -28,11 +28,19 @@ impl Collector for Families {
     }
 }
 
-fn gauge<'a>(to: &'a mut DescriptorEncoder<'_>, name: &str, help: &str) -> Result<MetricEncoder<'a>, fmt::Error> {
+fn gauge<'a>(
+    to: &'a mut DescriptorEncoder<'_>,
+    name: &'a str,
+    help: &str,
+) -> Result<MetricEncoder<'a>, fmt::Error> {
     to.encode_descriptor(name, help, None, MetricType::Gauge)
 }
 
-fn counter<'a>(to: &'a mut DescriptorEncoder<'_>, name: &str, help: &str) -> Result<MetricEncoder<'a>, fmt::Error> {
+fn counter<'a>(
+    to: &'a mut DescriptorEncoder<'_>,
+    name: &'a str,
+    help: &str,
+) -> Result<MetricEncoder<'a>, fmt::Error> {
     to.encode_descriptor(name, help, None, MetricType::Counter)
 }
 
@@ -53,31 +61,36 @@ impl Families {
         let Observed { status, happened: it, .. } = &self.0;
         to.encode_descriptor("ipvsd_build", "The version of ipvsd", None, MetricType::Info)?
             .encode_info(&[("version", env!("CARGO_PKG_VERSION"))])?;
-        let ready = "Every server has had its first verdict, and the kernel is as it is to be";
-        set(&mut gauge(to, "ipvsd_ready", ready)?, [], number(status.ready))?;
-        let failing = "What failed and is tried again: services, the reply rules, looks at the kernel";
-        set(&mut gauge(to, "ipvsd_failing", failing)?, [], status.failing.len() as f64)?;
         let age = |since: Duration| status.now.saturating_sub(since).as_secs_f64();
-        if let Some(read) = status.read {
-            let help = "How long ago the kernel's table was read, or seen to be unchanged";
-            set(&mut gauge(to, "ipvsd_observation_age_seconds", help)?, [], age(read))?;
+        let ready = "Every server has had its first verdict, and the kernel is as it is to be";
+        let failing = "What failed and is tried again: services, the reply rules, looks at the kernel";
+        let read = "How long ago the kernel's table was read, or seen to be unchanged";
+        let counted = "How long ago packets and bytes were read";
+        let overrides = "Servers whose weight an operator has set";
+        for (name, help, value) in [
+            ("ipvsd_ready", ready, Some(number(status.ready))),
+            ("ipvsd_failing", failing, Some(status.failing.len() as f64)),
+            ("ipvsd_observation_age_seconds", read, status.read.map(age)),
+            ("ipvsd_counters_age_seconds", counted, status.counted.map(age)),
+            ("ipvsd_overrides", overrides, Some(status.overrides.len() as f64)),
+        ] {
+            if let Some(value) = value {
+                gauge(to, name, help)?.encode_gauge(&value)?;
+            }
         }
-        if let Some(counted) = status.counted {
-            let help = "How long ago the counters of packets and bytes were read";
-            set(&mut gauge(to, "ipvsd_counters_age_seconds", help)?, [], age(counted))?;
+        for (name, help, value) in [
+            ("ipvsd_steps", "Changes that the kernel took", it.steps),
+            ("ipvsd_apply_errors", "Changes and looks that the kernel refused", it.errors),
+            ("ipvsd_drift_unrepaired", "What somebody else changed, and was left so", it.unrepaired),
+        ] {
+            counter(to, name, help)?.encode_counter::<NoLabelSet, _, u64>(&value, None)?;
         }
-        let help = "Servers whose weight an operator has set";
-        set(&mut gauge(to, "ipvsd_overrides", help)?, [], status.overrides.len() as f64)?;
-        total(&mut counter(to, "ipvsd_steps", "Changes that the kernel took")?, [], it.steps)?;
-        let help = "Changes and looks that the kernel refused";
-        total(&mut counter(to, "ipvsd_apply_errors", help)?, [], it.errors)?;
         let mut repairs = counter(to, "ipvsd_drift_repairs", "What somebody else changed, and was repaired")?;
-        let drift = [("service", it.service_repairs), ("server", it.server_repairs), ("rules", it.rules_repairs)];
+        let drift =
+            [("service", it.service_repairs), ("server", it.server_repairs), ("rules", it.rules_repairs)];
         for (thing, count) in drift {
             total(&mut repairs, [("thing", thing)], count)?;
         }
-        let help = "What somebody else changed, and was left so";
-        total(&mut counter(to, "ipvsd_drift_unrepaired", help)?, [], it.unrepaired)?;
         let mut reloads = counter(to, "ipvsd_reloads", "How often the config was read again")?;
         total(&mut reloads, [("result", "taken")], it.reloads)?;
         total(&mut reloads, [("result", "refused")], it.refused_reloads)
@@ -93,9 +106,11 @@ impl Families {
                 let counts = |server: &&ServerStatus| server.configured.is_some() && !server.fallback;
                 Some(it.servers.iter().filter(counts).count() as f64)
             }),
-            ("ipvsd_service_servers_up", "Servers that are up by their verdicts, drained ones and fallbacks apart", |it| {
-                Some(it.up as f64)
-            }),
+            (
+                "ipvsd_service_servers_up",
+                "Servers that are up by their verdicts, drained ones and fallbacks apart",
+                |it| Some(it.up as f64),
+            ),
             ("ipvsd_service_servers_minimum", "With fewer servers up the service fails open", |it| {
                 Some(it.minimum as f64)
             }),
@@ -112,7 +127,9 @@ impl Families {
                 }
             }
         }
-        for (name, help, value) in FLOWS.map(|(what, help, value)| (format!("ipvsd_service_{what}"), help, value)) {
+        for (name, help, value) in
+            FLOWS.map(|(what, help, value)| (format!("ipvsd_service_{what}"), help, value))
+        {
             let mut family = counter(to, &name, help)?;
             for (it, vip) in &vips {
                 for (direction, flow) in it.traffic.iter().flat_map(directions) {
@@ -140,7 +157,9 @@ impl Families {
             let mut family = gauge(to, name, help)?;
             self.each_server(|labels, it| value(it).map_or(Ok(()), |value| set(&mut family, labels, value)))?;
         }
-        for (name, help, value) in FLOWS.map(|(what, help, value)| (format!("ipvsd_server_{what}"), help, value)) {
+        for (name, help, value) in
+            FLOWS.map(|(what, help, value)| (format!("ipvsd_server_{what}"), help, value))
+        {
             let mut family = counter(to, &name, help)?;
             self.each_server(|[service, vip, server], it| {
                 for (direction, flow) in it.traffic.iter().flat_map(directions) {
@@ -173,7 +192,8 @@ impl Families {
 
     fn probes(&self, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let checks = &self.0.probes.checks;
-        let mut results = counter(to, "ipvsd_probe_results", "Probes that ended, by type of check and by result")?;
+        let mut results =
+            counter(to, "ipvsd_probe_results", "Probes that ended, by type of check and by result")?;
         for (check, tally) in checks {
             for (ended, count) in Ended::ALL.iter().zip(tally.ended) {
                 total(&mut results, [("check", check), ("result", ended.word())], count)?;

@@ -3,16 +3,16 @@
 //!
 //! ```text
 //! GET /metrics   everything, as OpenMetrics or, to those who do not ask for that, as Prometheus's text
-//! GET /healthz   200 if the loop works
+//! GET /healthz   200 if the loop works, and the tasks for the kernel do
 //! GET /readyz    200 if every server has had its first verdict and the kernel is as it is to be; 503 with the reason
 //! ```
 
 mod families;
 mod happened;
 mod server;
-mod text;
 #[cfg(test)]
 mod tests;
+mod text;
 
 pub use happened::{Happened, Reloads};
 pub use server::{Exporter, start};

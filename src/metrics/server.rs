@@ -110,11 +110,17 @@ async fn answer(
         let accept = request.headers().get(ACCEPT).and_then(|accept| accept.to_str().ok());
         return Ok(metrics(requests, Format::accepted(accept.unwrap_or_default())).await);
     }
-    Ok(match (ask(requests, Request::Ready).await, path) {
-        (Err(refused), _) => *refused,
-        (Ok(Some(why)), "/readyz") => text(StatusCode::SERVICE_UNAVAILABLE, &why),
-        (Ok(None), "/readyz") => text(StatusCode::OK, "ready"),
-        (Ok(_), _) => text(StatusCode::OK, "works"),
+    let health = match ask(requests, Request::Health).await {
+        Ok(health) => health,
+        Err(refused) => return Ok(*refused),
+    };
+    let (well, ill) = match path {
+        "/healthz" => ("works", health.hangs.map(|task| format!("{task} hangs"))),
+        _ => ("ready", health.unready),
+    };
+    Ok(match ill {
+        Some(why) => text(StatusCode::SERVICE_UNAVAILABLE, &why),
+        None => text(StatusCode::OK, well),
     })
 }
 
@@ -127,7 +133,9 @@ async fn metrics(requests: &UnboundedSender<Request>, format: Format) -> Answere
     let (to, chunks) = channel(2);
     let send = move |chunk| to.blocking_send(chunk).map_err(|_| fmt::Error);
     // Whoever asked may have gone.
-    tokio::task::spawn_blocking(move || drop(write(observed, format, send)));
+    tokio::task::spawn_blocking(move || {
+        let _ = write(observed, format, send);
+    });
     let mut response = Response::new(Either::Right(Chunks(chunks)));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
     response

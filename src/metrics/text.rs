@@ -88,7 +88,8 @@ impl<F: FnMut(Bytes) -> fmt::Result> Chunks<F> {
             self.help = line.to_owned();
             return;
         }
-        let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|it| it.trim_end().split_once(' ')) else {
+        let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|it| it.trim_end().split_once(' '))
+        else {
             if line != "# EOF\n" {
                 self.chunk += line;
             }

@@ -30,11 +30,11 @@ struct Ward {
     daemon: Daemon,
 }
 
-/// One service at both VIPs; `more` stands before it.
+/// One service at both VIPs, and more lines.
 fn config(network: &Network, more: &str) -> String {
     let [four, six] = Family::BOTH.map(|family| servers(network, family, 5300));
     format!(
-        "{more}\n[[service]]\nname = \"echo\"\nlisten = [\"{}\", \"{}\"]\nservers = [{four}, {six}]\ncheck = {PATIENT}\n",
+        "[[service]]\nname = \"echo\"\nlisten = [\"{}\", \"{}\"]\nservers = [{four}, {six}]\ncheck = {PATIENT}\n{more}\n",
         service(Family::V4),
         service(Family::V6)
     )

@@ -13,7 +13,9 @@ mod faults;
 mod firewall;
 mod forwarding;
 mod health;
+mod history;
 mod lab_itself;
+mod metrics;
 mod operate;
 mod package;
 mod passive;
@@ -43,7 +45,9 @@ fn main() -> ExitCode {
         firewall::tests(),
         forwarding::tests(),
         health::tests(),
+        history::tests(),
         lab_itself::tests(),
+        metrics::tests(),
         operate::tests(),
         package::tests(),
         passive::tests(),

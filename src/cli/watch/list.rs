@@ -1,7 +1,5 @@
 //! The list: a line a service and a line a server, in columns; only those that are seen are made.
 
-use std::time::Duration;
-
 use anstyle::Style as Said;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -11,10 +9,10 @@ use ratatui::widgets::{RenderDirection, Sparkline, Widget};
 use super::series::{key, rates};
 use super::state::{Row, State};
 use super::view::Look;
-use crate::cli::status::{BAD, BOLD, WARN, health, settings, verdict, weight, why};
-use crate::cli::words::span;
+use crate::cli::status::{BAD, BOLD, WARN, health, latency, settings, verdict, weight, why};
+use crate::cli::words::{milliseconds, span};
 use crate::core::pool::Health;
-use crate::core::status::{ServerStatus, ServiceStatus, Status};
+use crate::core::status::{ServiceStatus, Status};
 
 /// What a column shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -174,17 +172,6 @@ fn draw_service(it: &ServiceStatus, look: Look, area: Rect, buffer: &mut Buffer)
         let text = place(&text, room, false);
         x = buffer.set_stringn(x, area.y, text, room.into(), look.style(style)).0.saturating_add(GAP);
     }
-}
-
-/// How long its slowest check took to be answered last.
-fn latency(it: &ServerStatus) -> Option<Duration> {
-    it.checks.iter().filter_map(|check| check.last?.latency).max()
-}
-
-/// `0.4ms`, `12ms`, `1200ms`.
-fn milliseconds(it: Duration) -> String {
-    let milliseconds = it.as_secs_f64() * 1e3;
-    if milliseconds < 9.95 { format!("{milliseconds:.1}ms") } else { format!("{milliseconds:.0}ms") }
 }
 
 /// In a column of this width: what is too long ends with `…`.

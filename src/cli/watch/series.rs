@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 
+use crate::cli::words::short;
 use crate::core::status::{ServerStatus, ServiceStatus, Status};
 use crate::core::traffic::Traffic;
 
@@ -52,17 +53,5 @@ pub fn rates(traffic: Option<Traffic>) -> [String; 2] {
     match traffic {
         Some(it) => [it.incoming, it.outgoing].map(|flow| said(flow.rate.map(|rate| rate.packets))),
         None => [None; 2].map(said),
-    }
-}
-
-/// In at most 5 characters up to 9999 million.
-pub fn short(number: f64) -> String {
-    match number {
-        ..9.95 if number > 0.0 => format!("{number:.1}"),
-        ..999.5 => format!("{number:.0}"),
-        ..99_950.0 => format!("{:.1}k", number / 1e3),
-        ..999_500.0 => format!("{:.0}k", number / 1e3),
-        ..99_950_000.0 => format!("{:.1}M", number / 1e6),
-        _ => format!("{:.0}M", number / 1e6),
     }
 }

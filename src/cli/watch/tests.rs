@@ -9,9 +9,9 @@ use ratatui::style::{Color, Modifier};
 use serde_json::{Value, json};
 
 use super::keys::{Todo, done, press};
-use super::series::short;
 use super::state::{Mode, State};
 use super::view::{Look, draw};
+use crate::cli::words::short;
 use crate::core::Time;
 use crate::core::model::{TargetId, WhenAllDown};
 use crate::core::overrides::Override;

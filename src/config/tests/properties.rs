@@ -152,12 +152,17 @@ pub fn config() -> impl Strategy<Value = Config> {
     });
     let refusals = (prop::option::of(any::<u16>()), any::<bool>())
         .prop_map(|(group, hidden)| Refusals { group, hidden });
-    (services, kernel, any::<bool>(), refusals).prop_map(|(services, kernel, remove, refusals)| Config {
-        services,
-        kernel,
-        refusals,
-        on_stop: if remove { OnStop::Remove } else { OnStop::Keep },
-    })
+    let metrics =
+        prop::option::of((any::<std::net::IpAddr>(), 1..=u16::MAX).prop_map(std::net::SocketAddr::from));
+    (services, kernel, any::<bool>(), refusals, metrics).prop_map(
+        |(services, kernel, remove, refusals, metrics)| Config {
+            services,
+            kernel,
+            refusals,
+            on_stop: if remove { OnStop::Remove } else { OnStop::Keep },
+            metrics,
+        },
+    )
 }
 
 type Settings = (String, Vec<u32>, (bool, bool), bool, &'static str, Forward, Vec<Check>, Policy, Duration);

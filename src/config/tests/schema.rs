@@ -67,7 +67,7 @@ fn every_table_has_the_keys_that_the_parser_knows() {
     let kinds: BTreeSet<String> = kinds.chain(["none"]).map(str::to_owned).collect();
     let check = format!("[[service]]\ncheck = \"{NONE}\"\n");
     assert_eq!(kinds, known(&said(&check), &format!("unknown value `{NONE}`")), "types of checks");
-    assert_eq!(tables.len() - (kinds.len() - 1), 9, "other tables");
+    assert_eq!(tables.len() - (kinds.len() - 1), 10, "other tables");
     for table in tables {
         let name = table["title"].as_str().expect("a title");
         let properties = table["properties"].as_object().expect("properties");

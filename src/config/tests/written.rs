@@ -21,6 +21,9 @@ pub fn write(config: &Config) -> String {
         },
         config.refusals.hidden
     );
+    if let Some(listen) = config.metrics {
+        writeln!(out, "[metrics]\nlisten = \"{listen}\"").unwrap();
+    }
     for service in &config.services {
         let servers: Vec<String> = service
             .servers

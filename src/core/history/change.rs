@@ -162,26 +162,29 @@ pub struct ConfigChange {
     pub on_stop: OnStop,
     /// `[passive]`.
     pub refusals: Refusals,
+    /// `[metrics]`.
+    pub metrics: Option<SocketAddr>,
 }
 
 impl ConfigChange {
     pub(super) fn between(old: &Config, new: &Config) -> Self {
-        let Config { services, kernel, on_stop, refusals } = new;
+        let Config { services, kernel, on_stop, refusals, metrics } = new;
         let both = || old.services.iter().zip(services);
         let first = both().take_while(|(old, new)| old == new).count();
         let rest = old.services.len().min(services.len()) - first;
         let ends = old.services.iter().rev().zip(services.iter().rev()).take(rest);
         let last = ends.take_while(|(old, new)| old == new).count();
         let services = services[first..services.len() - last].iter().map(masked::service).collect();
-        Self { first, services, last, kernel: *kernel, on_stop: *on_stop, refusals: *refusals }
+        let (kernel, on_stop, refusals, metrics) = (*kernel, *on_stop, *refusals, *metrics);
+        Self { first, services, last, kernel, on_stop, refusals, metrics }
     }
 
     /// None if the old config has not that many services.
     pub(super) fn applied(self, old: &Config) -> Option<Config> {
-        let Self { first, services, last, kernel, on_stop, refusals } = self;
+        let Self { first, services, last, kernel, on_stop, refusals, metrics } = self;
         let before = old.services.get(..first)?;
         let after = old.services.get(old.services.len().checked_sub(last)?..)?;
         let services = before.iter().cloned().chain(services).chain(after.iter().cloned()).collect();
-        Some(Config { services, kernel, on_stop, refusals })
+        Some(Config { services, kernel, on_stop, refusals, metrics })
     }
 }

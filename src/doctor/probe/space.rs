@@ -96,7 +96,9 @@ pub fn remove_stale() {
     let namespaces = std::fs::read_dir("/run/netns").into_iter().flatten().flatten();
     for name in namespaces.filter_map(|entry| entry.file_name().into_string().ok()) {
         let process = name.strip_prefix(PREFIX).and_then(|number| number.parse::<u32>().ok());
-        if process.is_some_and(|process| !Path::new(&format!("/proc/{process}")).exists()) {
+        let gone =
+            |process: u32| process == std::process::id() || !Path::new(&format!("/proc/{process}")).exists();
+        if process.is_some_and(gone) {
             // The interface goes with it.
             quietly("ip", &["netns", "del", &name]);
         }

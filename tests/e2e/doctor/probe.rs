@@ -76,21 +76,24 @@ fn requests() {
 fn silent_servers() {
     let mut ward = Ward::new(2, "");
     // It answers the director, and knows another way to clients.
-    let from = ["192.0.0.0/29", "fd69:7076:7364::/64"];
-    let bypass = |network: &Network| {
-        network.servers[1]
-            .ip(&[format!("route add blackhole {}", from[0]), format!("route add blackhole {}", from[1])]);
+    let routes = |verb: &str| {
+        let ways = [("192.0.0.0/29", "10.0.1.254"), ("fd69:7076:7364::/64", "fd00:1::fe")];
+        ways.map(|(clients, gateway)| format!("route {verb} {clients} via {gateway}"))
     };
-    ward.named_with(&PROBE, &["bypass"], bypass, |network, found| {
-        assert!(
-            found.iter().all(|it| it["seen"]
-                .as_str()
-                .is_some_and(|seen| seen.contains("12]:5300") || seen.contains("12:5300"))),
-            "{found:#?}"
-        );
-        network.servers[1]
-            .ip(&[format!("route del blackhole {}", from[0]), format!("route del blackhole {}", from[1])]);
-    });
+    ward.named_with(
+        &PROBE,
+        &["bypass"],
+        |network| network.servers[1].ip(&routes("add")),
+        |network, found| {
+            let second = |it: &Value| {
+                it["seen"].as_str().is_some_and(|seen| {
+                    seen.contains("left for 10.0.1.12:5300") || seen.contains("left for [fd00:1::12]:5300")
+                })
+            };
+            assert!(found.len() == 2 && found.iter().all(second), "{found:#?}");
+            network.servers[1].ip(&routes("del"));
+        },
+    );
     // The only servers keep their weight when all seem dead.
     ward.echoes.iter_mut().for_each(|echo| echo.set_answer(Answer::Silent));
     wait_until(LIMIT, "server-silent", || names(&ward.findings(&PROBE)) == ["server-silent"]);

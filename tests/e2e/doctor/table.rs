@@ -102,7 +102,7 @@ fn pinned() {
 }
 
 fn schedulers() {
-    let mut ward = Ward::new(2, "[defaults]\ndrift = \"report\"");
+    let mut ward = Ward::new(2, "drift = \"report\"");
     for scheduler in ["lc", "sh", "mh"] {
         let change = |network: &Network| ipvsadm(network, &format!("-E -u 192.0.2.53:53 -s {scheduler} -o"));
         ward.named(&["scheduler"], change, |network, _| ipvsadm(network, "-E -u 192.0.2.53:53 -s rr -o"));
@@ -117,7 +117,7 @@ fn schedulers() {
 }
 
 fn no_weight() {
-    let mut ward = Ward::new(1, "[defaults]\nwhen_all_down = \"refuse\"");
+    let mut ward = Ward::new(1, "when_all_down = \"refuse\"");
     assert!(ward.findings(&[]).is_empty());
     ward.echoes.clear();
     wait_until(LIMIT, "no-weight", || names(&ward.findings(&[])) == ["no-weight"]);
