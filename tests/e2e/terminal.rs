@@ -180,8 +180,8 @@ fn restored() {
     let (status, _, said) = command(&network.director, &["watch"]);
     assert!(status == 1 && said.contains("needs a terminal") && said.contains("ipvsd status"), "{said}");
     let mut screen = Screen::watch(&network);
+    screen.wait(&["is ipvsd running?"]);
     assert_eq!(screen.ended().code(), Some(1), "no daemon runs");
-    assert!(screen.text().contains("is ipvsd running?"), "{}", screen.text());
 
     let _daemon = ipvsd(&network, &text);
     wait_for_weights(&network, FAMILY, &[1, 1]);

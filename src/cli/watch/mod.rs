@@ -41,6 +41,9 @@ use crate::core::status::Status;
 /// From one answer to the next question.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// A daemon that has been asked, and has said nothing for so long, is shown as silent.
+const SILENT: Duration = Duration::from_secs(3);
+
 pub fn main(service: Option<&str>) -> ExitCode {
     if !(io::stdin().is_terminal() && io::stdout().is_terminal()) {
         eprintln!("ipvsd: watch needs a terminal; `ipvsd status` says the same once, `--json` as data");
@@ -76,7 +79,8 @@ enum Message {
     /// A key, or another size.
     Event(io::Result<Event>),
     /// How everything stands, or why that is not known.
-    Told(Result<Status, String>),
+    /// It is asked again after this pause.
+    Told(Result<Status, String>, Duration),
     /// What became of what the daemon was asked to do.
     Done(Question, Result<String, String>),
     /// To end.
@@ -86,7 +90,7 @@ enum Message {
 async fn run(terminal: &mut DefaultTerminal, mut state: State, target: String, look: Look) -> io::Result<()> {
     let (sender, mut messages) = unbounded_channel();
     start(&sender, target)?;
-    let mut heard = Instant::now();
+    let (mut heard, mut asked) = (Instant::now(), Instant::now());
     let mut clock = tokio::time::interval(PAUSE);
     loop {
         terminal.draw(|frame| draw(&mut state, look, frame))?;
@@ -94,6 +98,7 @@ async fn run(terminal: &mut DefaultTerminal, mut state: State, target: String, l
             message = next(&mut messages) => message,
             _ = clock.tick() => {
                 state.silence = heard.elapsed();
+                state.overdue = asked.elapsed() >= SILENT;
                 continue;
             }
         };
@@ -112,7 +117,8 @@ async fn run(terminal: &mut DefaultTerminal, mut state: State, target: String, l
                 },
                 _ => {}
             },
-            Message::Told(told) => {
+            Message::Told(told, pause) => {
+                asked = Instant::now() + pause;
                 if told.is_ok() {
                     heard = Instant::now();
                 }
@@ -154,8 +160,8 @@ fn start(sender: &UnboundedSender<Message>, target: String) -> io::Result<()> {
             let began = Instant::now();
             let told = tell(&target).await.map_err(|error| error.to_string()).and_then(said);
             // A daemon with much to say is not kept busy with it.
-            let pause = PAUSE.max(4 * began.elapsed());
-            if sender.send(Message::Told(told)).is_err() {
+            let pause = PAUSE.max(2 * began.elapsed());
+            if sender.send(Message::Told(told, pause)).is_err() {
                 return;
             }
             tokio::time::sleep(pause).await;

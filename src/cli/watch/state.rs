@@ -11,9 +11,6 @@ use crate::core::status::{ServerStatus, ServiceStatus, Status};
 /// So many changes are kept.
 const CHANGES: usize = 200;
 
-/// A daemon that has said nothing for so long is shown as silent.
-const SILENT: Duration = Duration::from_secs(4);
-
 /// All of it.
 pub struct State {
     /// The last answer.
@@ -32,8 +29,10 @@ pub struct State {
     pub series: Series,
     /// Newest first.
     pub changes: VecDeque<Change>,
-    /// For how long the daemon has said nothing.
+    /// So long ago was the last answer.
     pub silence: Duration,
+    /// The daemon was asked, and is late with the next.
+    pub overdue: bool,
     /// Why it gave no answer when it was asked last.
     pub trouble: Option<String>,
     /// What became of what the operator did last, and whether it failed.
@@ -76,6 +75,7 @@ impl State {
             series: Series::default(),
             changes: VecDeque::new(),
             silence: Duration::ZERO,
+            overdue: false,
             trouble: None,
             outcome: None,
             mode: Mode::List,
@@ -99,7 +99,7 @@ impl State {
                 }
                 self.status = status;
                 self.trouble = None;
-                self.silence = Duration::ZERO;
+                (self.silence, self.overdue) = (Duration::ZERO, false);
                 self.list(chosen);
             }
             Err(why) => self.trouble = Some(why),
@@ -110,8 +110,7 @@ impl State {
     pub fn stale(&self) -> Option<&str> {
         match &self.trouble {
             Some(why) => Some(why),
-            None if self.silence >= SILENT => Some("it was asked, and says nothing"),
-            None => None,
+            None => self.overdue.then_some("it was asked, and says nothing"),
         }
     }
 

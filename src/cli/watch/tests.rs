@@ -185,7 +185,7 @@ fn what_is_wrong_is_seen() {
     insta::assert_snapshot!("no_answer", seen(&mut state, 80, 10));
     state.told(Ok(later()));
     assert!(!seen(&mut state, 80, 10).contains("NO ANSWER"), "it is back");
-    state.silence = Duration::from_secs(9);
+    (state.silence, state.overdue) = (Duration::from_secs(9), true);
     assert!(seen(&mut state, 80, 10).contains("NO ANSWER for 9s"), "it hangs");
 }
 
