@@ -6,6 +6,7 @@ pub mod command;
 pub mod config;
 pub mod core;
 pub mod daemon;
+pub mod doctor;
 pub mod health;
 pub mod kernel;
 pub mod logging;

@@ -94,3 +94,25 @@ fn a_reload_without_a_daemon_fails_and_asks_for_it() {
         "{said}"
     );
 }
+
+#[test]
+fn the_log_is_text_or_json() {
+    let open_to_all = file(
+        "[[service]]\nname = \"a\"\nlisten = \"192.0.2.1:53\"\nservers = [\"10.0.0.1:53\"]\ncheck = \"none\"\n",
+    );
+    std::fs::set_permissions(open_to_all.path(), std::os::unix::fs::PermissionsExt::from_mode(0o666))
+        .expect("chmod");
+    let path = open_to_all.path().to_str().expect("a path of text");
+    let run = |log: &[&str]| {
+        let output = ipvsd(&[&["run", "--config", path], log].concat());
+        assert_eq!(output.status.code(), Some(1), "nothing is started from a file that others may write");
+        text(&output.stderr)
+    };
+    for said in [run(&[]), run(&["--log", "text"])] {
+        assert!(said.contains("ERROR") && said.contains("may be written by others"), "{said}");
+    }
+    let said = run(&["--log", "json"]);
+    let data: serde_json::Value = serde_json::from_str(&said).expect("one object");
+    assert_eq!(data["level"], "ERROR", "{said}");
+    assert!(data["message"].as_str().is_some_and(|line| line.contains(path)), "{said}");
+}

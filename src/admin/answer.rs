@@ -89,7 +89,8 @@ async fn read(body: Incoming) -> Result<Bytes, Said> {
 
 async fn said(path: &str, query: &str, body: &Bytes, asker: &Asker) -> Said {
     let done = match path {
-        "/status" | "/explain" => status(query, asker).await,
+        "/status" => status(query, asker).await,
+        "/explain" => explain(query, asker).await,
         "/plan" if query.is_empty() => plan(asker).await,
         "/reload" if query.is_empty() && body.is_empty() => reload(asker).await,
         "/drain" | "/weight" | "/undrain" if query.is_empty() => operate(path, body, asker).await,
@@ -129,6 +130,24 @@ async fn status(query: &str, asker: &Asker) -> Result<Said, Said> {
         .of(service.as_deref(), server.as_deref())
         .map_err(|what| (StatusCode::NOT_FOUND, text(&what)))?;
     Ok((StatusCode::OK, json!(status)))
+}
+
+async fn explain(query: &str, asker: &Asker) -> Result<Said, Said> {
+    let Of { service, server, traffic } = serde_urlencoded::from_str(query).map_err(bad)?;
+    let Some(name) = &service else { return Err(bad("which service? /explain?service=NAME")) };
+    let traffic = traffic.unwrap_or(true);
+    let status = ask(asker, |answer| Request::Status { traffic, answer }).await?;
+    let status =
+        status.of(Some(name), server.as_deref()).map_err(|what| (StatusCode::NOT_FOUND, text(&what)))?;
+    let named = status.services.iter().flat_map(|it| &it.servers).map(|it| it.address).next();
+    let server = named.filter(|_| server.is_some());
+    // One that cannot be read is no reason to say nothing.
+    let (history, text) =
+        match ask(asker, |answer| Request::History { service: name.clone(), server, answer }).await? {
+            Ok(history) => (history, String::new()),
+            Err(error) => (Vec::new(), format!("the history cannot be read: {error}\n")),
+        };
+    Ok((StatusCode::OK, json!({ "status": status, "history": history, "text": text })))
 }
 
 #[derive(Deserialize)]

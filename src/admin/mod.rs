@@ -21,6 +21,7 @@ mod server;
 mod tests;
 
 use std::env;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -32,6 +33,7 @@ pub use server::{Admin, start};
 
 use crate::config::{LoadError, Report};
 use crate::core::changes::Change;
+use crate::core::history::Note;
 use crate::core::overrides::Override;
 use crate::core::status::Status;
 use crate::metrics::Observed;
@@ -51,6 +53,15 @@ pub enum Request {
     Health(oneshot::Sender<Health>),
     /// All that metrics are made of.
     Metrics(oneshot::Sender<Observed>),
+    /// What happened to a service, or a server of it, the newest last; or why that cannot be read.
+    History {
+        /// The service's name.
+        service: String,
+        /// The server; none: all.
+        server: Option<SocketAddr>,
+        /// Where the answer goes.
+        answer: oneshot::Sender<Result<Vec<Note>, String>>,
+    },
     /// What a reload would change, or why that cannot be said.
     Plan(oneshot::Sender<Planned>),
     /// Read the config again.
@@ -136,8 +147,17 @@ impl Access {
 /// Where a daemon with this environment keeps what outlives it, but not the machine: systemd's `$RUNTIME_DIRECTORY`,
 /// or `/run/ipvsd`.
 pub fn runtime_directory() -> PathBuf {
-    let given = env::var_os("RUNTIME_DIRECTORY").unwrap_or_default();
+    directory("RUNTIME_DIRECTORY", "/run/ipvsd")
+}
+
+/// Where it keeps what outlives the machine's run, too: systemd's `$STATE_DIRECTORY`, or `/var/lib/ipvsd`.
+pub fn state_directory() -> PathBuf {
+    directory("STATE_DIRECTORY", "/var/lib/ipvsd")
+}
+
+fn directory(variable: &str, otherwise: &str) -> PathBuf {
+    let given = env::var_os(variable).unwrap_or_default();
     // There may be several, separated by colons.
     let first = env::split_paths(&given).next().filter(|path| !path.as_os_str().is_empty());
-    first.unwrap_or_else(|| PathBuf::from("/run/ipvsd"))
+    first.unwrap_or_else(|| PathBuf::from(otherwise))
 }

@@ -47,6 +47,7 @@ impl Fake {
                         drop(answer.send(Core::new(Memory::default()).status(Time::ZERO)))
                     }
                     Request::Health(_) | Request::Metrics(_) => panic!("they are for metrics"),
+                    Request::History { answer, .. } => drop(answer.send(Ok(Vec::new()))),
                     Request::Plan(answer) => drop(answer.send(outcome().map(|report| (Vec::new(), report)))),
                     Request::Override(words, answer) => drop(answer.send(said(words))),
                     Request::TakeBack(words, answer) => {

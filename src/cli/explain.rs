@@ -1,25 +1,55 @@
 //! `ipvsd explain`.
 
 use std::process::ExitCode;
+use std::time::UNIX_EPOCH;
+
+use serde::Deserialize;
 
 use super::ask;
 use super::status::{BOLD, verdict, weight};
 use super::words::span;
 use crate::core::Time;
+use crate::core::history::Note;
 use crate::core::model::WhenAllDown;
 use crate::core::status::{CheckStatus, ServerStatus, ServiceStatus, Status};
 
 pub fn main(service: &str, server: Option<&str>, json: bool) -> ExitCode {
     let target = ask::target("/explain", &[("service", Some(service)), ("server", server)]);
-    let (status, said) = match ask::told::<Status>(&target) {
+    let (told, said) = match ask::told::<Told>(&target) {
         Ok(told) => told,
         Err(status) => return status,
     };
+    super::say(std::io::stderr(), &told.text);
     match json {
         true => super::say(std::io::stdout(), &format!("{said:#}\n")),
-        false => super::say(anstream::stdout(), &render(&status)),
+        false => super::say(anstream::stdout(), &(render(&told.status) + &happened(&told.history))),
     }
     ExitCode::SUCCESS
+}
+
+#[derive(Deserialize)]
+struct Told {
+    status: Status,
+    history: Vec<Note>,
+    text: String,
+}
+
+/// What happened, the newest last.
+fn happened(history: &[Note]) -> String {
+    let mut text = format!("{BOLD}History{BOLD:#}, times in UTC\n");
+    for Note { at, vip, server, what, .. } in history {
+        let time = humantime::format_rfc3339_seconds(UNIX_EPOCH + *at)
+            .to_string()
+            .replace('T', " ")
+            .replace('Z', "");
+        let of = server.map(|server| server.to_string()).or_else(|| vip.clone());
+        let of = of.map_or_else(String::new, |of| format!("{of}  "));
+        text += &format!("  {time}  {of}{what}\n");
+    }
+    if history.is_empty() {
+        text += "  nothing is recorded\n";
+    }
+    text
 }
 
 fn render(status: &Status) -> String {
@@ -36,7 +66,7 @@ fn render(status: &Status) -> String {
 }
 
 /// What the service does with verdicts.
-fn policy(it: &ServiceStatus) -> String {
+pub fn policy(it: &ServiceStatus) -> String {
     let servers = it.servers.iter().filter(|server| !server.fallback && server.configured.is_some()).count();
     let mut said = vec![format!("scheduler {}, {}", it.scheduler, it.forward)];
     said.push(format!("{} of {servers} servers up", it.up));
@@ -87,7 +117,8 @@ fn explain(server: &ServerStatus, now: Time) -> String {
     lines.into_iter().fold(head, |text, line| text + "    " + &line + "\n")
 }
 
-fn asked(it: &CheckStatus) -> String {
+/// A check, and what it says.
+pub fn asked(it: &CheckStatus) -> String {
     let says = match it.up {
         Some(true) if it.factor != 100 => format!("up, {} ({} % of the weight)", it.reason, it.factor),
         Some(true) => format!("up, {}", it.reason),

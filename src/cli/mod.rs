@@ -2,6 +2,7 @@
 //! `plan` 3 there are changes, and 1 with a config that is wrong, too.
 
 mod ask;
+mod doctor;
 mod explain;
 mod flush;
 mod operate;
@@ -11,6 +12,7 @@ mod run;
 mod status;
 mod table;
 mod validate;
+mod watch;
 mod words;
 
 use std::io::{IsTerminal, Write};
@@ -81,6 +83,11 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Show the same live, with what changes, and keys to drain, undrain and weigh servers.
+    Watch {
+        /// This service only.
+        service: Option<String>,
+    },
     /// Take the weight from a server, over reloads and restarts, until `undrain`.
     Drain {
         #[command(flatten)]
@@ -103,6 +110,11 @@ enum Command {
         #[command(flatten)]
         terms: operate::Terms,
     },
+    /// Find why it does not work, and say what to do.
+    ///
+    /// Reads the config and the kernel, whether a daemon runs or not, and changes nothing without `--probe`. Exit status 0
+    /// nothing found, 1 something found, 2 usage or config error.
+    Doctor(doctor::Options),
     /// Let the running daemon read its config again, and wait until it has.
     ///
     /// If anything is wrong with it, the running config goes on, and all that is wrong is said here.
@@ -134,9 +146,11 @@ pub fn main() -> ExitCode {
         Command::Plan { config, json } => plan::main(config.as_deref(), json),
         Command::Status { service, json, check } => status::main(service.as_deref(), json, check),
         Command::Explain { service, server, json } => explain::main(&service, server.as_deref(), json),
+        Command::Watch { service } => watch::main(service.as_deref()),
         Command::Drain { server, terms } => operate::drain(&server, &terms),
         Command::Undrain { server } => operate::undrain(&server),
         Command::Weight { server, weight, terms } => operate::weight(&server, weight, &terms),
+        Command::Doctor(options) => doctor::main(&options),
         Command::Reload => reload::main(),
         Command::Validate(file) => validate::main(&file.config),
         Command::Flush(file) => flush::main(&file.config),

@@ -1,20 +1,18 @@
 //! `ipvsd status`.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 
 use super::ask;
-use super::table::{Cell, Column, rows};
-use super::words::{quantity, span};
+use super::table::{Cell, Column, fits, rows};
+use super::words::{milliseconds, short, span};
 use crate::core::Time;
 use crate::core::drift::Thing;
 use crate::core::pool::{Health, Standing};
-use crate::core::status::{ServerStatus, ServiceStatus, Status};
-use crate::core::traffic::{Flow, Traffic};
-
-/// From so many columns on there is room for figures.
-const WIDE: usize = 80;
+use crate::core::status::{LastDrift, ServerStatus, ServiceStatus, Status};
+use crate::core::traffic::Traffic;
 
 pub const GOOD: Style = AnsiColor::Green.on_default();
 pub const WARN: Style = AnsiColor::Yellow.on_default();
@@ -22,10 +20,9 @@ pub const BAD: Style = AnsiColor::Red.on_default().bold();
 pub const BOLD: Style = Style::new().bold();
 
 pub fn main(service: Option<&str>, json: bool, check: bool) -> ExitCode {
-    let told = ask::told::<Status>(&ask::target(
-        "/status",
-        &[("service", service), ("traffic", check.then_some("false"))],
-    ));
+    // Of a daemon that works, a check is answered at once.
+    let traffic = check.then_some("false");
+    let told = ask::told::<Status>(&ask::target("/status", &[("service", service), ("traffic", traffic)]));
     let (status, said) = match told {
         Ok(told) => told,
         Err(status) => return status,
@@ -80,82 +77,114 @@ pub fn render(status: &Status, width: usize) -> String {
         None => "kernel not read yet".to_owned(),
     };
     if let Some(counted) = status.counted {
-        text += &format!(", traffic counted {} ago", span(status.now.saturating_sub(counted)));
+        text += &format!(", counters {} ago", span(status.now.saturating_sub(counted)));
     }
     text += if status.ready { "\n" } else { "; not ready: verdicts or changes are under way\n" };
     text
 }
 
 fn render_service(it: &ServiceStatus, now: Time, width: usize) -> String {
-    let (style, note) = match it.health {
-        Health::Enough => (GOOD, String::new()),
-        Health::TooFew => (WARN, format!(", at least {} must be: fails open", it.minimum)),
-        Health::AllDown => (BAD, String::new()),
-    };
-    let ops = if it.ops { "ops, " } else { "" };
-    let total = it.servers.iter().filter(|server| !server.fallback && server.configured.is_some()).count();
-    let mut text = format!(
-        "{BOLD}{}{BOLD:#}  {}  {}, {ops}{}  {style}{} of {total} up{style:#}{note}\n",
-        it.name, it.vip, it.scheduler, it.forward, it.up
-    );
-    if let Some(traffic) = &it.traffic {
-        let flow = |flow: Flow| {
-            flow.rate.map_or_else(
-                || format!("{} packets", quantity(flow.packets as f64)),
-                |rate| format!("{}/s {}B/s", quantity(rate.packets), quantity(rate.bytes)),
-            )
-        };
-        text += &format!("  in {}, out {}\n", flow(traffic.incoming), flow(traffic.outgoing));
-    }
+    let (up, style) = health(it);
+    let mut text = format!("{BOLD}{}{BOLD:#}  {}  {}  {style}{up}{style:#}\n", it.name, it.vip, settings(it));
     if !it.present {
         text += &format!("  {BAD}not in the kernel{BAD:#}\n");
     }
     if it.quorum == Some(false) {
         text += &format!("  {WARN}quorum lost{WARN:#}\n");
     }
-    let mut columns: Vec<Column> =
-        vec![("SERVER", false), ("WEIGHT", true), ("VERDICT", false), ("SINCE", true), ("WHY", false)];
+    let mut columns = COLUMNS.to_vec();
     let mut cells: Vec<Vec<Cell>> = it.servers.iter().map(|server| row(server, now)).collect();
-    if width >= WIDE {
-        columns.splice(4..4, [("IN/S", true), ("OUT/S", true), ("PROBE", true)]);
-        for (row, server) in cells.iter_mut().zip(&it.servers) {
-            row.splice(4..4, figures(server));
+    for head in FIRST_TO_GO {
+        if !fits(&columns, &cells, "  ", width)
+            && let Some(place) = columns.iter().position(|(column, _)| *column == head)
+        {
+            columns.remove(place);
+            cells.iter_mut().for_each(|row| drop(row.remove(place)));
         }
     }
     text += &rows(&columns, &cells, "  ", width);
-    if let Some(drift) = &it.drift {
-        let of = match drift.thing {
-            Thing::Service => "the service".to_owned(),
-            Thing::Server(server) => server.to_string(),
-        };
-        let (style, done) = if drift.repaired { (Style::new(), "repaired") } else { (WARN, "not repaired") };
-        let ago = span(now.saturating_sub(drift.at));
-        text += &format!("  {style}drift {ago} ago of {of}: {}, {done}{style:#}\n", drift.what);
+    if let Some(traffic) = &it.traffic {
+        let [packets_in, bytes_in, packets_out, bytes_out] = rates(Some(traffic));
+        text += &format!(
+            "  in {packets_in} packets/s, {bytes_in} bytes/s; out {packets_out} packets/s, {bytes_out} bytes/s\n"
+        );
+    }
+    if let Some(it) = &it.drift {
+        let style = if it.repaired { Style::new() } else { WARN };
+        let ago = span(now.saturating_sub(it.at));
+        text += &format!("  {style}drift {ago} ago of {}{style:#}\n", drift(it));
     }
     text
 }
 
+/// How its servers are used: `wrr, ops, nat`.
+pub fn settings(it: &ServiceStatus) -> String {
+    format!("{}, {}{}", it.scheduler, if it.ops { "ops, " } else { "" }, it.forward)
+}
+
+/// How many of its servers are up, and what follows.
+pub fn health(it: &ServiceStatus) -> (String, Style) {
+    let total = it.servers.iter().filter(|server| !server.fallback && server.configured.is_some()).count();
+    let up = format!("{} of {total} up", it.up);
+    match it.health {
+        Health::Enough => (up, GOOD),
+        Health::TooFew => (format!("{up}, at least {} must be: fails open", it.minimum), WARN),
+        Health::AllDown => (up, BAD),
+    }
+}
+
+/// What somebody else changed last.
+pub fn drift(it: &LastDrift) -> String {
+    let of = match it.thing {
+        Thing::Service => "the service".to_owned(),
+        Thing::Server(server) => server.to_string(),
+    };
+    let done = if it.repaired { "repaired" } else { "not repaired" };
+    format!("{of}: {}, {done}", it.what)
+}
+
+const COLUMNS: [Column; 10] = [
+    ("SERVER", false),
+    ("WEIGHT", true),
+    ("VERDICT", false),
+    ("SINCE", true),
+    ("PROBE", true),
+    ("IN/s", true),
+    ("B IN/s", true),
+    ("OUT/s", true),
+    ("B OUT/s", true),
+    ("WHY", false),
+];
+
+/// What a narrow terminal has no room for.
+const FIRST_TO_GO: [&str; 6] = ["B OUT/s", "B IN/s", "OUT/s", "IN/s", "PROBE", "SINCE"];
+
 fn row(server: &ServerStatus, now: Time) -> Vec<Cell> {
     let (verdict, style) = verdict(server);
     let since = server.since.map(|since| span(now.saturating_sub(since))).unwrap_or_default();
-    vec![
+    let mut row = vec![
         Cell::new(server.address.to_string()),
         Cell::styled(weight(server), if server.weight == Some(0) { WARN } else { Style::new() }),
         Cell::styled(verdict, style),
         Cell::new(since),
-        Cell::new(why(server, now)),
-    ]
+        Cell::new(latency(server).map_or("-".to_owned(), milliseconds)),
+    ];
+    row.extend(rates(server.traffic.as_ref()).map(Cell::new));
+    row.push(Cell::new(why(server, now)));
+    row
 }
 
-/// Packets a second in and out, and how long the last answers to its probes took at most.
-fn figures(server: &ServerStatus) -> [Cell; 3] {
-    let rate = |flow: fn(&Traffic) -> Flow| {
-        let rate = server.traffic.as_ref().and_then(|traffic| flow(traffic).rate);
-        Cell::new(rate.map(|rate| quantity(rate.packets)).unwrap_or_default())
-    };
-    let latency = server.checks.iter().filter_map(|check| check.last?.latency).max();
-    let latency = latency.map(|latency| format!("{}s", quantity(latency.as_secs_f64()))).unwrap_or_default();
-    [rate(|it| it.incoming), rate(|it| it.outgoing), Cell::new(latency)]
+/// Packets and bytes per second in, and out, where they are known.
+fn rates(traffic: Option<&Traffic>) -> [String; 4] {
+    let flows = traffic.map(|it| [it.incoming.rate, it.outgoing.rate]).unwrap_or_default();
+    let said = |rate: Option<f64>| rate.map_or_else(|| "-".to_owned(), short);
+    let [[a, b], [c, d]] = flows.map(|rate| [said(rate.map(|it| it.packets)), said(rate.map(|it| it.bytes))]);
+    [a, b, c, d]
+}
+
+/// How long its slowest check took to be answered last.
+pub fn latency(it: &ServerStatus) -> Option<Duration> {
+    it.checks.iter().filter_map(|check| check.last?.latency).max()
 }
 
 /// The weight now, and the config's if that is another: `0/1`.
@@ -180,7 +209,7 @@ pub fn verdict(server: &ServerStatus) -> (&'static str, Style) {
 }
 
 /// Why it has its weight, what its checks say besides, and until when an operator's word holds.
-fn why(server: &ServerStatus, now: Time) -> String {
+pub fn why(server: &ServerStatus, now: Time) -> String {
     let mut why = vec![server.why.clone()];
     if let Some(it) = &server.operator {
         if let Some(until) = it.until {
@@ -190,4 +219,67 @@ fn why(server: &ServerStatus, now: Time) -> String {
         why.extend(down.map(|check| check.reason.clone()));
     }
     why.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::memory::Memory;
+    use crate::core::model::{Config, Verdict};
+    use crate::core::overrides::Override;
+    use crate::core::traffic::{Flow, Rate};
+    use crate::core::{Core, FoundRules, Input, Output};
+
+    /// A core that has a config, an empty kernel and verdicts.
+    fn status() -> Status {
+        let text = "[[service]]\nname = \"dns\"\nlisten = \"192.0.2.53:53\"\nscheduler = \"wrr\"\ncheck = \"dns\"\n\
+                    servers = [\"10.0.1.11:53\", \"10.0.1.12:53\", \"10.0.1.13:53\"]\n";
+        let config: Config = crate::config::parse("ipvsd.toml", text).expect("a config").config;
+        let now = Time::from_secs(1_000_000);
+        let mut core = Core::new(Memory::default());
+        core.handle(now, Input::Config(config));
+        core.handle(now, Input::FoundRules(Ok(FoundRules::default())));
+        let outputs = core.handle(now, Input::FoundServices(Ok(Vec::new())));
+        let probe = outputs.into_iter().find_map(|output| match output {
+            Output::Probe(targets) => Some(targets),
+            _ => None,
+        });
+        for (target, up) in probe.expect("probes").into_iter().zip([true, true, false]) {
+            let reason = if up { "first answer" } else { "silent for 250ms, 3 in a row" }.to_owned();
+            core.handle(now, Input::Verdict(Verdict { target: target.id, up, factor: 100, reason }));
+        }
+        let until = Some(now + Duration::from_secs(600));
+        let server = "10.0.1.12:53".parse().expect("an address");
+        let it = Override { service: "dns".to_owned(), server, weight: 0, by: 0, since: now, until };
+        core.handle(now, Input::Override(it));
+        let mut status = core.status(now + Duration::from_secs(75));
+        let rate = Some(Rate { packets: 1234.5, bytes: 98_765.0 });
+        let flow = Flow { packets: 1, bytes: 1, rate };
+        let traffic = Some(Traffic { incoming: flow, outgoing: flow });
+        (status.services[0].traffic, status.services[0].servers[0].traffic) = (traffic, traffic);
+        status.counted = Some(now + Duration::from_secs(73));
+        status
+    }
+
+    fn plain(width: usize) -> String {
+        anstream::adapter::strip_str(&render(&status(), width)).to_string()
+    }
+
+    #[test]
+    fn a_wide_terminal_has_it_all() {
+        insta::assert_snapshot!(plain(140));
+    }
+
+    #[test]
+    fn a_narrow_one_has_what_matters() {
+        insta::assert_snapshot!(plain(80));
+        for width in [40, 60, 80, 100] {
+            let table = plain(width);
+            let rows = table.lines().filter(|line| line.contains("10.0.1."));
+            assert!(
+                rows.clone().count() == 3 && rows.clone().all(|row| row.chars().count() <= width),
+                "{table}"
+            );
+        }
+    }
 }

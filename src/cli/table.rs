@@ -29,16 +29,27 @@ impl Cell {
 /// A column: its head, and whether it is of numbers.
 pub type Column = (&'static str, bool);
 
+/// Whether all but the last column fit into `width`, with room for some words of the last.
+pub fn fits(columns: &[Column], rows: &[Vec<Cell>], indent: &str, width: usize) -> bool {
+    let last = columns.len() - 1;
+    indent.len() + widths(columns, rows).iter().sum::<usize>() + 2 * last + WORDS <= width
+}
+
+/// So much room for the last column is worth more than the column before it.
+const WORDS: usize = 24;
+
+/// Of all columns but the last.
+fn widths(columns: &[Column], rows: &[Vec<Cell>]) -> Vec<usize> {
+    let cells = |at: usize| rows.iter().map(move |row| row[at].text.chars().count());
+    (0..columns.len() - 1).map(|at| cells(at).chain([columns[at].0.len()]).max().unwrap_or(0)).collect()
+}
+
 /// Rows under their heads, each after `indent`. The last column is as wide as it is: what does not fit into `width` any more is
 /// written below its row.
 pub fn rows(columns: &[Column], rows: &[Vec<Cell>], indent: &str, width: usize) -> String {
     let length = |text: &str| text.chars().count();
     let last = columns.len() - 1;
-    let widths: Vec<usize> = (0..last)
-        .map(|at| {
-            rows.iter().map(|row| length(&row[at].text)).chain([length(columns[at].0)]).max().unwrap_or(0)
-        })
-        .collect();
+    let widths = widths(columns, rows);
     let head: Vec<Cell> =
         columns.iter().map(|(head, _)| Cell::styled(*head, Style::new().dimmed())).collect();
     let room = width.saturating_sub(length(indent) + widths.iter().sum::<usize>() + 2 * last);

@@ -92,7 +92,7 @@ impl<K> Default for Brake<K> {
 }
 
 /// What the brake says to one more drift.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Ruling {
     /// Repair it.
     Repair,

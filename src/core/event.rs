@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use ipvs_netlink::{DestinationConfig, DestinationKey, ServiceConfig, ServiceKey};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::drift::{Ruling, Thing};
 use super::overrides::Override;
 use super::plan::Step;
 
 /// What happened.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Event {
     /// A step was done.
     Done {
@@ -156,7 +156,7 @@ pub enum Event {
 }
 
 /// What was there before a step.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Before {
     /// Nothing.
     Nothing,

@@ -15,6 +15,7 @@ pub mod drift;
 pub mod event;
 mod evict;
 mod exchange;
+pub mod history;
 mod kept;
 pub mod memory;
 mod message;

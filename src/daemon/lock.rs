@@ -45,6 +45,11 @@ fn take_named(name: &str) -> Result<Lock, Refusal> {
     }
 }
 
+/// Whether an ipvsd runs in this network namespace.
+pub fn held() -> bool {
+    holder(NAME).is_ok()
+}
+
 /// Who holds the lock. The kernel noted it when the socket began to listen.
 fn holder(name: &str) -> io::Result<UnixCredentials> {
     // Connections are never accepted, and a full queue of them must not hold up the refusal.

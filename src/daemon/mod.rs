@@ -26,9 +26,11 @@ mod hints;
 mod hooks;
 mod lock;
 mod log;
+mod notes;
 mod plan;
 mod prepare;
 mod progress;
+mod recorder;
 mod reload;
 mod remember;
 mod requests;
@@ -52,8 +54,11 @@ use requests::Requests;
 use supervise::Supervisor;
 use tasks::{Removed, Tasks};
 
+pub use lock::held as runs;
+pub use notes::{About, notes};
 pub use plan::plan;
 pub use prepare::Refusal;
+pub use recorder::HistoryFile;
 
 /// Runs the services of `config` until SIGTERM or SIGINT; SIGHUP reads `path` again.
 ///

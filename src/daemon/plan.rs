@@ -11,8 +11,7 @@ use crate::core::changes::{Change, changes, evictions, put_back};
 use crate::core::model::{Config, Rules};
 use crate::core::plan::FoundServices;
 use crate::core::{desired, sysctls};
-use crate::kernel::preflight::{self, Finding};
-use crate::kernel::{connections, facts, look};
+use crate::kernel::{connections, facts, look, preflight};
 use crate::nft::{self, Nft};
 
 /// What differs between the kernel and `config`, sysctls first.
@@ -44,11 +43,10 @@ pub async fn plan(config: &Config) -> Result<Vec<Change>, Refusal> {
     let due = sysctls::due(config, &facts.sysctls, foreign > 0);
     let set = |(key, value, why): (&str, &str, &str)| Change::sysctl(key, &facts.sysctls[key], value, why);
     let mut all: Vec<Change> = due.into_iter().map(set).collect();
-    let findings = preflight::judge(config, &facts);
-    let refuses = |finding: &&Finding| matches!(finding, Finding::Refuse { .. });
-    let refusals: Vec<String> = findings.iter().filter(refuses).map(Finding::to_string).collect();
+    let refusals = preflight::judge(config, &facts).refusals;
     if !refusals.is_empty() {
-        return Err(Refusal::new(refusals.join("\n")));
+        let said: Vec<String> = refusals.iter().map(ToString::to_string).collect();
+        return Err(Refusal::new(said.join("\n")));
     }
     let entries = connections::read(&named).map_err(Refusal::io("read /proc/net/ip_vs_conn"))?;
     let evictions = evictions(config, &found, &entries);

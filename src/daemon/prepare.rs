@@ -13,7 +13,7 @@ use crate::command;
 use crate::core::desired;
 use crate::core::model::{Config, Probe, Rules};
 use crate::kernel::facts;
-use crate::kernel::preflight::{self, Finding};
+use crate::kernel::preflight;
 use crate::nft::{self, Nft, firewall};
 
 /// What keeps the daemon from starting, with its cure; one line each.
@@ -84,13 +84,11 @@ pub async fn prepare(config: &Config) -> Result<Client, Refusal> {
     let foreign = services.iter().filter(|service| !own.contains(&service.key)).count();
     let facts = facts::read(config, foreign).map_err(Refusal::io("read the network's settings"))?;
 
-    let mut refusals = Vec::new();
-    for finding in preflight::judge(config, &facts) {
-        match &finding {
-            Finding::Warn { .. } => tracing::warn!("{finding}"),
-            Finding::Refuse { .. } => refusals.push(finding.to_string()),
-        }
+    let verdict = preflight::judge(config, &facts);
+    for finding in &verdict.warnings {
+        tracing::warn!("{finding}");
     }
+    let mut refusals: Vec<String> = verdict.refusals.iter().map(ToString::to_string).collect();
     let rules = desired::rules_of(config);
     if !rules.is_empty() {
         match Nft::new().ruleset_json().await {

@@ -1,5 +1,6 @@
 //! What is asked at the admin sockets, answered by the loop; what takes time is done beside it.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -8,11 +9,14 @@ use ipvs_netlink::ServiceKey;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
+use super::notes::{About, notes};
+use super::recorder::HistoryFile;
 use super::reload;
 use super::tasks::Tasks;
-use crate::admin::{Health, Planned, Rejected, Reloaded, Request, Words};
+use crate::admin::{self, Health, Planned, Rejected, Reloaded, Request, Words};
 use crate::config::heeds_weight;
 use crate::core::Input;
+use crate::core::history::Note;
 use crate::core::overrides::Override;
 use crate::core::probes::Probes;
 use crate::core::status::Status;
@@ -20,6 +24,9 @@ use crate::metrics::Observed;
 
 /// A task of the daemon that owes an answer for longer than this hangs.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// So much of the history is told.
+const NOTES: usize = 100;
 
 /// What requests are passed on to.
 pub struct Requests {
@@ -32,6 +39,9 @@ impl Requests {
     /// Answers one. Whoever asked may have gone.
     pub fn answer(&self, request: Request, tasks: &mut Tasks) {
         match request {
+            Request::History { service, server, answer } => {
+                drop(tokio::spawn(history(About { service: Some(service), server }, answer)));
+            }
             Request::Status { traffic: false, answer } => drop(answer.send(tasks.status())),
             Request::Status { traffic: true, answer } => {
                 let figures = figures(tasks, true);
@@ -54,6 +64,16 @@ impl Requests {
             Request::TakeBack(words, answer) => drop(answer.send(take_back(tasks, &words))),
         }
     }
+}
+
+/// The files may be long: read on a thread of its own.
+async fn history(about: About, answer: oneshot::Sender<Result<Vec<Note>, String>>) {
+    let read = tokio::task::spawn_blocking(move || {
+        let lines = HistoryFile::in_directory(admin::state_directory()).lines()?;
+        Ok::<_, io::Error>(notes(lines, &about, NOTES))
+    });
+    let read = read.await.map_err(io::Error::other).flatten();
+    let _ = answer.send(read.map_err(|error| error.to_string()));
 }
 
 /// How everything stands, with what went through services and servers and what became of probes; and the latter by check.

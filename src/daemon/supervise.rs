@@ -167,3 +167,30 @@ fn hanging(
     let hanging = progress.hanging(now, limit).or_else(|| silent.then_some("the checker"));
     (hanging, Some((answer, since)))
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc::unbounded_channel;
+
+    use super::*;
+    use crate::health;
+
+    #[tokio::test]
+    async fn a_checker_that_answers_works_and_one_that_does_not_hangs() {
+        let (verdicts, _received) = unbounded_channel();
+        let checker = health::start(verdicts).unwrap();
+        let (progress, limit, begun) = (Progress::default(), Duration::from_secs(60), Instant::now());
+        let (hangs, pulse) = hanging(&progress, &checker, None, begun, limit);
+        let (mut answer, since) = pulse.unwrap();
+        assert_eq!((hangs, since), (None, begun));
+        tokio::time::timeout(limit, &mut answer).await.expect("it answers").expect("it is there");
+
+        let (_nobody, unanswered) = oneshot::channel();
+        let asked = Some((unanswered, begun));
+        let (hangs, pulse) = hanging(&progress, &checker, asked, begun + limit, limit);
+        assert_eq!(hangs, None, "there is time");
+        let later = begun + limit + Duration::from_millis(1);
+        let (hangs, pulse) = hanging(&progress, &checker, pulse, later, limit);
+        assert_eq!((hangs, pulse.unwrap().1), (Some("the checker"), begun), "it is asked once");
+    }
+}

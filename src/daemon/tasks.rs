@@ -15,7 +15,9 @@ use super::hooks::Hooks;
 use super::log;
 use super::prepare::Refusal;
 use super::progress::Progress;
+use super::recorder::Recorder;
 use super::remember::Remembered;
+use crate::admin;
 use crate::core::model::Verdict;
 use crate::core::probes::Probes;
 use crate::core::status::Status;
@@ -29,6 +31,7 @@ use crate::nft::Nft;
 /// The core and the tasks around it.
 pub struct Tasks {
     core: Core,
+    recorder: Recorder,
     remembered: Remembered,
     clock: Clock,
     to_core: UnboundedSender<Input>,
@@ -65,8 +68,10 @@ impl Clock {
         Self { start: Instant::now(), unix }
     }
 
+    /// In whole microseconds, as the history has them; never before the time that it was asked to wake at.
     fn now(&self) -> Time {
-        self.unix + self.start.elapsed()
+        let now = self.unix + self.start.elapsed();
+        now + Time::from_nanos(u64::from((1000 - now.subsec_nanos() % 1000) % 1000))
     }
 
     fn instant(&self, time: Time) -> Instant {
@@ -98,8 +103,12 @@ impl Tasks {
         tokio::spawn(counters::run(asked, move || clock.now()));
         let (remembered, memory) = Remembered::read()?;
         let checker = health::start(to_verdicts).map_err(Refusal::io("start the checker"))?;
+        let clock = Clock::start();
+        let recorder = Recorder::start(admin::state_directory(), memory.clone(), clock.now())
+            .map_err(Refusal::io("start the writer of the history"))?;
         Ok(Self {
             core: Core::new(memory),
+            recorder,
             remembered,
             clock,
             to_core,
@@ -133,7 +142,7 @@ impl Tasks {
         if let Input::Config(config) = &mut input {
             self.hints.follow(&mut config.refusals, &self.checker.hints());
         }
-        for output in self.core.handle(self.clock.now(), input) {
+        for output in self.recorder.handle(&mut self.core, self.clock.now(), input) {
             self.progress.asked(&output, now);
             self.happened.output(&output);
             match output {

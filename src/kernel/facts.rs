@@ -38,13 +38,13 @@ pub fn read(config: &Config, foreign_services: usize) -> io::Result<Facts> {
     })
 }
 
-/// The processes of keepalived that have this network namespace and do more than VRRP. What cannot be read of a
-/// process (it has ended, or hidepid) does not count.
+/// The processes of keepalived that have this network namespace and do more than VRRP. One whose namespace may not be read
+/// counts, since a daemon that is not root may read that of no other; one that has ended, or is hidden, does not.
 fn keepalived() -> BTreeSet<u32> {
     let namespace = |process: &str| Some(fs::metadata(format!("/proc/{process}/ns/net")).ok()?.ino());
     let manages = |process: &str| {
         fs::read_to_string(format!("/proc/{process}/comm")).is_ok_and(|name| name.trim_end() == "keepalived")
-            && namespace(process).is_some_and(|its| Some(its) == namespace("thread-self"))
+            && namespace(process).is_none_or(|its| Some(its) == namespace("thread-self"))
             && !fs::read(format!("/proc/{process}/cmdline")).is_ok_and(|command| only_vrrp(&command))
     };
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();

@@ -3,6 +3,7 @@
 pub mod connections;
 pub mod counters;
 pub mod facts;
+pub mod finding;
 mod glance;
 pub mod hints;
 pub mod ipvs;

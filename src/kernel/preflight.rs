@@ -1,11 +1,11 @@
 //! What would silently break the service, judged from facts: pure. `facts.rs` reads them, the daemon acts.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use ipvs_netlink::Forward;
 
+use super::finding::{Finding, Id};
 use crate::core::desired;
 use crate::core::model::{Config, Forwarding, Sysctls};
 use crate::core::sysctls::{self, IP_FORWARD, IP6_FORWARD, VITAL, Vital};
@@ -27,31 +27,13 @@ pub struct Facts {
     pub keepalived: BTreeSet<u32>,
 }
 
-/// One thing that is not as it must be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Finding {
-    /// The daemon starts, and says this.
-    Warn {
-        /// What is wrong and what follows.
-        what: String,
-        /// What to do.
-        cure: String,
-    },
-    /// The daemon does not start.
-    Refuse {
-        /// What is wrong and what follows.
-        what: String,
-        /// What to do.
-        cure: String,
-    },
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Warn { what, cure } | Self::Refuse { what, cure } => write!(f, "{what}; {cure}"),
-        }
-    }
+/// What is said at start.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// With any of these the daemon does not start.
+    pub refusals: Vec<Finding>,
+    /// The daemon starts, and says these.
+    pub warnings: Vec<Finding>,
 }
 
 /// Every sysctl that [`judge`] looks at, on a machine with these interfaces.
@@ -67,87 +49,108 @@ fn per_interface(interface: &str, name: &str) -> String {
     format!("net.ipv4.conf.{}.{name}", interface.replace('.', "/"))
 }
 
-/// All that is wrong, in the order in which it is said.
-pub fn judge(config: &Config, facts: &Facts) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    forwarding(config, facts, &mut findings);
-    if config.services.iter().any(|service| service.ops) {
-        vs_keys(config, facts, &mut findings);
+/// All that is wrong at start, in the order in which it is said. What the daemon will set is not.
+pub fn judge(config: &Config, facts: &Facts) -> Verdict {
+    let mut verdict = Verdict::default();
+    let off = forwarding_off(config, facts);
+    if config.kernel.forwarding == Forwarding::Require {
+        verdict.refusals = off;
+    } else if off.iter().any(|finding| finding.seen.starts_with(IP6_FORWARD)) {
+        verdict.warnings.push(Finding::warning(
+            Id::ForwardingOff,
+            format!("{IP6_FORWARD} is set to 1"),
+            ACCEPT_RA,
+            "see that this is right here",
+        ));
     }
-    reply_path(config, facts, &mut findings);
-    if let Some(process) = facts.keepalived.first() {
-        findings.push(Finding::Warn {
-            what: format!(
-                "keepalived (process {process}) runs in this network namespace: where it has virtual servers of \
-                 this config, it will change weights against ipvsd, and delete the services when it is stopped"
-            ),
-            cure: "kill all its processes at once, so that it cannot (`pkill -KILL keepalived`), or let it do VRRP \
-                   only (`keepalived -P`)"
-                .to_owned(),
-        });
-    }
-    for vip in &facts.absent_vips {
-        findings.push(Finding::Warn {
-            what: format!("the VIP {vip} is no address of this machine: requests to it do not get here"),
-            cure: "right for a backup director; otherwise add the address (ipvsd does not)".to_owned(),
-        });
-    }
-    findings
-}
-
-fn forwarding(config: &Config, facts: &Facts, findings: &mut Vec<Finding>) {
-    let families = [
-        (IP_FORWARD, "IPv4", false, ""),
-        (
-            IP6_FORWARD,
-            "IPv6",
-            true,
-            "; a host that learns its default route from router advertisements loses it by this, \
-             unless `accept_ra` of that interface is 2",
-        ),
-    ];
-    for (key, family, v6, note) in families {
-        let Some(name) = desired::nat(config, v6) else { continue };
-        if facts.sysctls.get(key).is_none_or(|value| value != "0") {
-            continue;
-        }
-        if config.kernel.forwarding == Forwarding::Require {
-            findings.push(Finding::Refuse {
-                what: format!(
-                    "{family} is not forwarded, so no reply of service \"{name}\" reaches a client"
-                ),
-                cure: format!("run `sysctl -w {key}=1`, or set `forwarding = \"set\"` in [kernel]{note}"),
-            });
-        } else if !note.is_empty() {
-            let note = note.trim_start_matches("; ");
-            let cure = "see that this is right here".to_owned();
-            findings.push(Finding::Warn { what: format!("{key} is set to 1: {note}"), cure });
-        }
-    }
-}
-
-fn vs_keys(config: &Config, facts: &Facts, findings: &mut Vec<Finding>) {
     let foreign = facts.foreign_services;
     let left = if foreign > 0 {
-        format!("left alone, since {foreign} IPVS services that are not in the config may depend on it")
+        Some(format!("left alone, since {foreign} IPVS services that are not in the config may depend on it"))
     } else if config.kernel.sysctls == Sysctls::Report {
-        "left alone, as `sysctls = \"report\"` says".to_owned()
+        Some("left alone, as `sysctls = \"report\"` says".to_owned())
     } else {
-        return;
+        None
     };
-    for Vital { key, right, why, .. } in
-        VITAL.iter().filter(|vital| facts.sysctls.get(vital.key).is_some_and(|value| vital.breaks(value)))
-    {
-        let value = &facts.sysctls[*key];
-        findings.push(Finding::Warn {
-            what: format!("{key} is {value}: {why}"),
-            cure: format!("{left}; run `sysctl -w {key}={right}`"),
-        });
+    if let Some(left) = left {
+        let mut keys = vital_keys(config, facts);
+        keys.iter_mut().for_each(|finding| finding.cure = format!("{left}; {}", finding.cure));
+        verdict.warnings.append(&mut keys);
     }
+    verdict.warnings.extend(reply_path(config, facts));
+    verdict.warnings.extend(keepalived(facts));
+    verdict.warnings.extend(absent_vips(facts));
+    verdict
+}
+
+const ACCEPT_RA: &str = "a host that learns its default route from router advertisements loses it by this, \
+                         unless `accept_ra` of that interface is 2";
+
+/// The families with a service under NAT that are not forwarded.
+pub fn forwarding_off(config: &Config, facts: &Facts) -> Vec<Finding> {
+    let families =
+        [(IP_FORWARD, "IPv4", false, String::new()), (IP6_FORWARD, "IPv6", true, format!("; {ACCEPT_RA}"))];
+    let off = families.into_iter().filter_map(|(key, family, v6, note)| {
+        let name = desired::nat(config, v6)?;
+        facts.sysctls.get(key).filter(|value| *value == "0")?;
+        Some(Finding::error(
+            Id::ForwardingOff,
+            format!("{key} is 0"),
+            format!("{family} is not forwarded, so no reply of service \"{name}\" reaches a client"),
+            format!("run `sysctl -w {key}=1`, or set `forwarding = \"set\"` in [kernel]{note}"),
+        ))
+    });
+    off.collect()
+}
+
+/// The keys of `net.ipv4.vs` that break one-packet scheduling.
+pub fn vital_keys(config: &Config, facts: &Facts) -> Vec<Finding> {
+    if !config.services.iter().any(|service| service.ops) {
+        return Vec::new();
+    }
+    let broken = VITAL.iter().filter_map(|vital| {
+        let value = facts.sysctls.get(vital.key).filter(|value| vital.breaks(value))?;
+        let id = match vital.key {
+            "net.ipv4.vs.nat_icmp_send" => Id::NatIcmpSend,
+            "net.ipv4.vs.drop_packet" => Id::DropPacket,
+            "net.ipv4.vs.backup_only" => Id::BackupOnly,
+            "net.ipv4.vs.schedule_icmp" => Id::ScheduleIcmp,
+            _ => Id::ConnMax,
+        };
+        let Vital { key, right, why, .. } = vital;
+        Some(Finding::error(id, format!("{key} is {value}"), *why, format!("run `sysctl -w {key}={right}`")))
+    });
+    broken.collect()
+}
+
+/// A keepalived beside ipvsd.
+pub fn keepalived(facts: &Facts) -> Option<Finding> {
+    let process = facts.keepalived.first()?;
+    Some(Finding::warning(
+        Id::Keepalived,
+        format!("keepalived (process {process}) runs in this network namespace"),
+        "where it has virtual servers of this config, it will change weights against ipvsd, and delete the services \
+         when it is stopped",
+        "kill all its processes at once, so that it cannot (`pkill -KILL keepalived`), or let it do VRRP only \
+         (`keepalived -P`)",
+    ))
+}
+
+/// The VIPs that are not here.
+pub fn absent_vips(facts: &Facts) -> impl Iterator<Item = Finding> {
+    facts.absent_vips.iter().map(|vip| {
+        Finding::warning(
+            Id::VipAbsent,
+            format!("the VIP {vip} is no address of this machine"),
+            "requests to it do not get here",
+            "right for a backup director; otherwise add the address (ipvsd does not): \
+             `ip addr add ADDRESS dev INTERFACE`",
+        )
+    })
 }
 
 /// rp_filter and send_redirects: they matter where replies come through the director, in IPv4.
-fn reply_path(config: &Config, facts: &Facts, findings: &mut Vec<Finding>) {
+pub fn reply_path(config: &Config, facts: &Facts) -> Vec<Finding> {
+    let mut findings = Vec::new();
     let nat = config.services.iter().filter(|service| service.forward == Forward::Masquerade);
     let servers: BTreeSet<IpAddr> =
         nat.flat_map(|service| &service.servers).map(|s| s.address.ip()).collect();
@@ -163,34 +166,30 @@ fn reply_path(config: &Config, facts: &Facts, findings: &mut Vec<Finding>) {
     for link in links {
         // The kernel takes the larger of the two.
         if value("all", "rp_filter").max(value(link, "rp_filter")) == 1 {
-            findings.push(Finding::Warn {
-                what: format!(
-                    "rp_filter is strict on {link}: replies that come in by another interface than the \
-                     route to their server are dropped"
-                ),
-                cure: format!(
-                    "if routes are asymmetric run `sysctl -w {}=2`",
-                    per_interface(link, "rp_filter")
-                ),
-            });
+            findings.push(Finding::warning(
+                Id::RpFilter,
+                format!("rp_filter is strict on {link}"),
+                "replies that come in by another interface than the route to their server are dropped",
+                format!("if routes are asymmetric run `sysctl -w {}=2`", per_interface(link, "rp_filter")),
+            ));
         }
         // The kernel takes either of the two.
         if facts.client_links.contains(link)
             && value("all", "send_redirects").max(value(link, "send_redirects")) != 0
         {
-            findings.push(Finding::Warn {
-                what: format!(
-                    "servers and clients are both behind {link}: ICMP redirects teach the servers to answer \
-                     past the director, from their own addresses"
-                ),
-                cure: format!(
+            findings.push(Finding::warning(
+                Id::SendRedirects,
+                format!("servers and clients are both behind {link}"),
+                "ICMP redirects teach the servers to answer past the director, from their own addresses",
+                format!(
                     "run `sysctl -w {}=0 net.ipv4.conf.all.send_redirects=0`, and make the director the \
                      servers' only route to the clients",
                     per_interface(link, "send_redirects")
                 ),
-            });
+            ));
         }
     }
+    findings
 }
 
 /// What a VIP or a server needs checked before start.
@@ -230,34 +229,47 @@ mod tests {
         Facts { sysctls: sysctls.collect(), ..Facts::default() }
     }
 
-    fn said(findings: &[Finding]) -> Vec<String> {
-        findings.iter().map(Finding::to_string).collect()
-    }
-
     #[test]
     fn a_healthy_director_has_no_findings() {
-        assert_eq!(said(&judge(&config(Forward::Masquerade), &facts(&[]))), Vec::<String>::new());
+        assert_eq!(judge(&config(Forward::Masquerade), &facts(&[])), Verdict::default());
     }
 
     #[test]
     fn forwarding_is_refused_or_set_but_only_for_nat() {
         let off = facts(&[(IP6_FORWARD, "0")]);
-        let findings = judge(&config(Forward::Masquerade), &off);
-        assert!(matches!(&findings[..], [Finding::Refuse { cure, .. }] if cure.contains("accept_ra")));
+        let verdict = judge(&config(Forward::Masquerade), &off);
+        assert!(verdict.refusals.iter().all(|finding| finding.cure.contains("accept_ra")));
+        assert_eq!((verdict.refusals.len(), verdict.warnings.len()), (1, 0));
         let mut set = config(Forward::Masquerade);
         set.kernel.forwarding = Forwarding::Set;
-        assert!(matches!(&judge(&set, &off)[..], [Finding::Warn { what, .. }] if what.contains("accept_ra")));
-        assert_eq!(judge(&config(Forward::Direct), &off), []);
+        let verdict = judge(&set, &off);
+        assert!(verdict.warnings.iter().all(|finding| finding.follows.contains("accept_ra")));
+        assert_eq!((verdict.refusals.len(), verdict.warnings.len()), (0, 1));
+        assert_eq!(judge(&config(Forward::Direct), &off), Verdict::default());
     }
 
     #[test]
     fn a_harmful_key_is_said_where_it_is_left_alone() {
         let mut bad = facts(&[("net.ipv4.vs.nat_icmp_send", "1"), ("net.ipv4.vs.conn_max", "0")]);
-        assert_eq!(judge(&config(Forward::Masquerade), &bad), [], "it is set");
+        assert_eq!(judge(&config(Forward::Masquerade), &bad), Verdict::default(), "it is set");
         bad.foreign_services = 1;
-        let findings = judge(&config(Forward::Masquerade), &bad);
-        assert!(findings.iter().all(|finding| matches!(finding, Finding::Warn { .. })), "{findings:?}");
-        assert_eq!(findings.len(), 2);
+        let ids = |findings: &[Finding]| findings.iter().map(|finding| finding.id).collect::<Vec<_>>();
+        let verdict = judge(&config(Forward::Masquerade), &bad);
+        assert_eq!(
+            (ids(&verdict.refusals), ids(&verdict.warnings)),
+            (vec![], vec![Id::NatIcmpSend, Id::ConnMax])
+        );
+        assert!(verdict.warnings[0].to_string().contains("left alone, since 1 IPVS services"));
+    }
+
+    #[test]
+    fn each_vital_key_has_a_name_of_its_own() {
+        for vital in VITAL {
+            let bad = facts(&[(vital.key, vital.wrong.unwrap_or("9"))]);
+            let found = vital_keys(&config(Forward::Masquerade), &bad);
+            let name = vital.key.rsplit('.').next().unwrap().replace('_', "-");
+            assert_eq!(found.iter().map(|finding| finding.id.name()).collect::<Vec<_>>(), [name]);
+        }
     }
 
     #[test]
@@ -267,6 +279,8 @@ mod tests {
         bad.server_links = BTreeMap::from([("10.0.1.11".parse().unwrap(), "eth0".to_owned())]);
         bad.client_links = BTreeSet::from(["eth0".to_owned()]);
         bad.absent_vips = BTreeSet::from(["192.0.2.53".parse().unwrap()]);
-        assert_eq!(judge(&config(Forward::Masquerade), &bad).len(), 3);
+        let warnings = judge(&config(Forward::Masquerade), &bad).warnings;
+        let ids: Vec<Id> = warnings.iter().map(|finding| finding.id).collect();
+        assert_eq!(ids, [Id::RpFilter, Id::SendRedirects, Id::VipAbsent]);
     }
 }

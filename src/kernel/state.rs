@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use nix::libc;
@@ -83,17 +83,26 @@ impl StateFile {
         Ok(Some(memory))
     }
 
-    /// Remembers this. After a crash at any moment the file holds the old memory or the new one.
+    /// Remembers this. After a crash at any moment the file holds the old memory or the new one. It belongs to whom its directory
+    /// belongs: what root has written (`ipvsd flush`), a daemon with a user of its own must be able to read.
     ///
     /// # Errors
     /// The file cannot be written.
     pub fn write(&self, memory: &Memory) -> io::Result<()> {
-        if let Some(dir) = self.path.parent() {
-            DirBuilder::new().recursive(true).mode(0o755).create(dir)?;
-        }
+        let dir = self.path.parent().unwrap_or(Path::new("."));
+        DirBuilder::new().recursive(true).mode(0o755).create(dir)?;
         let new = self.path.with_extension("json.new");
         let contents = Contents { version: VERSION, namespace: self.namespace, memory: memory.clone() };
-        let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+        // Root follows no link that the owner of the directory has put there.
+        match fs::remove_file(&new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = File::options().write(true).create_new(true).mode(0o600).open(&new)?;
+        let owner = fs::metadata(dir)?;
+        if nix::unistd::geteuid().is_root() {
+            fchown(&file, Some(owner.uid()), Some(owner.gid()))?;
+        }
         file.write_all(&serde_json::to_vec(&contents)?)?;
         file.sync_all()?;
         fs::rename(new, &self.path)
@@ -117,6 +126,23 @@ mod tests {
         file.write(&memory).unwrap();
         assert_eq!(file.read().unwrap(), Some(memory));
         assert_eq!(fs::metadata(file.path()).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn it_belongs_to_the_owner_of_its_directory_and_no_link_is_followed() {
+        if !nix::unistd::geteuid().is_root() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let elsewhere = tempfile::NamedTempFile::new().unwrap();
+        std::os::unix::fs::chown(dir.path(), Some(4242), Some(4243)).unwrap();
+        let file = StateFile::of_this_namespace(dir.path()).unwrap();
+        std::os::unix::fs::symlink(elsewhere.path(), file.path().with_extension("json.new")).unwrap();
+        file.write(&Memory::default()).unwrap();
+        let found = fs::symlink_metadata(file.path()).unwrap();
+        assert!(found.is_file());
+        assert_eq!((found.uid(), found.gid()), (4242, 4243));
+        assert_eq!(fs::metadata(elsewhere.path()).unwrap().len(), 0);
     }
 
     #[test]

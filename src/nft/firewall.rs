@@ -4,8 +4,10 @@
 //! Pure: from the listing of the whole ruleset. What a rule asks that cannot be known here (interfaces, marks, limits)
 //! may be true or false; only a chain that drops either way is an obstacle.
 
+pub mod iptables;
 mod matching;
 mod tables;
+mod translation;
 mod walk;
 
 #[cfg(test)]
@@ -21,6 +23,8 @@ use super::table::Family;
 use crate::core::model::Rules;
 use tables::{BaseChain, Tables};
 use walk::Walk;
+
+pub use translation::{Translation, translations};
 
 /// A base chain that drops packets of ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -186,8 +190,9 @@ fn nfproto(family: Family) -> &'static str {
     }
 }
 
-impl fmt::Display for Obstacle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Obstacle {
+    /// Which chain drops what.
+    pub fn seen(&self) -> String {
         let Obstacle { family, table, chain, reason, .. } = self;
         let drops = if self.certain { "drops" } else { "seems to drop" };
         let what = match self.direction {
@@ -195,16 +200,18 @@ impl fmt::Display for Obstacle {
             Direction::Scheduled => "the requests on their way to",
             Direction::Reply => "the replies of",
         };
-        write!(
-            f,
-            "chain {chain} of table {family} {table} (hook {}, {reason}) {drops} {what}",
-            self.direction.hook()
-        )?;
-        match (self.sockets.first(), self.sockets.len()) {
-            (Some(socket), 1) => write!(f, " {socket}"),
-            (Some(socket), count) => write!(f, " {socket} and {} more", count - 1),
-            (None, _) => Ok(()),
-        }?;
-        f.write_str(": they are untracked, neither new nor established")
+        let of = match (self.sockets.first(), self.sockets.len()) {
+            (Some(socket), 1) => format!(" {socket}"),
+            (Some(socket), count) => format!(" {socket} and {} more", count - 1),
+            (None, _) => String::new(),
+        };
+        let hook = self.direction.hook();
+        format!("chain {chain} of table {family} {table} (hook {hook}, {reason}) {drops} {what}{of}")
+    }
+}
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: they are untracked, neither new nor established", self.seen())
     }
 }

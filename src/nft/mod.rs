@@ -32,7 +32,7 @@ pub use document::Document;
 pub use edit::edit;
 pub use listing::Listing;
 pub use run::{Error, Nft};
-pub use table::NAME as TABLE;
+pub use table::{Family, NAME as TABLE};
 
 #[cfg(doc)]
 use crate::core::model::Rules;

@@ -248,10 +248,11 @@ fn overrun() {
 }
 
 /// A small file system; gone when dropped.
-struct Small(PathBuf);
+pub struct Small(PathBuf);
 
 impl Small {
-    fn new(at: PathBuf) -> Small {
+    /// In place of this directory.
+    pub fn new(at: PathBuf) -> Small {
         fs::create_dir_all(&at).expect("the directory");
         mount(Some("tmpfs"), &at, Some("tmpfs"), MsFlags::empty(), Some("size=64k")).expect("mounting it");
         Small(at)
@@ -264,12 +265,13 @@ impl Small {
     }
 
     /// Takes all room that is left.
-    fn fill(&self) {
+    pub fn fill(&self) {
         let mut file = File::create(self.0.join("filler")).expect("a file");
         while file.write_all(&[0; 512]).is_ok() {}
     }
 
-    fn clear(&self) {
+    /// Gives it back.
+    pub fn clear(&self) {
         fs::remove_file(self.0.join("filler")).expect("removing it");
     }
 }

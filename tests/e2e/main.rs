@@ -6,12 +6,14 @@ mod capability;
 mod change;
 mod crash;
 mod dns;
+mod doctor;
 mod drift;
 mod experiments;
 mod faults;
 mod firewall;
 mod forwarding;
 mod health;
+mod history;
 mod lab_itself;
 mod metrics;
 mod operate;
@@ -22,7 +24,9 @@ mod real;
 mod rewrite;
 mod setup;
 mod start;
+mod supervise;
 mod takeover;
+mod terminal;
 mod traffic;
 mod watch;
 
@@ -34,12 +38,14 @@ fn main() -> ExitCode {
         change::tests(),
         crash::tests(),
         dns::tests(),
+        doctor::tests(),
         drift::tests(),
         experiments::tests(),
         faults::tests(),
         firewall::tests(),
         forwarding::tests(),
         health::tests(),
+        history::tests(),
         lab_itself::tests(),
         metrics::tests(),
         operate::tests(),
@@ -49,7 +55,9 @@ fn main() -> ExitCode {
         real::tests(),
         rewrite::tests(),
         start::tests(),
+        supervise::tests(),
         takeover::tests(),
+        terminal::tests(),
     ];
     lab::suite(themes.into_iter().flatten().collect())
 }

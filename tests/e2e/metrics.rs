@@ -67,7 +67,7 @@ fn counted() {
         config(&network, family, 5300, &format!("check = {PATIENT}")).replace("name = \"echo\"", &name)
     });
     let _daemon = ipvsd(&network, &both_families.concat());
-    Family::BOTH.map(|family| wait_for_weights(&network, family, &[1, 1, 1]));
+    Family::BOTH.iter().for_each(|family| wait_for_weights(&network, *family, &[1, 1, 1]));
     for family in Family::BOTH {
         assert!(Burst::new(service(family), 30).run(network.client()).lost.is_empty());
     }

@@ -62,8 +62,10 @@ pub fn ipvsd(network: &Network, config: &str) -> Daemon {
 
 /// Runs `ipvsd ARGUMENTS` in the namespace to its end: exit status, standard output, standard error.
 pub fn command(netns: &Netns, arguments: &[&str]) -> (i32, String, String) {
-    let directory = format!("RUNTIME_DIRECTORY={}", netns.runtime_directory().display());
-    let Output { status, stdout, stderr } = netns.output("env", &[&[&directory, IPVSD], arguments].concat());
+    let runtime = format!("RUNTIME_DIRECTORY={}", netns.runtime_directory().display());
+    let state = format!("STATE_DIRECTORY={}", netns.state_directory().display());
+    let Output { status, stdout, stderr } =
+        netns.output("env", &[&[&runtime, &state, IPVSD], arguments].concat());
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (status.code().expect("an exit status"), text(&stdout), text(&stderr))
 }

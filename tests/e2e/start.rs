@@ -11,7 +11,9 @@ use libtest_mimic::Trial;
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
-use crate::setup::{IPVSD, LIMIT, PATIENT, config, echoes, ipvsd, key, servers, service, wait_for_weights};
+use crate::setup::{
+    IPVSD, LIMIT, PATIENT, command, config, echoes, ipvsd, key, servers, service, wait_for_weights,
+};
 
 pub fn tests() -> Vec<Trial> {
     vec![
@@ -327,5 +329,9 @@ fn without_ip_vs() {
     let mut daemon = ipvsd(&network, &simple(&network, ""));
     assert_eq!(daemon.wait_exit(LIMIT).code(), Some(1));
     line(&daemon, &["ERROR", "the kernel has no IPVS", "modprobe ip_vs"]);
+    let file = daemon.config_file().display().to_string();
+    let (status, out, err) = command(&network.director, &["doctor", "--json", "--config", &file]);
+    assert_eq!((status, out.matches("\"id\"").count()), (1, 1), "{out}{err}");
+    assert!(out.contains("\"id\": \"no-ipvs\"") && out.contains("modprobe ip_vs"), "{out}{err}");
     assert_eq!(reading::nft(&network.director), "");
 }

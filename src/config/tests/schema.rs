@@ -111,8 +111,8 @@ fn tomls(folder: &Path) -> Vec<PathBuf> {
 #[test]
 fn every_example_is_valid() {
     let validator = validator();
-    let examples = tomls(&folder().join("examples"));
-    assert!(examples.len() >= 3);
+    let examples = [tomls(&folder().join("examples")), tomls(&folder().join("examples/demo"))].concat();
+    assert!(examples.len() >= 4);
     for path in examples {
         let text = fs::read_to_string(&path).expect("an example");
         let errors: Vec<_> =

@@ -24,6 +24,11 @@ impl Secret {
         Secret { mark: KEY.hash_one(&bytes), bytes }
     }
 
+    /// By this two secrets of one run of the daemon can be told apart.
+    pub fn mark(&self) -> u64 {
+        self.mark
+    }
+
     /// The bytes; none if it was deserialised.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes

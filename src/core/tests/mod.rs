@@ -17,6 +17,7 @@ mod operators;
 mod order;
 mod promises;
 mod random;
+mod recorded;
 mod repair;
 mod replies;
 mod seldom;

@@ -11,6 +11,7 @@ use super::bugs::Bug;
 use super::kernel::{Errno, Kernel};
 use super::promises::{Edits, Promises};
 use super::random::Random;
+use super::recorded::Recorded;
 use crate::core::event::Event;
 use crate::core::evict::EXPIRE;
 use crate::core::memory::Memory;
@@ -39,6 +40,8 @@ pub struct World {
     pub bug: Option<Bug>,
     /// Whether it is all printed.
     pub trace: bool,
+    /// From the next crash on all is noted.
+    pub recorded: Option<Recorded>,
     /// The answers on their way to the core.
     pub(super) answers: VecDeque<Answer>,
     pub(super) batches: VecDeque<Batch>,
@@ -91,6 +94,7 @@ impl World {
             faults: 0,
             bug: None,
             trace: false,
+            recorded: None,
             answers: VecDeque::new(),
             batches: VecDeque::new(),
             look: None,
@@ -152,7 +156,11 @@ impl World {
         }
         self.say(|| format!("> {input:?}"));
         let looked = matches!(input, Input::FoundServices(Ok(_)) | Input::Unchanged);
-        for output in self.core.handle(self.now, input) {
+        let outputs = match &mut self.recorded {
+            Some(recorded) => recorded.handle(&mut self.core, self.now, input),
+            None => self.core.handle(self.now, input),
+        };
+        for output in outputs {
             self.say(|| format!("  < {output:?}"));
             if let (Output::Probe(_), true) = (&output, looked)
                 && let Some(config) = self.next.take()
@@ -287,6 +295,9 @@ impl World {
         self.promises.overrides = self.disk.overrides.clone();
         self.promises.crashed(&self.kernel, &self.disk.created);
         self.core = Core::new(self.disk.clone());
+        if let Some(recorded) = &mut self.recorded {
+            recorded.start(self.disk.clone(), self.now);
+        }
     }
 }
 

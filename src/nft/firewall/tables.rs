@@ -22,7 +22,8 @@ pub struct Tables<'a> {
 pub struct BaseChain<'a> {
     pub id: Id<'a>,
     hook: &'a str,
-    kind: &'a str,
+    /// `nat`, `filter`, …
+    pub kind: &'a str,
     priority: i64,
     /// Whether its policy is drop.
     pub drops: bool,
@@ -83,6 +84,12 @@ impl<'a> Tables<'a> {
                 && chain.kind != "nat"
                 && (direction != Direction::Request || chain.priority < IPVS_INPUT)
         })
+    }
+
+    /// The chains of this hook that see packets of this family.
+    pub fn hooked(&self, family: Family, hook: &str) -> impl Iterator<Item = &BaseChain<'a>> {
+        let sees = move |chain: &&BaseChain<'a>| chain.id.0 == family.word() || chain.id.0 == "inet";
+        self.base_chains.iter().filter(sees).filter(move |chain| chain.hook == hook)
     }
 
     /// The rules of a chain, none if there is no such chain.

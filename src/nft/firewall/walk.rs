@@ -17,6 +17,8 @@ struct Outcome {
     back: bool,
     /// The first rule that may drop it.
     dropped: Option<String>,
+    /// The first rule that may give it another source.
+    translated: Option<String>,
 }
 
 /// Whether the walk through a chain goes on after a statement.
@@ -54,11 +56,17 @@ impl<'a, 't> Walk<'a, 't> {
         }
     }
 
+    /// What may give the packet another source in a base chain.
+    pub fn translates(mut self, chain: &BaseChain<'a>) -> Option<String> {
+        let (family, table, name) = chain.id;
+        self.chain((family, table), name).translated
+    }
+
     fn chain(&mut self, table: (&'a str, &'a str), name: &'a str) -> Outcome {
         match self.done.get(name) {
             Some(Some(outcome)) => return outcome.clone(),
             // The kernel refuses loops; a listing with one says nothing.
-            Some(None) => return Outcome { accepted: true, back: true, dropped: None },
+            Some(None) => return Outcome { accepted: true, back: true, ..Outcome::default() },
             None => _ = self.done.insert(name, None),
         }
         let mut outcome = Outcome::default();
@@ -179,12 +187,18 @@ impl<'a, 't> Walk<'a, 't> {
                 let inner = self.chain(table, target);
                 outcome.accepted |= inner.accepted;
                 outcome.dropped = outcome.dropped.take().or(inner.dropped);
+                outcome.translated = outcome.translated.take().or(inner.translated);
                 if kind == "goto" {
                     outcome.back |= inner.back;
                 }
                 kind == "goto" || !inner.back
             }
-            _ => return anything(outcome, reached),
+            _ => {
+                if is_translation(kind, body) {
+                    outcome.translate(kind, (chain, handle));
+                }
+                return anything(outcome, reached);
+            }
         };
         if ends && reached == Truth::Yes { Next::End } else { Next::Rule }
     }
@@ -211,8 +225,28 @@ impl<'a, 't> Walk<'a, 't> {
                     .get_or_insert_with(|| format!("rule REJECT, handle {handle} of chain {chain}"));
                 if *reached == Truth::Yes { Next::End } else { Next::Rule }
             }
+            (_, name @ ("SNAT" | "MASQUERADE")) => {
+                outcome.translate(name, (chain, handle));
+                anything(outcome, *reached)
+            }
             _ => anything(outcome, *reached),
         }
+    }
+}
+
+impl Outcome {
+    fn translate(&mut self, kind: &str, (chain, handle): (&str, u64)) {
+        self.translated.get_or_insert_with(|| format!("rule {kind}, handle {handle} of chain {chain}"));
+    }
+}
+
+/// Whether a statement changes the source of the packet: `snat`, `masquerade`, `ip saddr set`, `udp sport set`.
+fn is_translation(kind: &str, body: &Value) -> bool {
+    let field = || body.pointer("/key/payload/field").and_then(Value::as_str);
+    match kind {
+        "snat" | "masquerade" => true,
+        "mangle" => matches!(field(), Some("saddr" | "sport")),
+        _ => false,
     }
 }
 

@@ -25,7 +25,9 @@ impl Daemon {
         let file = dir.path().join("ipvsd.toml");
         fs::write(&file, config).expect("writing the config");
         let mut command = Command::new(program.as_ref());
-        command.arg("run").arg("--config").arg(file).env("RUNTIME_DIRECTORY", netns.runtime_directory());
+        command.arg("run").arg("--config").arg(file);
+        command.env("RUNTIME_DIRECTORY", netns.runtime_directory());
+        command.env("STATE_DIRECTORY", netns.state_directory());
         let process = Process::start(netns, &mut command);
         Daemon { process, dir }
     }

@@ -38,6 +38,11 @@ impl Netns {
         std::env::temp_dir().join(&self.name)
     }
 
+    /// Its `$STATE_DIRECTORY`, in the same way.
+    pub fn state_directory(&self) -> PathBuf {
+        std::env::temp_dir().join(format!("{}-state", self.name))
+    }
+
     /// Runs `action` on a thread of its own in the namespace. Sockets that it opens stay in the namespace,
     /// processes that it spawns run in it; `/proc/sys/net` and `/proc/thread-self/net` are the namespace's.
     ///
@@ -140,6 +145,7 @@ impl Netns {
 impl Drop for Netns {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(self.runtime_directory());
+        let _ = fs::remove_dir_all(self.state_directory());
         // As `ip netns del` does it. The kernel ends the namespace with the last process in it.
         let path = format!("/run/netns/{}", self.name);
         let gone = umount2(path.as_str(), MntFlags::MNT_DETACH).is_ok() && fs::remove_file(&path).is_ok();

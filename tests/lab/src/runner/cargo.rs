@@ -68,7 +68,7 @@ impl Workspace {
         self.build(&["bench", "--workspace", "--bench", "*"])
     }
 
-    /// Builds the Debian package twice, the second time as a newer revision, and asks lintian about it: the tests of it install
+    /// Makes the Debian package of what was built, and a second one of a newer revision, and asks lintian about it: the tests of it install
     /// `packages/ipvsd-1.deb` and `-2.deb`, beside the program. True = without errors.
     pub fn build_packages(&self) -> Result<bool, String> {
         println!("== building the Debian package");
@@ -76,7 +76,8 @@ impl Workspace {
         let file = |revision: u32| folder.join(format!("ipvsd-{revision}.deb"));
         for revision in [1, 2] {
             let mut build = std::process::Command::new(self.root.join("examples/debian/build"));
-            build.args(["--profile", "dev", "--fast", "--deb-revision", &revision.to_string(), "--output"]);
+            build.args(["--built", "--profile", "dev", "--fast"]);
+            build.args(["--deb-revision", &revision.to_string(), "--output"]);
             let status = build.arg(file(revision)).stdout(Stdio::null()).current_dir(&self.root).status();
             if !status.map_err(|error| format!("examples/debian/build: {error}"))?.success() {
                 return Ok(false);

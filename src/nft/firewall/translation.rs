@@ -1,0 +1,59 @@
+//! Rules of others that give the replies of our servers another source: with connection tracking (`snat`, `masquerade`),
+//! which sees tracked packets only, or without (`ip saddr set`).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+use serde_json::Value;
+
+use super::tables::Tables;
+use super::walk::Walk;
+use super::{ASKED, Direction, Packet};
+
+/// A base chain that may give replies another source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Translation {
+    /// nft's word for the family of its table: `ip`, `ip6` or `inet`.
+    pub family: String,
+    /// Its table.
+    pub table: String,
+    /// Its name.
+    pub chain: String,
+    /// nft's word for its hook.
+    pub hook: &'static str,
+    /// It is of type `nat`: untracked packets do not come there.
+    pub tracked: bool,
+    /// The first rule that does it.
+    pub rule: String,
+    /// server:port of the replies.
+    pub sockets: BTreeSet<SocketAddr>,
+}
+
+/// The translations in `ruleset` (as printed by `nft -j list ruleset`) of replies of these servers.
+pub fn translations<'s>(
+    ruleset: &Value,
+    servers: impl IntoIterator<Item = &'s SocketAddr>,
+) -> Vec<Translation> {
+    let tables = Tables::read(ruleset);
+    let mut found: BTreeMap<_, Translation> = BTreeMap::new();
+    for &socket in servers.into_iter().take(ASKED) {
+        let packet = Packet { direction: Direction::Reply, socket };
+        for hook in ["prerouting", "forward", "postrouting"] {
+            for chain in tables.hooked(packet.family(), hook) {
+                let Some(rule) = Walk::new(&tables, packet, false).translates(chain) else { continue };
+                let (family, table, name) = chain.id;
+                let new = || Translation {
+                    family: family.to_owned(),
+                    table: table.to_owned(),
+                    chain: name.to_owned(),
+                    hook,
+                    tracked: chain.kind == "nat",
+                    rule: rule.clone(),
+                    sockets: BTreeSet::new(),
+                };
+                found.entry((chain.id, rule.clone())).or_insert_with(new).sockets.insert(socket);
+            }
+        }
+    }
+    found.into_values().collect()
+}
