@@ -45,8 +45,8 @@ pub struct Facts {
     pub filters: Vec<Filter>,
     /// Tracked UDP connections.
     pub tracked: Option<Vec<Tracked>>,
-    /// The route to each server; in words why there is none.
-    pub routes: BTreeMap<IpAddr, Result<Route, String>>,
+    /// The servers that no route leads to, and what the kernel says of it.
+    pub unreached: BTreeMap<IpAddr, String>,
     /// The addresses of this machine, and how many bits of each are its network's.
     pub addresses: Vec<Address>,
     /// The interfaces that are up, without lo.
@@ -86,15 +86,6 @@ pub struct Tracked {
     pub destination: SocketAddr,
     /// Where an answer to it would go.
     pub reply_destination: SocketAddr,
-}
-
-/// A route.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Route {
-    /// The interface.
-    pub interface: String,
-    /// The next hop; none if the address is on the link.
-    pub gateway: Option<IpAddr>,
 }
 
 /// An address of this machine.

@@ -48,7 +48,7 @@ mod testing {
     use crate::core::desired;
     use crate::core::model::Config;
     use crate::core::plan::FoundService;
-    use crate::doctor::facts::{Address, Facts, Route};
+    use crate::doctor::facts::{Address, Facts};
     use crate::kernel::finding::{Finding, Id};
     use crate::kernel::preflight;
 
@@ -90,9 +90,6 @@ mod testing {
                 .map(|it| (DestinationKey(it.address), server))
                 .collect::<BTreeMap<_, _>>();
             services.insert(key, FoundService { config: found, servers: servers.into() });
-        }
-        for server in &config.services[0].servers {
-            facts.routes.insert(server.address.ip(), Ok(Route { interface: "back".into(), gateway: None }));
         }
         for (interface, address, prefix) in
             [("lo", "192.0.2.53", 32), ("back", "10.0.1.1", 24), ("front", "10.0.0.1", 24)]

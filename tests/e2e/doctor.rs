@@ -41,13 +41,20 @@ fn config(network: &Network, more: &str) -> String {
 }
 
 impl Ward {
-    /// So many servers, all up.
+    /// So many servers, all up, and nothing to find.
     fn new(servers: usize, more: &str) -> Ward {
+        Ward::with(servers, |network| config(network, more))
+    }
+
+    /// The same with this config.
+    fn with(servers: usize, config: impl FnOnce(&Network) -> String) -> Ward {
         let network = Network::new(servers);
         let echoes = echoes(&network, 5300);
-        let daemon = ipvsd(&network, &config(&network, more));
+        let daemon = ipvsd(&network, &config(&network));
         wait_until_all_up(&network, 2);
-        Ward { network, echoes, daemon }
+        let ward = Ward { network, echoes, daemon };
+        wait_until(LIMIT, "nothing is found", || ward.findings(&[]).is_empty());
+        ward
     }
 
     /// What the doctor finds.
@@ -55,7 +62,7 @@ impl Ward {
         findings(&self.network, &self.daemon.config_file(), more)
     }
 
-    /// Nothing is found; then `provoke` brings these findings and no others, `cure` is given them, and nothing is found again.
+    /// `provoke` brings these findings and no others, `cure` is given them, and nothing is found any more.
     fn named(&self, ids: &[&str], provoke: impl FnOnce(&Network), cure: impl FnOnce(&Network, &[Value])) {
         self.named_with(&[], ids, provoke, cure);
     }
@@ -82,7 +89,6 @@ impl Ward {
             });
             found
         };
-        until(&[]);
         provoke(&self.network);
         let found = until(ids);
         cure(&self.network, &found);

@@ -80,7 +80,7 @@ fn counted() {
     });
     for service in shown["services"].as_array().expect("services") {
         let (bytes_in, bytes_out) = both(&service["traffic"], "bytes");
-        assert_eq!(bytes_in, bytes_out, "an echo is as long as its request: {service:#}");
+        assert_eq!(bytes_out, bytes_in + 30 * 3, "an echo begins with `s0 `: {service:#}");
         assert!(service["traffic"]["out"]["rate"]["packets"].is_number(), "{service:#}");
         for server in service["servers"].as_array().expect("servers") {
             assert_eq!(both(&server["traffic"], "packets"), (10, 10), "{server:#}");

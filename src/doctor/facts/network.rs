@@ -6,24 +6,24 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{Address, Facts, Link, Route, Skipped, read};
+use super::{Address, Facts, Link, Skipped, read};
 use crate::core::model::Config;
 use crate::doctor::program;
 use crate::kernel::preflight;
 
 impl Facts {
-    /// The route to each server, as the kernel would take it for a packet of its own.
+    /// Asks for the route to each server, as the kernel would take it for a packet of its own.
     pub(super) async fn read_routes(&mut self, scope: &Config, skipped: &mut Vec<Skipped>) {
-        let (_, servers) = preflight::addresses(scope);
-        if servers.len() > ROUTES {
-            let why =
-                format!("each is asked for by itself; only the first {ROUTES} of {} were", servers.len());
-            skipped.push(Skipped::new("routes to servers", why));
+        let (_, mut servers) = preflight::addresses(scope);
+        let asked: String = servers.iter().map(|server| format!("route get {server}\n")).collect();
+        match program::feed("ip", &["-j", "-force", "-batch", "-"], &asked).await {
+            Ok(text) => reached(&text).for_each(|server| _ = servers.remove(&server)),
+            Err(why) => return skipped.push(Skipped::new("routes to servers", why)),
         }
-        for server in servers.into_iter().take(ROUTES) {
-            let family = if server.is_ipv4() { "-4" } else { "-6" };
-            let printed = program::run("ip", &["-j", family, "route", "get", &server.to_string()]).await;
-            self.routes.insert(server, printed.and_then(|text| route(&text)));
+        // Of those that are left it is not said which failed why.
+        for server in servers.into_iter().take(UNREACHED) {
+            let why = program::run("ip", &["-j", "route", "get", &server.to_string()]).await;
+            self.unreached.insert(server, why.err().unwrap_or_else(|| "its route leads nowhere".to_owned()));
         }
     }
 
@@ -57,22 +57,19 @@ impl Facts {
     }
 }
 
-/// So many routes are asked for.
-const ROUTES: usize = 256;
+/// So many servers without a route are asked for one by one.
+const UNREACHED: usize = 16;
 
 const GRO: &str = "UDP GRO of the interfaces";
 
-/// `ip -j route get ADDRESS`.
-fn route(text: &str) -> Result<Route, String> {
-    let printed: Value =
-        serde_json::from_str(text).map_err(|error| format!("`ip route get` printed no JSON: {error}"))?;
-    let route = printed.get(0).ok_or("`ip route get` printed nothing")?;
-    let text = |key| route.get(key).and_then(Value::as_str);
-    if let Some(kind @ ("blackhole" | "unreachable" | "prohibit" | "throw")) = text("type") {
-        return Err(format!("the route is {kind}"));
-    }
-    let interface = text("dev").ok_or("the route has no interface")?.to_owned();
-    Ok(Route { interface, gateway: text("gateway").and_then(|gateway| gateway.parse().ok()) })
+/// `ip -j -batch` of many `route get ADDRESS`, one document each: the addresses that there is a way to.
+fn reached(text: &str) -> impl Iterator<Item = IpAddr> {
+    let documents = serde_json::Deserializer::from_str(text).into_iter::<Value>().map_while(Result::ok);
+    documents.filter_map(|document| {
+        let text = |key| document.get(0)?.get(key)?.as_str();
+        let nowhere = matches!(text("type"), Some("blackhole" | "unreachable" | "prohibit" | "throw"));
+        if nowhere { None } else { text("dst")?.parse().ok() }
+    })
 }
 
 /// Name, index, and addresses with the bits of their networks.
@@ -130,12 +127,12 @@ mod tests {
 
     #[test]
     fn routes_of_iproute2_are_read() {
-        let text = r#"[{"dst":"10.0.1.11","gateway":"10.0.9.1","dev":"back","prefsrc":"10.0.1.1","flags":[],"uid":0,"cache":[]}]"#;
-        let gateway = Some("10.0.9.1".parse().unwrap());
-        assert_eq!(route(text), Ok(Route { interface: "back".into(), gateway }));
-        let blackhole = r#"[{"type":"blackhole","dst":"10.9.9.9","dev":"lo"}]"#;
-        assert_eq!(route(blackhole), Err("the route is blackhole".to_owned()));
-        assert!(route("[]").is_err() && route("").is_err());
+        let text = r#"[{"dst":"10.0.1.11","gateway":"10.0.9.1","dev":"back","prefsrc":"10.0.1.1","flags":[],"uid":0,"cache":[]}]
+[{"type":"blackhole","dst":"10.9.9.9","dev":"lo"}]
+[{"dst":"fd00:1::11","dev":"back","table":"main"}]
+"#;
+        let expected: [IpAddr; 2] = ["10.0.1.11".parse().unwrap(), "fd00:1::11".parse().unwrap()];
+        assert_eq!(reached(text).collect::<Vec<_>>(), expected);
     }
 
     #[test]
@@ -160,7 +157,7 @@ mod tests {
         #[test]
         fn no_text_makes_it_panic(text in any::<String>(), json in "[\\[\\]{}\":,a-z0-9]{0,60}") {
             for text in [text, json] {
-                let _ = (route(&text), links(&text), gro(&text));
+                let _ = (reached(&text).count(), links(&text), gro(&text));
             }
         }
     }

@@ -20,8 +20,7 @@ pub fn judge(scope: &Config, facts: &Facts) -> Vec<Finding> {
 }
 
 fn no_route(facts: &Facts) -> Vec<Finding> {
-    let unreached = facts.routes.iter().filter_map(|(server, route)| Some((server, route.as_ref().err()?)));
-    let found = unreached.map(|(server, why)| {
+    let found = facts.unreached.iter().map(|(server, why)| {
         Finding::error(
             Id::NoRoute,
             format!("there is no way to the server {server}: {why}"),
@@ -117,7 +116,7 @@ mod tests {
     #[test]
     fn a_server_without_a_way_is_named() {
         let mut facts = healthy();
-        facts.routes.insert("10.0.1.12".parse().unwrap(), Err("the route is blackhole".into()));
+        facts.unreached.insert("10.0.1.12".parse().unwrap(), "Network is unreachable".into());
         assert_eq!(found(&facts), [Id::NoRoute]);
     }
 

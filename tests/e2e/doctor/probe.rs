@@ -23,6 +23,12 @@ pub fn tests() -> Vec<Trial> {
 
 const PROBE: [&str; 1] = ["--probe"];
 
+/// As ever, but for a check that waits less: so long the probe waits for a datagram that is lost.
+fn quick(servers: usize, more: &str) -> Ward {
+    let timeout = "timeout = \"1500ms\"";
+    Ward::with(servers, |network| super::config(network, more).replace("timeout = \"5s\"", timeout))
+}
+
 /// A chain of its own that drops, which no other finding names.
 fn drop_at(network: &Network, hook: &str, what: &str) {
     network.director.nft(&format!(
@@ -35,7 +41,7 @@ fn undo_drop(network: &Network, _: &[Value]) {
 }
 
 fn requests() {
-    let ward = Ward::new(2, "");
+    let ward = quick(2, "");
     let [four, _] = Family::BOTH.map(vip);
     ward.named_with(
         &PROBE,
@@ -61,7 +67,7 @@ fn requests() {
         undo_drop,
     );
     // A sync daemon in the state of backup, and nobody in its place.
-    let reporting = Ward::new(1, "[kernel]\nsysctls = \"report\"");
+    let reporting = quick(1, "[kernel]\nsysctls = \"report\"");
     reporting.named_with(
         &PROBE,
         &["drop-packet", "lost-in-ipvs"],
@@ -74,7 +80,7 @@ fn requests() {
 }
 
 fn silent_servers() {
-    let mut ward = Ward::new(2, "");
+    let mut ward = quick(2, "");
     // It answers the director, and knows another way to clients.
     let routes = |verb: &str| {
         let ways = [("192.0.0.0/29", "10.0.1.254"), ("fd69:7076:7364::/64", "fd00:1::fe")];
@@ -104,7 +110,7 @@ fn silent_servers() {
 }
 
 fn replies() {
-    let mut ward = Ward::new(2, "");
+    let mut ward = quick(2, "");
     ward.named_with(
         &PROBE,
         &["forwarding-off", "lost-in-routing"],
@@ -144,7 +150,7 @@ fn left(network: &Network) -> (Vec<String>, bool) {
 }
 
 fn nothing_left() {
-    let mut ward = Ward::new(1, "");
+    let mut ward = quick(1, "");
     assert!(ward.findings(&PROBE).is_empty());
     assert_eq!(left(&ward.network), (vec![], false));
     // While it waits for an answer.
