@@ -78,7 +78,10 @@ mod tests {
             ("community =\nx = \"y\"", "community =\nx = \"y\""),
             (r#"community = ["geheim"]"#, "community = **********"),
             (r#"{ type = "radius", secret = "geheim" }"#, r#"{ type = "radius", secret = "******" }"#),
-            (r#"{ "X-Auth-Token" = "geheim", Accept = "a" }"#, r#"{ "X-Auth-Token" = "******", Accept = "a" }"#),
+            (
+                r#"{ "X-Auth-Token" = "geheim", Accept = "a" }"#,
+                r#"{ "X-Auth-Token" = "******", Accept = "a" }"#,
+            ),
             (r#"password = "geheim""#, r#"password = "******""#),
         ] {
             assert_eq!(masked(text), shown);
