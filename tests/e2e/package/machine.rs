@@ -58,6 +58,7 @@ fn packages() -> PathBuf {
 impl<'n> Machine<'n> {
     /// Boots one.
     pub fn boot(netns: &'n Netns) -> Machine<'n> {
+        assert!(packages().is_dir(), "no package in {}: see what its build said", packages().display());
         let inside = INSIDE.replace("PACKAGES", &packages().display().to_string());
         let mut command = std::process::Command::new("sh");
         command.args(["-ec", OUTSIDE, "sh", &inside]);
