@@ -221,6 +221,7 @@ impl Core {
                 self.next = Some((config, now));
                 self.look(&mut out);
             }
+            Input::ReloadAsked(by) => out.push(Output::Say(Event::ReloadAsked { by })),
             Input::FoundServices(found) => self.look_ended(now, Some(found), &mut out),
             Input::Unchanged => self.look_ended(now, None, &mut out),
             Input::FoundRules(Ok(found)) => self.found_rules(now, found, &mut out),

@@ -21,6 +21,11 @@ impl Reported {
         self.0.contains(&(*key, thing))
     }
 
+    /// What is left so.
+    fn iter(&self) -> impl Iterator<Item = &(ServiceKey, Thing)> {
+        self.0.iter()
+    }
+
     /// A verdict changes what is wanted of a server: that is no repair.
     pub fn release(&mut self, key: &ServiceKey, server: DestinationKey) {
         self.0.remove(&(*key, Thing::Server(server)));
@@ -58,6 +63,21 @@ pub fn as_wanted(thing: Thing, wanted: Option<&Wanted>, found: Option<&FoundServ
 }
 
 impl Core {
+    /// What somebody else changed and ipvsd leaves so, in words.
+    pub(super) fn left(&self) -> Option<String> {
+        let mut left = self.reported.iter();
+        let (key, thing) = left.next()?;
+        let what = match thing {
+            Thing::Service => format!("{key}"),
+            Thing::Server(server) => format!("{} of {key}", server.0),
+        };
+        let more = match left.count() {
+            0 => String::new(),
+            more => format!(", and {more} more"),
+        };
+        Some(format!("somebody else changed {what}{more}, and the config says that this is only reported"))
+    }
+
     /// Compares what is found with what was last made.
     pub(super) fn judge_drift(&mut self, now: Time, services: &FoundServices, out: &mut Vec<Output>) {
         let Some(made) = &self.found else { return };

@@ -165,9 +165,7 @@ impl Status {
         self.services = of;
         self.overrides.retain(|it| it.service == name);
         let Some(server) = server else { return Ok(self) };
-        let is =
-            |it: &ServerStatus| it.address.to_string() == server || it.address.ip().to_string() == server;
-        self.services.iter_mut().for_each(|it| it.servers.retain(is));
+        self.services.iter_mut().for_each(|it| it.servers.retain(|it| means(server, it.address)));
         self.services.retain(|it| !it.servers.is_empty());
         match self.services.is_empty() {
             true => {
@@ -202,6 +200,12 @@ impl Status {
     }
 }
 
+/// Whether somebody who writes `words` means this server: its address and port, or its address alone, in brackets or not.
+pub fn means(words: &str, server: SocketAddr) -> bool {
+    let bare = words.trim_matches(['[', ']']);
+    words.parse() == Ok(server) || bare.parse() == Ok(server.ip())
+}
+
 impl Core {
     /// How everything stands.
     pub fn status(&self, now: Time) -> Status {
@@ -229,6 +233,9 @@ impl Core {
         let unsettled = self.pools.values().filter(|pool| !pool.settled()).count();
         if unsettled > 0 {
             return Some(format!("{unsettled} of {} VIPs wait for first verdicts", self.pools.len()));
+        }
+        if let Some(left) = self.left() {
+            return Some(left);
         }
         let busy = !self.busy.is_empty() || self.rules_asked.is_some();
         busy.then(|| "changes of the kernel are under way".to_owned())

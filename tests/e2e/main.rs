@@ -2,6 +2,7 @@
 //! One file for each theme; a test fails by panicking, and what the kernel held then is printed.
 
 mod admin;
+
 mod capability;
 mod change;
 mod crash;
@@ -27,6 +28,7 @@ mod start;
 mod supervise;
 mod takeover;
 mod terminal;
+mod told;
 mod traffic;
 mod watch;
 
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
         supervise::tests(),
         takeover::tests(),
         terminal::tests(),
+        told::tests(),
     ];
     lab::suite(themes.into_iter().flatten().collect())
 }
