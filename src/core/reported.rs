@@ -7,6 +7,7 @@ use ipvs_netlink::{DestinationConfig, DestinationKey, Flags, ServiceKey};
 use super::drift::{Drift, Ruling, Thing, drifts};
 use super::event::Event;
 use super::model;
+use super::model::Vip;
 use super::plan::{FoundService, FoundServices, Wanted, same_service};
 use super::status::LastDrift;
 use super::{Core, Output, Subject, Time};
@@ -83,9 +84,10 @@ impl Core {
         let Some(made) = &self.found else { return };
         let mut lost_ops = false;
         for key in self.index.keys().chain(self.unnamed.keys()) {
-            let service = self.index.get(key).map(|(_, place)| &self.config.services[*place]);
+            let service = self.index.get(key).map(|place| &self.config.services[*place]);
             let lost = |found: &FoundService| !found.config.flags.contains(Flags::ONE_PACKET);
-            lost_ops |= service.is_some_and(|service| service.ops) && services.get(key).is_some_and(lost);
+            lost_ops |= service.is_some_and(|service| service.ops_at(Vip(*key)))
+                && services.get(key).is_some_and(lost);
             // What failed may have been done in part: that is no drift.
             if self.retries.fails(&Subject::Service(*key)) || self.out_of(key).is_some() {
                 continue;

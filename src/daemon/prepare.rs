@@ -80,7 +80,7 @@ pub async fn prepare(config: &Config) -> Result<Client, Refusal> {
     let services = client.list_services().await.map_err(|error| Refusal::new(error.to_string()))?;
     let (_, memory) = remember::read()?;
     let mut own = memory.unwrap_or_default().created;
-    own.extend(desired::listens(config).map(|(key, ..)| key));
+    own.extend(desired::listens(config).map(|(key, _)| key));
     let foreign = services.iter().filter(|service| !own.contains(&service.key)).count();
     let facts = facts::read(config, foreign).map_err(Refusal::io("read the network's settings"))?;
 

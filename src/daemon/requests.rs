@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use ipvs_netlink::ServiceKey;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
@@ -79,7 +78,7 @@ async fn history(about: About, answer: oneshot::Sender<Result<Vec<Note>, String>
 /// How everything stands, with what went through services and servers and what became of probes; and the latter by check.
 fn figures(tasks: &Tasks, rates: bool) -> impl Future<Output = (Status, Probes)> + use<> {
     let mut status = tasks.status();
-    let own = status.services.iter().map(|service| ServiceKey::udp(service.vip)).collect();
+    let own = status.services.iter().map(|service| service.vip.0).collect();
     let figures = tasks.figures(own, rates);
     async move {
         let (probes, counters) = figures.await;

@@ -121,7 +121,7 @@ impl Facts {
         };
         progress.step("IPVS");
         facts.read_table(skipped).await;
-        match connections::read(&desired::listens(scope).map(|(key, ..)| key).collect()) {
+        match connections::read(&desired::listens(scope).map(|(key, _)| key).collect()) {
             Ok(entries) => facts.entries = Some(entries),
             Err(error) => skipped.push(Skipped::new("connection entries", error.to_string())),
         }

@@ -5,6 +5,7 @@ mod admin;
 
 mod capability;
 mod change;
+mod connections;
 mod crash;
 mod dns;
 mod doctor;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
     let themes = [
         admin::tests(),
         change::tests(),
+        connections::tests(),
         crash::tests(),
         dns::tests(),
         doctor::tests(),
