@@ -3,6 +3,7 @@
 
 mod filters;
 mod healthy;
+mod machine;
 mod network;
 mod probe;
 mod table;
@@ -17,7 +18,7 @@ use serde_json::Value;
 use crate::setup::{LIMIT, PATIENT, command, echoes, ipvsd, servers, service, wait_until_all_up};
 
 pub fn tests() -> Vec<Trial> {
-    [healthy::tests(), network::tests(), table::tests(), filters::tests(), probe::tests()]
+    [healthy::tests(), machine::tests(), network::tests(), table::tests(), filters::tests(), probe::tests()]
         .into_iter()
         .flatten()
         .collect()

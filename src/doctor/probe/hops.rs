@@ -93,7 +93,8 @@ fn reply(
             Some(true) => {
                 let cure = format!(
                     "let the director be the server's only route to the clients: on the server `ip route get {client}` must \
-                     name the director; servers on a network with clients, or with another gateway, need `forward = \"direct\"`"
+                     name the director; servers on a network with clients, or with another gateway, need `forward = \"direct\"` \
+                     (where the server knows the way to your clients' networks only, nothing is wrong but with this probe)"
                 );
                 let follows = "it answers the director itself, so its replies to clients go past the director, from its own \
                                address";
