@@ -6,7 +6,7 @@ mod hops;
 mod send;
 mod space;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{self, UnixListener};
 use std::sync::Arc;
@@ -72,7 +72,9 @@ pub async fn probe(
     })?;
     progress.step("making a client for the probe");
     space::remove_stale();
-    let space = Space::make(facts).await?;
+    let vips = scope.services.iter().flat_map(|service| &service.listen);
+    let vips: Vec<IpAddr> = vips.filter_map(|vip| Some(vip.udp()?.ip())).collect();
+    let space = Space::make(facts, &vips).await?;
     let (mut findings, mut said) = (Vec::new(), Vec::new());
     for (key, place) in desired::listens(scope) {
         let service = &scope.services[place];
