@@ -237,7 +237,7 @@ impl Core {
             Input::Verdict(verdict) => self.verdict(now, &verdict, &mut out),
             Input::Override(it) => self.override_weight(now, it, &mut out),
             Input::TakeBack { service, server, by } => self.take_back(now, &service, server, by, &mut out),
-            Input::Done(key, results) => self.done(now, key, results, &mut out),
+            Input::Done(key, steps, failed) => self.done(now, key, &steps, failed, &mut out),
             Input::RulesDone(result) => self.rules_done(now, result, &mut out),
             Input::Wake => {
                 let due = !self.settled || self.waits_for_entries() || self.plans_are_due(now);

@@ -1,5 +1,6 @@
 //! Plans: which steps are asked for now, and what their results change in the picture of the kernel.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -156,7 +157,7 @@ impl Core {
             out.push(Output::Say(Event::GivesUp { service, key, circle }));
         }
         self.busy.insert(key);
-        out.push(Output::Do(key, steps));
+        out.push(Output::Do(key, steps.into()));
         creates
     }
 
@@ -191,28 +192,29 @@ impl Core {
         &mut self,
         now: Time,
         key: ServiceKey,
-        results: Vec<(Step, Result<(), String>)>,
+        steps: &[Step],
+        mut failed: BTreeMap<usize, String>,
         out: &mut Vec<Output>,
     ) {
         self.busy.remove(&key);
         let name = self.name(&key);
         let mut errors = Vec::new();
         let mut frees_rules = false;
-        let unsure =
-            self.retries.fails(&Subject::Service(key)) || results.iter().any(|(_, result)| result.is_err());
-        for (step, result) in results {
-            self.evicted(now, key, &step.action, result.is_ok());
-            let gone = result.is_ok() && step.action == Action::DeleteService && self.wanted(&key).is_none();
+        let unsure = self.retries.fails(&Subject::Service(key)) || !failed.is_empty();
+        for (place, step) in steps.iter().enumerate() {
+            let error = failed.remove(&place);
+            self.evicted(now, key, &step.action, error.is_none());
+            let gone = error.is_none() && step.action == Action::DeleteService && self.wanted(&key).is_none();
             // Somebody else may have made it first.
-            let failed = result.is_err() && matches!(step.action, Action::AddService(_));
+            let not_made = error.is_some() && matches!(step.action, Action::AddService(_));
             if gone {
                 self.unnamed.remove(&key);
             }
-            if (gone || failed) && self.memory.created.remove(&key) {
+            if (gone || not_made) && self.memory.created.remove(&key) {
                 out.push(Output::Remember(self.memory.clone()));
             }
-            match result {
-                Ok(()) => {
+            match error {
+                None => {
                     let before = self.picture(now, key, &step.action, unsure);
                     frees_rules |= match (&step.action, &before) {
                         (Action::SetServer(_, now), Before::Server(before)) => now.forward != before.forward,
@@ -221,9 +223,10 @@ impl Core {
                             Action::SetService(_) | Action::DeleteService | Action::DeleteServer(_)
                         ),
                     };
+                    let step = step.clone();
                     out.push(Output::Say(Event::Done { service: name.clone(), key, step, before }));
                 }
-                Err(error) => errors.push(error),
+                Some(error) => errors.push(error),
             }
         }
         match errors.into_iter().next() {

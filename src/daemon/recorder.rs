@@ -5,6 +5,7 @@
 
 mod file;
 
+use std::collections::VecDeque;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
@@ -102,7 +103,7 @@ impl Drop for Recorder {
 
 /// Writes until nobody sends any more; what cannot be written is said once, and tried again.
 fn write(mut file: HistoryFile, work: &Receiver<Vec<u8>>, waiting: &AtomicUsize) {
-    let mut unwritten = Vec::new();
+    let mut unwritten = VecDeque::new();
     // When to try again what failed.
     let mut again: Option<Instant> = None;
     let mut over = false;
@@ -112,15 +113,13 @@ fn write(mut file: HistoryFile, work: &Receiver<Vec<u8>>, waiting: &AtomicUsize)
             Some(due) => work.recv_timeout(due.saturating_duration_since(Instant::now())),
         };
         over = next == Err(RecvTimeoutError::Disconnected);
-        next.into_iter().chain(work.try_iter()).for_each(|lines| unwritten.extend_from_slice(&lines));
+        unwritten.extend(next.into_iter().chain(work.try_iter()));
         if !over && again.is_some_and(|due| Instant::now() < due) {
             continue;
         }
         let path = file.path().display().to_string();
-        match file.append(&unwritten) {
+        match append(&mut file, &mut unwritten, waiting) {
             Ok(()) => {
-                waiting.fetch_sub(unwritten.len(), Ordering::Relaxed);
-                unwritten = Vec::new();
                 if again.take().is_some() {
                     tracing::info!(file = path, "the history works again");
                 }
@@ -135,6 +134,20 @@ fn write(mut file: HistoryFile, work: &Receiver<Vec<u8>>, waiting: &AtomicUsize)
             }
         }
     }
+}
+
+/// Appends what waits, one after the other.
+fn append(
+    file: &mut HistoryFile,
+    unwritten: &mut VecDeque<Vec<u8>>,
+    waiting: &AtomicUsize,
+) -> io::Result<()> {
+    while let Some(lines) = unwritten.front() {
+        file.append(lines)?;
+        waiting.fetch_sub(lines.len(), Ordering::Relaxed);
+        unwritten.pop_front();
+    }
+    Ok(())
 }
 
 #[cfg(test)]

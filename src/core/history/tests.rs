@@ -1,6 +1,6 @@
 //! What is written is read again and plays; what is damaged or made up is no reason to panic; no secret is in it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -42,9 +42,7 @@ impl Noted {
                         let rules = self.core.rules.as_deref().cloned().unwrap_or_default();
                         Some(Input::FoundRules(Ok(FoundRules { rules, damage: Vec::new() })))
                     }
-                    Output::Do(key, steps) => {
-                        Some(Input::Done(key, steps.into_iter().map(|step| (step, Ok(()))).collect()))
-                    }
+                    Output::Do(key, steps) => Some(Input::Done(key, steps, BTreeMap::new())),
                     Output::DoRules(rules) => Some(Input::RulesDone(Ok(rules))),
                     _ => None,
                 });
