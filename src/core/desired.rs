@@ -117,5 +117,7 @@ pub fn rules(
         needs.request.iter().chain(&needs.servers).for_each(|need| rules.add(*need));
     }
     last.into_iter().for_each(|need| rules.add(need));
+    // A map that grew one by one is half empty.
+    rules.replies = rules.replies.into_iter().collect();
     rules
 }
