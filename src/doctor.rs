@@ -69,7 +69,7 @@ pub async fn examine(config: &Config, service: Option<&str>, probe: bool, progre
     let mut scope = config.clone();
     scope.services.retain(|it| service.is_none_or(|name| it.name == name));
     let mut skipped = Vec::new();
-    let facts = Facts::read(config, &scope, progress, &mut skipped).await;
+    let facts = Facts::read(&scope, progress, &mut skipped).await;
     let mut findings = judge::judge(config, &scope, &facts);
     let mut probed = Vec::new();
     if probe {

@@ -164,3 +164,36 @@ fn every_link_leads_somewhere() {
     }
     assert!(count > 5);
 }
+
+/// Every key that the schema knows, which is held against the parser, is in the reference.
+#[test]
+fn every_key_is_documented() {
+    fn keys(schema: &serde_json::Value, found: &mut std::collections::BTreeSet<String>) {
+        match schema {
+            serde_json::Value::Object(fields) => {
+                for (name, value) in fields {
+                    if let ("properties", Some(properties)) = (name.as_str(), value.as_object()) {
+                        found.extend(properties.keys().cloned());
+                    }
+                    keys(value, found);
+                }
+            }
+            serde_json::Value::Array(values) => values.iter().for_each(|value| keys(value, found)),
+            _ => {}
+        }
+    }
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    let read = |name: &str| fs::read_to_string(folder.join(name)).expect(name);
+    let schema = serde_json::from_str(&read("ipvsd.schema.json")).expect("JSON");
+    let mut known = std::collections::BTreeSet::new();
+    keys(&schema, &mut known);
+    assert!(known.len() > 40, "{known:?}");
+    let reference = read("config.md") + &read("checks.md");
+    let said = |key: &&String| {
+        [format!("`{key}`"), format!("`{key} ="), format!("[{key}]"), format!("{key} = ")]
+            .iter()
+            .any(|words| reference.contains(words))
+    };
+    let missing: Vec<&String> = known.iter().filter(|key| !said(key)).collect();
+    assert!(missing.is_empty(), "not in docs/config.md or docs/checks.md: {missing:?}");
+}

@@ -2,9 +2,10 @@
 //! asked once a second.
 
 use std::fs;
-use std::net::IpAddr;
+use std::io::Write;
+use std::net::{IpAddr, TcpStream};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lab::{Daemon, wait_until};
 use nix::sys::resource::{Resource, setrlimit};
@@ -15,6 +16,7 @@ use crate::table::{SERVERS, SERVICES, config, server};
 
 const IPVSD: &str = env!("CARGO_BIN_EXE_ipvsd");
 const CHECK: &str = r#"{ type = "udp", send = "check", expect = "check", interval = "1s" }"#;
+const METRICS: &str = "127.0.0.1:9532";
 const SECOND: Duration = Duration::from_secs(1);
 
 /// How long probes are counted.
@@ -60,6 +62,20 @@ pub fn ten_thousand() {
     row("10 000 servers: resident", &format!("{resident:.1} MB"), "≤ 24 MB", resident <= 24.0);
     row("10 000 servers: resident at the most", &format!("{peak:.1} MB"), "≤ 24 MB", peak <= 24.0);
     println!("   {:.1} MB of it are its own, the rest is the program", megabytes("RssAnon"));
+
+    let meter = Meter::of(probed.daemon.id());
+    for scrape in ["the first scrape", "the second"] {
+        let (before, began) = (meter.read(), Instant::now());
+        let bytes = probed.scrape();
+        let (took, cost) = (began.elapsed(), meter.read() - before);
+        assert!(bytes > 1_000_000, "{bytes} bytes are not the metrics of 10 000 servers");
+        println!(
+            "   {scrape}: {bytes} bytes in {took:.2?}, {:.0} M instructions, nft's and probes' among them",
+            cost as f64 / 1e6
+        );
+    }
+    let after = megabytes("VmHWM");
+    println!("   resident at the most after that: {after:.1} MB");
 }
 
 /// A daemon whose servers are all up.
@@ -73,7 +89,8 @@ impl Probed {
         // The guest's own limit is 4 096; a unit of systemd has 524 288.
         setrlimit(Resource::RLIMIT_NOFILE, 1024, 524_288).expect("a limit of open files");
         let fleet = Fleet::start();
-        let daemon = Daemon::start(&fleet.director, IPVSD, &config(services, CHECK));
+        let text = format!("[metrics]\nlisten = \"{METRICS}\"\n{}", config(services, CHECK));
+        let daemon = Daemon::start(&fleet.director, IPVSD, &text);
         wait_until(Duration::from_secs(180), "all servers with weight", || {
             // To read the table is work that the daemon has to wait for.
             std::thread::sleep(2 * SECOND);
@@ -90,6 +107,16 @@ impl Probed {
             known.contains_key(&address)
         }));
         probed
+    }
+
+    /// Reads all metrics; how many bytes these are.
+    fn scrape(&self) -> usize {
+        self.fleet.director.run(|| {
+            let mut stream = TcpStream::connect(METRICS).expect("the listener for metrics");
+            let request = "GET /metrics HTTP/1.0\r\nAccept: application/openmetrics-text\r\n\r\n";
+            stream.write_all(request.as_bytes()).expect("asking");
+            std::io::copy(&mut stream, &mut std::io::sink()).expect("the metrics") as usize
+        })
     }
 
     /// What is asked in the next [`WINDOW`].

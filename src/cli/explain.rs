@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::ask;
 use super::status::{BOLD, verdict, weight};
-use super::words::span;
+use super::words::{milliseconds, span};
 use crate::core::Time;
 use crate::core::history::Note;
 use crate::core::model::WhenAllDown;
@@ -88,7 +88,7 @@ pub fn policy(it: &ServiceStatus) -> String {
 
 fn explain(server: &ServerStatus, now: Time) -> String {
     let ago = |time: Time| span(now.saturating_sub(time));
-    let mut lines = vec![format!("weight    {}, since {}", weight(server), server.why)];
+    let mut lines = vec![format!("weight    {}: {}", weight(server), server.why)];
     if let (Some(due), true) = (server.due, server.due != server.weight) {
         lines.push(format!("          it is to be {due}: that is under way, or was reported only"));
     }
@@ -112,13 +112,13 @@ fn explain(server: &ServerStatus, now: Time) -> String {
     let (verdict, style) = verdict(server);
     let since = server.since.map_or_else(String::new, |since| format!(" for {}", ago(since)));
     lines.push(format!("verdict   {style}{verdict}{style:#}{since}"));
-    lines.extend(server.checks.iter().map(|check| format!("check     {}", asked(check))));
+    lines.extend(server.checks.iter().map(|check| format!("check     {}", asked(check, now))));
     let head = format!("  {BOLD}{}{BOLD:#}\n", server.address);
     lines.into_iter().fold(head, |text, line| text + "    " + &line + "\n")
 }
 
 /// A check, and what it says.
-pub fn asked(it: &CheckStatus) -> String {
+pub fn asked(it: &CheckStatus, now: Time) -> String {
     let says = match it.up {
         Some(true) if it.factor != 100 => format!("up, {} ({} % of the weight)", it.reason, it.factor),
         Some(true) => format!("up, {}", it.reason),
@@ -127,8 +127,45 @@ pub fn asked(it: &CheckStatus) -> String {
     };
     let every = humantime::format_duration(it.interval);
     let timeout = humantime::format_duration(it.timeout);
+    let last = it.last.map_or_else(String::new, |last| {
+        let took = last
+            .latency
+            .map_or_else(String::new, |it| format!(", the last answer took {}", milliseconds(it)));
+        format!(
+            "; last probe {} ago: {}{took}",
+            span(now.saturating_sub(last.at)),
+            last.ended.word().replace('_', " ")
+        )
+    });
     format!(
-        "{} of {}: {says}; every {every}, {timeout} for an answer, fall {}, rise {}",
+        "{} of {}: {says}{last}; every {every}, {timeout} for an answer, fall {}, rise {}",
         it.check, it.address, it.fall, it.rise
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn what_decides_and_what_happened() {
+        let status = super::super::status::tests::status();
+        let note = |seconds, server: Option<&str>, what: &str| Note {
+            at: status.now + Duration::from_secs(seconds),
+            service: Some("dns".to_owned()),
+            vip: Some("UDP 192.0.2.53:53".to_owned()),
+            server: server.map(|server| server.parse().expect("an address")),
+            what: what.to_owned(),
+            by: None,
+        };
+        let history = [
+            note(0, None, "service added"),
+            note(1, Some("10.0.1.13:53"), "weight changed weight=1 → 0 why=silent for 250ms, 3 in a row"),
+        ];
+        let text = render(&status) + &happened(&history);
+        insta::assert_snapshot!(anstream::adapter::strip_str(&text).to_string());
+        assert!(happened(&[]).contains("nothing is recorded"));
+    }
 }

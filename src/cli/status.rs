@@ -222,16 +222,18 @@ pub fn why(server: &ServerStatus, now: Time) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
     use crate::core::memory::Memory;
     use crate::core::model::{Config, Verdict};
     use crate::core::overrides::Override;
+    use crate::core::probes::Ended;
+    use crate::core::status::LastProbe;
     use crate::core::traffic::{Flow, Rate};
     use crate::core::{Core, FoundRules, Input, Output};
 
     /// A core that has a config, an empty kernel and verdicts.
-    fn status() -> Status {
+    pub fn status() -> Status {
         let text = "[[service]]\nname = \"dns\"\nlisten = \"192.0.2.53:53\"\nscheduler = \"wrr\"\ncheck = \"dns\"\n\
                     servers = [\"10.0.1.11:53\", \"10.0.1.12:53\", \"10.0.1.13:53\"]\n";
         let config: Config = crate::config::parse("ipvsd.toml", text).expect("a config").config;
@@ -258,6 +260,9 @@ mod tests {
         let traffic = Some(Traffic { incoming: flow, outgoing: flow });
         (status.services[0].traffic, status.services[0].servers[0].traffic) = (traffic, traffic);
         status.counted = Some(now + Duration::from_secs(73));
+        let latency = Some(Duration::from_micros(400));
+        let last = LastProbe { at: now + Duration::from_secs(74), ended: Ended::Answered, latency };
+        status.services[0].servers[0].checks[0].last = Some(last);
         status
     }
 

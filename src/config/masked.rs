@@ -1,43 +1,55 @@
-//! Secrets that stand in the config itself are not shown in what is said about it, and that may end up in a log.
+//! Secrets that stand in the config itself are not shown in what is said about it, and that may end up in a log, or with those who
+//! may only read.
 
-/// Keys, and headers of a request, whose values are secrets, in lower case.
-const SECRET: [&str; 4] = ["community", "authorization", "cookie", "x-api-key"];
+/// How keys, and headers of a request, end whose values are secrets, in lower case; some that no config has, but somebody writes.
+const SECRET: [&str; 8] =
+    ["community", "authorization", "cookie", "api-key", "secret", "password", "passwd", "token"];
 
 /// `text` with `*` for each byte of a secret: all else stays at its place.
 pub fn masked(text: &str) -> String {
-    text.split_inclusive('\n').map(line).collect()
-}
-
-fn line(line: &str) -> String {
-    let lower = line.to_ascii_lowercase();
-    let mut line = line.to_owned();
+    let lower = text.to_ascii_lowercase();
+    let mut masked = text.to_owned();
     for key in SECRET {
         for (at, _) in lower.match_indices(key) {
-            if let Some((start, end)) = value(&line, at + key.len()) {
-                line.replace_range(start..end, &"*".repeat(end - start));
+            if let Some((start, end)) = value(text, at + key.len()) {
+                let hidden: String = text[start..end].split_inclusive('\n').map(line).collect();
+                masked.replace_range(start..end, &hidden);
             }
         }
     }
-    line
+    masked
 }
 
-/// Where the value of the key stands that ends here: between the quotes, or to the end where the second is missing.
-fn value(line: &str, end_of_key: usize) -> Option<(usize, usize)> {
-    let rest = &line[end_of_key..];
-    let equals = rest.find(|c: char| !c.is_whitespace() && c != '"' && c != '\'')?;
-    let value = rest[equals..].strip_prefix('=')?;
-    let start = value.find(['"', '\''])?;
-    let quote = value[start..].chars().next()?;
-    let inside = end_of_key + equals + 1 + start + 1;
+fn line(line: &str) -> String {
+    let text = line.trim_end_matches(['\r', '\n']);
+    "*".repeat(text.len()) + &line[text.len()..]
+}
+
+/// Where the value of the key stands that ends here: between its quotes, or to the end of the line where that is not to be said.
+fn value(text: &str, end_of_key: usize) -> Option<(usize, usize)> {
+    let blank = |c: char| c == ' ' || c == '\t';
+    let rest = text[end_of_key..].trim_start_matches(|c| blank(c) || c == '"' || c == '\'');
+    let value = rest.strip_prefix('=')?.trim_start_matches(blank);
+    let start = text.len() - value.len();
+    for quotes in ["\"\"\"", "\'\'\'"] {
+        if let Some(inside) = value.strip_prefix(quotes) {
+            let end = inside.find(quotes).unwrap_or(inside.len());
+            return Some((start + quotes.len(), start + quotes.len() + end));
+        }
+    }
+    let first = value.lines().next().unwrap_or_default();
+    let Some(quote) = first.chars().next().filter(|c| *c == '"' || *c == '\'') else {
+        return Some((start, start + first.trim_end().len()));
+    };
     let mut escaped = false;
     let closes = |(_, c): &(usize, char)| {
         let closes = *c == quote && !escaped;
         escaped = *c == '\\' && !escaped && quote == '"';
         closes
     };
-    let text = &line[inside..];
-    let end = text.char_indices().find(closes).map_or(text.trim_end().len(), |(at, _)| at);
-    Some((inside, inside + end))
+    let inside = &first[1..];
+    let end = inside.char_indices().find(closes).map_or(inside.trim_end().len(), |(at, _)| at);
+    Some((start + 1, start + 1 + end))
 }
 
 #[cfg(test)]
@@ -58,6 +70,19 @@ mod tests {
             ("community = \"open\nnext = \"x\"", "community = \"****\nnext = \"x\""),
             (r#"community_file = "/etc/x""#, r#"community_file = "/etc/x""#),
             (r#"send = "community""#, r#"send = "community""#),
+            // Of mistakes the line is shown.
+            ("community = geheim", "community = ******"),
+            ("community = geheim # c\r\nx = 1", "community = **********\r\nx = 1"),
+            ("community = '''geheim'''", "community = '''******'''"),
+            ("community = \"\"\"ge\nheim\"\"\" # c\n", "community = \"\"\"**\n****\"\"\" # c\n"),
+            ("community =\nx = \"y\"", "community =\nx = \"y\""),
+            (r#"community = ["geheim"]"#, "community = **********"),
+            (r#"{ type = "radius", secret = "geheim" }"#, r#"{ type = "radius", secret = "******" }"#),
+            (
+                r#"{ "X-Auth-Token" = "geheim", Accept = "a" }"#,
+                r#"{ "X-Auth-Token" = "******", Accept = "a" }"#,
+            ),
+            (r#"password = "geheim""#, r#"password = "******""#),
         ] {
             assert_eq!(masked(text), shown);
         }

@@ -21,12 +21,14 @@ impl Exposition {
 
     /// Serves metrics at this address from now on, or nowhere. Where that is not possible it is said: datagrams are forwarded
     /// without them, too.
-    pub fn follow(&mut self, listen: Option<SocketAddr>) {
+    pub async fn follow(&mut self, listen: Option<SocketAddr>) {
         if self.exporter.as_ref().map(|exporter| exporter.address) == listen {
             return;
         }
         // The new one may be another address of the same port.
-        self.exporter = None;
+        if let Some(exporter) = self.exporter.take() {
+            exporter.close().await;
+        }
         let Some(listen) = listen else { return };
         match metrics::start(listen, self.requests.clone()) {
             Ok(exporter) => self.exporter = Some(exporter),

@@ -87,7 +87,7 @@ pub async fn run(path: &Path, config: Config) -> Result<(), Refusal> {
     let mut ending = Ending::default();
     ending.follow(&config);
     let mut exposition = Exposition::new(to_requests);
-    exposition.follow(config.metrics);
+    exposition.follow(config.metrics).await;
     tasks.input(Input::Config(config));
     while tasks.finished.is_none() {
         let input = tokio::select! {
@@ -112,7 +112,7 @@ pub async fn run(path: &Path, config: Config) -> Result<(), Refusal> {
         match &input {
             Input::Config(config) => {
                 ending.follow(config);
-                exposition.follow(config.metrics);
+                exposition.follow(config.metrics).await;
             }
             Input::Stop => supervisor.stop(ending.begin()),
             _ => {}

@@ -74,8 +74,10 @@ impl Clock {
         now + Time::from_nanos(u64::from((1000 - now.subsec_nanos() % 1000) % 1000))
     }
 
+    /// A time that no `Instant` can name, for which an operator may ask, is as good as a year away.
     fn instant(&self, time: Time) -> Instant {
-        self.start + time.saturating_sub(self.unix)
+        const YEAR: Time = Time::from_secs(365 * 24 * 60 * 60);
+        self.start.checked_add(time.saturating_sub(self.unix)).unwrap_or_else(|| Instant::now() + YEAR)
     }
 }
 

@@ -111,13 +111,8 @@ pub struct Link {
 }
 
 impl Facts {
-    /// Reads everything that `scope`, which is all or a part of `config`, depends on; what could not be read goes to `skipped`.
-    pub async fn read(
-        config: &Config,
-        scope: &Config,
-        progress: &Progress,
-        skipped: &mut Vec<Skipped>,
-    ) -> Facts {
+    /// Reads everything that the services of `scope` depend on; what could not be read goes to `skipped`.
+    pub async fn read(scope: &Config, progress: &Progress, skipped: &mut Vec<Skipped>) -> Facts {
         let mut facts = Facts {
             release: read("/proc/sys/kernel/osrelease"),
             daemon_runs: crate::daemon::runs(),
@@ -125,15 +120,14 @@ impl Facts {
             ..Facts::default()
         };
         progress.step("IPVS");
-        let own: BTreeSet<ServiceKey> = desired::listens(config).map(|(key, ..)| key).collect();
         facts.read_table(skipped).await;
         match connections::read(&desired::listens(scope).map(|(key, ..)| key).collect()) {
             Ok(entries) => facts.entries = Some(entries),
             Err(error) => skipped.push(Skipped::new("connection entries", error.to_string())),
         }
         progress.step("sysctls and routes");
-        let foreign = facts.services.iter().flatten().filter(|(key, _)| !own.contains(key)).count();
-        match facts::read(scope, foreign) {
+        // Whether others use IPVS matters to what a daemon may set, and here nothing is set.
+        match facts::read(scope, 0) {
             Ok(read) => facts.start = Some(read),
             Err(error) => skipped.push(Skipped::new("sysctls, VIPs and keepalived", error.to_string())),
         }

@@ -158,7 +158,7 @@ impl Caller {
     }
 
     fn report(&mut self, change: Option<Change>, io: &mut Io) {
-        io.count(&mut self.machine, &mut self.record);
+        io.count(&mut self.machine, &mut self.record, true);
         if let Some(change) = change {
             io.report(self.id, change);
         }

@@ -31,6 +31,9 @@ const DATAGRAM: usize = 65_535;
 /// How often the log says that probes could not be sent for want of something on the director.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(60);
 
+/// Of so many probes of a target one is timed: that costs as much as a tenth of all the rest.
+const TIMED: u64 = 8;
+
 /// No answer takes longer.
 const MOST: Duration = Duration::from_secs(60 * 60);
 
@@ -59,8 +62,8 @@ struct Open {
     probe: Option<u64>,
     /// That of the last request.
     nonce: u128,
-    /// The Unix time at which that was sent.
-    sent: Duration,
+    /// The Unix time at which that was sent, while its answer is to be timed.
+    sent: Option<Duration>,
 }
 
 /// A probe whose answer did not fit into a datagram, and goes on over TCP.
@@ -117,11 +120,12 @@ impl Io {
         }
     }
 
-    /// Counts the probe of this machine that has just ended, if one has.
-    pub fn count(&mut self, machine: &mut Machine, record: &mut Record) {
+    /// Counts the probe of this machine that has just ended, if one has. If nobody knows better how long its answer took, and
+    /// `by_sight`, the answer came now.
+    pub fn count(&mut self, machine: &mut Machine, record: &mut Record, by_sight: bool) {
         let Some((ended, sent)) = machine.take_ended() else { return };
-        let latency = (ended == Ended::Answered).then(|| self.took.unwrap_or(self.now.saturating_sub(sent)));
-        record.count(self.now, ended, latency, &mut self.tallies);
+        let took = self.took.or_else(|| by_sight.then(|| self.now.saturating_sub(sent)));
+        record.count(self.now, ended, took.filter(|_| ended == Ended::Answered), &mut self.tallies);
     }
 
     /// Sends a verdict; if nobody listens any more, the daemon is about to end.
@@ -222,7 +226,9 @@ impl Prober {
     }
 
     fn receive(&self, index: usize, io: &mut Io) -> Option<Received> {
-        self.sockets[index].socket.receive(&mut io.datagram, &mut io.control, self.server)
+        let Open { socket, sent, .. } = &self.sockets[index];
+        let control = sent.is_some().then_some(&mut io.control[..]);
+        socket.receive(&mut io.datagram, control, self.server)
     }
 
     fn probe(&mut self, now: Duration, probe: u64, alone: bool, io: &mut Io) {
@@ -250,7 +256,7 @@ impl Prober {
                 let socket = Socket::open(self.server, ports, &io.registry, Token(self.id.0 as usize))?;
                 // Most targets never need another one.
                 self.sockets.reserve_exact(1);
-                self.sockets.push(Open { socket, probe: None, nonce, sent: Duration::ZERO });
+                self.sockets.push(Open { socket, probe: None, nonce, sent: None });
                 self.sockets.len() - 1
             }
         };
@@ -261,7 +267,7 @@ impl Prober {
         }
         io.request.clear();
         self.protocol.request(&open.ask(self.server), &mut io.request);
-        open.sent = unix_time();
+        open.sent = probe.is_multiple_of(TIMED).then(unix_time);
         if open.socket.send(&io.request, self.server).is_ok() {
             return Ok(());
         }
@@ -290,7 +296,7 @@ impl Prober {
             judgement = Judgement::Right;
         }
         // The clock may have been set in between.
-        let took = at.and_then(|at| at.checked_sub(open.sent));
+        let took = at.zip(open.sent.take()).and_then(|(at, sent)| at.checked_sub(sent));
         io.took = took.filter(|took| *took < MOST);
         let change = match (open.probe, judgement) {
             (None, Judgement::Right) if self.one_socket => self.machine.answered_any(),
@@ -363,7 +369,7 @@ impl Prober {
     }
 
     fn report(&mut self, change: Option<Change>, io: &mut Io) {
-        io.count(&mut self.machine, &mut self.record);
+        io.count(&mut self.machine, &mut self.record, false);
         if let Some(change) = change {
             io.report(self.id, change);
         }

@@ -33,7 +33,7 @@ pub struct Received {
     pub length: usize,
     /// Where it came from.
     pub from: SocketAddr,
-    /// The Unix time at which the kernel had it.
+    /// The Unix time at which the kernel had it, if it was timed.
     pub at: Option<Duration>,
 }
 
@@ -105,38 +105,50 @@ impl Socket {
     }
 
     /// The next datagram, which is put into `buffer`; `None` when there is none. `server` is where it comes from if that is the
-    /// only place that it can come from. `control` has room for what [`control_buffer`] says.
-    pub fn receive(&self, buffer: &mut [u8], control: &mut [u8], server: SocketAddr) -> Option<Received> {
+    /// only place that it can come from. It is timed if `control` is given, with room for what [`control_buffer`] says: that costs
+    /// hundreds of instructions.
+    pub fn receive(
+        &self,
+        buffer: &mut [u8],
+        mut control: Option<&mut [u8]>,
+        server: SocketAddr,
+    ) -> Option<Received> {
         // Each call that fails for another reason than emptiness has taken one pending error away, which
         // `next_error` tells better; a bound on them is only prudence.
         for _ in 0..8 {
-            let received = match self.ports {
-                Ports::One => {
-                    self.receive_as::<()>(buffer, control).map(|(length, at, _)| (length, at, Some(server)))
+            let received = match (&mut control, self.ports) {
+                (Some(control), Ports::One) => self.receive_timed::<()>(buffer, control, |_| Some(server)),
+                (Some(control), Ports::Any) => {
+                    self.receive_timed(buffer, control, |from: Option<SockaddrStorage>| address_of(&from?))
                 }
-                Ports::Any => self
-                    .receive_as::<SockaddrStorage>(buffer, control)
-                    .map(|(length, at, from)| (length, at, from.as_ref().and_then(address_of))),
+                (None, Ports::One) => {
+                    self.socket.recv(buffer).map(|length| Received { length, from: server, at: None })
+                }
+                (None, Ports::Any) => {
+                    self.socket.recv_from(buffer).map(|(length, from)| Received { length, from, at: None })
+                }
             };
             match received {
-                Ok((length, at, Some(from))) => return Some(Received { length, from, at }),
-                Err(Errno::EAGAIN) => return None,
-                Ok((_, _, None)) | Err(_) => {}
+                Ok(received) => return Some(received),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
+                Err(_) => {}
             }
         }
         None
     }
 
-    fn receive_as<S: SockaddrLike>(
+    fn receive_timed<S: SockaddrLike>(
         &self,
         buffer: &mut [u8],
         control: &mut [u8],
-    ) -> Result<(usize, Option<Duration>, Option<S>), Errno> {
+        address: impl FnOnce(Option<S>) -> Option<SocketAddr>,
+    ) -> io::Result<Received> {
         let mut buffers = [IoSliceMut::new(buffer)];
         let message =
             recvmsg::<S>(self.socket.as_raw_fd(), &mut buffers, Some(control), MsgFlags::MSG_DONTWAIT)?;
         let at = message.cmsgs().ok().and_then(|mut all| all.find_map(stamp));
-        Ok((message.bytes, at, message.address))
+        let from = address(message.address).ok_or(io::ErrorKind::InvalidData)?;
+        Ok(Received { length: message.bytes, from, at })
     }
 
     /// The next ICMP error; `None` when there is none. `control` has room for what [`control_buffer`] says.

@@ -27,6 +27,8 @@ pub struct Ask {
 /// Answers until nobody can ask any more. `now` is the core's clock.
 pub async fn run(mut asked: UnboundedReceiver<Ask>, now: impl Fn() -> Time) {
     let mut reader = Reader { now, client: None, last: None, rated: false };
+    // Who asks every few seconds is not to fill the log.
+    let mut said = None;
     while let Some(first) = asked.recv().await {
         let mut asks = vec![first];
         while let Ok(more) = asked.try_recv() {
@@ -35,9 +37,15 @@ pub async fn run(mut asked: UnboundedReceiver<Ask>, now: impl Fn() -> Time) {
         let own = asks.iter().flat_map(|ask| &ask.own).copied().collect();
         let rates = asks.iter().any(|ask| ask.rates);
         let counters = match reader.current(&own, rates).await {
-            Ok(counters) => Some(counters),
+            Ok(counters) => {
+                said = None;
+                Some(counters)
+            }
             Err(error) => {
-                tracing::warn!(error, "the kernel's counters cannot be read");
+                if said.as_ref() != Some(&error) {
+                    tracing::warn!(error, "the kernel's counters cannot be read");
+                }
+                said = Some(error);
                 None
             }
         };

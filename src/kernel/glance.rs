@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::hash::Hasher;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ipvs_netlink::{Protocol, ServiceKey};
@@ -31,47 +31,64 @@ pub enum Seen {
     Unclear,
 }
 
-/// The table as the last glance showed it.
+/// The table as the last glance showed it. Its text is not kept: of ten thousand servers that is most of a megabyte.
 #[derive(Debug, Default)]
-pub struct Glance(Table);
+pub struct Glance {
+    /// Of the whole text: mostly nothing has changed, and it need not be taken apart.
+    hash: u64,
+    length: usize,
+    table: Table,
+}
 
-/// What the lines of each service say, as a hash: the text of ten thousand servers is most of a megabyte. None are the
-/// heading and what is not understood.
+/// What the lines of each service say, as a hash. None are the heading and what is not understood.
 type Table = BTreeMap<Option<ServiceKey>, u64>;
 
 impl Glance {
     /// What has changed since the last glance.
     pub fn look(&mut self) -> Seen {
-        let read = File::open(TABLE).and_then(|table| read(BufReader::with_capacity(PIECE, table)));
         // What cannot be read is for a dump to explain.
-        let (now, length) = read.unwrap_or_default();
-        let before = std::mem::replace(&mut self.0, now);
+        let text = read(self.length).unwrap_or_default();
+        let mut whole = FxHasher::default();
+        whole.write(&text);
+        let (hash, length) = (whole.finish(), text.len());
+        if (hash, length) == (self.hash, self.length) && length > SMALL {
+            return Seen::Changed(BTreeSet::new());
+        }
+        let before = std::mem::replace(self, Self { hash, length, table: table(&text) });
         match length <= SMALL {
             true => Seen::Unclear,
-            false => changed(&before, &self.0).map_or(Seen::Unclear, Seen::Changed),
+            false => changed(&before.table, &self.table).map_or(Seen::Unclear, Seen::Changed),
         }
     }
 }
 
-/// The table that a text shows, and the length of the text.
-fn read(mut text: impl BufRead) -> io::Result<(Table, usize)> {
-    let (mut table, mut length) = (Table::new(), 0);
-    let (mut service, mut hash) = (None, FxHasher::default());
-    let mut line = Vec::new();
+/// The text, of about this length.
+fn read(length: usize) -> io::Result<Vec<u8>> {
+    let (mut file, mut text) = (File::open(TABLE)?, Vec::with_capacity(length + 2 * PIECE));
     loop {
-        line.clear();
-        let more = text.read_until(b'\n', &mut line)?;
+        let end = text.len();
+        text.resize(end + PIECE, 0);
+        let more = file.read(&mut text[end..])?;
+        text.truncate(end + more);
+        if more == 0 {
+            return Ok(text);
+        }
+    }
+}
+
+/// The table that a text shows.
+fn table(text: &[u8]) -> Table {
+    let mut table = Table::new();
+    let (mut service, mut hash) = (None, FxHasher::default());
+    for line in text.split_inclusive(|byte| *byte == b'\n').chain([&b""[..]]) {
         if !line.starts_with(SERVER) {
             let lines = table.entry(service).or_default();
             *lines = lines.wrapping_add(hash.finish());
-            (service, hash) = (key(&line), FxHasher::default());
+            (service, hash) = (key(line), FxHasher::default());
         }
-        if more == 0 {
-            return Ok((table, length));
-        }
-        length += more;
-        hash.write(without_counters(&line));
+        hash.write(without_counters(line));
     }
+    table
 }
 
 /// The services that differ; none if one of them is not understood.
@@ -128,7 +145,7 @@ mod tests {
                         -> [fd00:0001:0000:0000:0000:0000:0000:0011]:14B4      Masq    1      0          0\n";
 
     fn seen(before: &[&str], now: &[&str]) -> Option<Vec<String>> {
-        let table = |lines: &[&str]| read(lines.concat().as_bytes()).unwrap().0;
+        let table = |lines: &[&str]| table(lines.concat().as_bytes());
         let changed = changed(&table(before), &table(now));
         changed.map(|keys| keys.iter().map(ToString::to_string).collect())
     }
@@ -174,7 +191,6 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_is_survived(before in "[ -UDP:0\n>\\[\\]]{0,60}", now in prop::collection::vec(any::<u8>(), 0..60)) {
-            let table = |text| read(text).unwrap().0;
             changed(&table(before.as_bytes()), &table(&now));
         }
     }

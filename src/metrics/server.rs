@@ -35,7 +35,7 @@ const EXCHANGE: Duration = Duration::from_secs(60);
 /// A daemon that works answers within this time.
 const ANSWER: Duration = Duration::from_secs(5);
 
-/// The listener; closed when dropped.
+/// The listener; closed soon after it is dropped.
 #[derive(Debug)]
 pub struct Exporter {
     /// Where it listens.
@@ -46,6 +46,14 @@ pub struct Exporter {
 impl Drop for Exporter {
     fn drop(&mut self) {
         self.accepting.abort();
+    }
+}
+
+impl Exporter {
+    /// Closes it; after that another one may have its port.
+    pub async fn close(mut self) {
+        self.accepting.abort();
+        let _ = (&mut self.accepting).await;
     }
 }
 

@@ -257,3 +257,13 @@ async fn silent_connections_keep_nobody_out_for_long() {
     assert!(head.starts_with("http/1.1 200 "), "{head}");
     drop(silent);
 }
+
+#[tokio::test]
+async fn a_port_is_free_when_its_listener_is_closed() {
+    let exporter = serve(OfDaemon { hangs: None, unready: None });
+    let everywhere = SocketAddr::from(([0, 0, 0, 0], exporter.address.port()));
+    let requests = || unbounded_channel().0;
+    assert!(start(everywhere, requests()).is_err(), "it is taken");
+    exporter.close().await;
+    start(everywhere, requests()).unwrap();
+}

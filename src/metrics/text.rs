@@ -61,14 +61,16 @@ struct Chunks<F> {
 
 impl<F: FnMut(Bytes) -> fmt::Result> Write for Chunks<F> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
+        if self.format == Format::OpenMetrics {
+            // Words come one by one, millions of them.
+            self.chunk += text;
+            return if self.chunk.len() >= CHUNK { self.flush() } else { Ok(()) };
+        }
         for piece in text.split_inclusive('\n') {
             self.line += piece;
             if piece.ends_with('\n') {
                 let line = std::mem::take(&mut self.line);
-                match self.format {
-                    Format::OpenMetrics => self.chunk += &line,
-                    Format::Plain => self.plain(&line),
-                }
+                self.plain(&line);
                 self.line = line;
                 self.line.clear();
             }

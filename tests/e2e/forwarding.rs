@@ -124,7 +124,7 @@ fn answered_past_the_director(network: &Network, ways: &[Way]) {
             let server = &network.servers[0];
             count(server, &way.packet(service, network.server_address(0, family)));
             assert_spread(network, &Burst::new(service, 60), &[20, 20, 20]);
-            let counted = reading::nft(server);
+            let counted = server.check("nft", &["list", "ruleset"]);
             // One of the round before and 20 of the burst.
             assert!(counted.contains("packets 21 "), "{way:?} {family:?}: {counted}");
         }

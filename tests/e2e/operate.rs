@@ -130,6 +130,7 @@ fn weight() {
 
     std::fs::write(daemon.config_file(), format!("{rr}scheduler = \"wrr\"\n")).expect("writing the config");
     assert_eq!(run(&network, &["reload"]).0, 0);
+    wait_until(LIMIT, "another scheduler", || reading::services(&network.director)[0].scheduler == "wrr");
     let began = Instant::now();
     let (status, said) = run(&network, &["weight", "echo", &first, "3", "--for", "8s"]);
     assert_eq!((status, said), (0, format!("echo {first}: weight 3 for 8s\n")));

@@ -121,7 +121,7 @@ fn watched() {
 
     servers[2].kill();
     let died = format!("{third}  up → down: refused");
-    screen.wait(&["2 of 3 up", &died, &format!("{third}  weight 1 → 0")]);
+    screen.wait(&["IN/s", "2 of 3 up", &died, &format!("{third}  weight 1 → 0")]);
     println!("{}", screen.text());
 
     screen.press("jd");

@@ -142,7 +142,7 @@ fn draw_detail(state: &State, area: Rect, buffer: &mut Buffer) {
                     .as_ref()
                     .map(|it| format!("{}, {} ago", operator(it), span(now.saturating_sub(it.since)))),
             );
-            lines.extend(server.checks.iter().map(asked));
+            lines.extend(server.checks.iter().map(|check| asked(check, now)));
             lines.extend(server.traffic.map(|it| traffic(&it, state.status.counted, now)));
             (format!("{} of {}", server.address, service.name), lines)
         }

@@ -63,6 +63,8 @@ mod tests {
         let facts =
             Facts { has_ipvs: Some(false), nft_missing: true, services: None, rules: None, ..healthy() };
         assert_eq!(found(&facts), [Id::NoIpvs, Id::NoNft]);
+        let facts = Facts { nft_missing: false, rules: Some(Default::default()), ..facts };
+        assert_eq!(found(&facts), [Id::NoIpvs], "the rest follows");
         let facts = Facts { run_estimation: Some("0".into()), ..healthy() };
         assert_eq!(found(&facts), [Id::RunEstimation]);
     }

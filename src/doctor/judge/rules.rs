@@ -33,6 +33,9 @@ pub fn judge(scope: &Config, facts: &Facts) -> Vec<Finding> {
 
 /// Of the rules those of services that the kernel has; all where that is not known.
 fn present(wanted: &Rules, facts: &Facts) -> Rules {
+    if facts.has_ipvs == Some(false) {
+        return Rules::default();
+    }
     let mut rules = wanted.clone();
     if let Some(services) = &facts.services {
         let there = |vip: &SocketAddr| services.contains_key(&ipvs_netlink::ServiceKey::udp(*vip));

@@ -17,12 +17,13 @@ use hickory_proto::op::{Message, MessageType, ResponseCode};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::*;
-use crate::core::model::{DnsProbe, Reply};
+use crate::core::model::{DnsProbe, FileProbe, Reply};
+use crate::core::probes::Ended;
 
 /// How long a test waits for what must come.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-fn ms(ms: u64) -> Duration {
+const fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
@@ -131,6 +132,38 @@ fn a_server_that_answers_is_up_and_one_socket_does_all_its_probes() {
         }
         assert_eq!(next(&mut verdicts), verdict(1, true, "first answer"), "{local}");
         assert_eq!(ports.len(), 1, "{local}: {ports:?}");
+    }
+}
+
+#[test]
+fn what_became_of_probes_is_told_and_answers_are_timed() {
+    const SLOW: Duration = ms(30);
+    for local in ["127.0.0.1:0", "[::1]:0"] {
+        let closed = address(&bind(local));
+        let socket = bind(local);
+        let open = address(&socket);
+        let server = serve(socket, |socket, from, _| {
+            std::thread::sleep(SLOW);
+            drop(socket.send_to(b"pong", from));
+        });
+        let began = Instant::now();
+        let (checker, mut verdicts) = engine(vec![
+            target(1, open, false, pong()),
+            target(2, closed, false, pong()),
+            target(3, open, false, Probe::File(FileProbe { path: "/nowhere".into(), weight: false })),
+        ]);
+        (0..3).for_each(|_| drop(next(&mut verdicts)));
+        let probes = checker.report().blocking_recv().expect("a running engine");
+        let took = probes.last[&TargetId(1)].latency.expect("the first answer is timed");
+        assert!((SLOW..began.elapsed()).contains(&took), "{local}: {took:?}");
+        let ended = |target: u32| probes.last[&TargetId(target)].ended;
+        assert_eq!([1, 2, 3].map(ended), [Ended::Answered, Ended::Refused, Ended::WrongAnswer], "{local}");
+        let kinds: Vec<&str> = probes.checks.iter().map(|(check, _)| *check).collect();
+        assert_eq!(kinds, ["udp", "file"]);
+        let udp = &probes.checks[0].1;
+        assert!(udp.ended[Ended::Answered as usize] > 0 && udp.ended[Ended::Refused as usize] > 0, "{udp:?}");
+        assert!(udp.micros >= took.as_micros() as u64, "{udp:?}");
+        stop(server, open);
     }
 }
 

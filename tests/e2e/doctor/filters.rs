@@ -94,7 +94,7 @@ fn reply_rules() {
     let mut ward = Ward::new(2, "");
     assert!(ward.findings(&[]).is_empty());
     super::kill(&mut ward.daemon);
-    ward.network.director.nft("delete element ip ipvsd rewrite { 10.0.1.12 . 5300 }");
+    ward.network.director.nft("delete element ip ipvsd sources { 10.0.1.12 . 5300 }");
     let found = ward.findings(&[]);
     assert_eq!(names(&found), ["reply-rules"]);
     assert!(found[0]["cure"].as_str().is_some_and(|cure| cure.starts_with("start ipvsd")), "{found:#?}");
