@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use ipvs_netlink::{DestinationKey, Flags, ServiceKey};
 
-use super::desired::Needs;
 use super::drift::Thing;
 use super::event::{Before, Event};
 use super::exchange::cannot_spare;
@@ -65,15 +64,15 @@ impl Core {
         if self.started && known && !self.retries.waits(&Subject::Rules) {
             let mut rules = {
                 // All that is wanted at once would be the largest thing that the daemon ever holds.
-                let needs = |key: &ServiceKey| Some((*key, Needs::of(&self.wanted(key)?)));
-                let wanted = self.index.keys().filter_map(needs).collect();
-                desired::rules(&wanted, found, held, self.kept.needs())
+                let wanted = self.index.keys().filter_map(|key| self.wanted(key));
+                let asked = |key: &ServiceKey| {
+                    !self.leaving && self.service(key).is_some_and(|(service, _)| service.ops)
+                };
+                desired::rules(asked, wanted, found, held, self.kept.needs())
             };
             self.rules_kept = false;
-            if !self.busy.is_empty() {
-                let due = rules.clone();
-                self.busy.iter().for_each(|key| rules.keep(held, key));
-                self.rules_kept = rules != due;
+            for key in &self.busy {
+                self.rules_kept |= rules.keep(held, key);
             }
             rules.refuse(self.config.refusals);
             if rules != **held || self.rules_damaged {

@@ -5,13 +5,11 @@
 
 mod file;
 
-use std::collections::VecDeque;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -25,8 +23,8 @@ pub use file::HistoryFile;
 
 /// From one try to write to the next.
 const AGAIN: Duration = Duration::from_secs(5);
-/// So many bytes wait to be written at most; what comes then is lost, and the gap in the numbers shows it.
-const MOST: usize = 16 << 20;
+/// So many bytes wait at most, beside as many that are being written; what comes then is lost, and the gap in the numbers shows it.
+const MOST: usize = 8 << 20;
 /// So long the end waits for the disk.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -35,9 +33,7 @@ pub struct Recorder {
     recording: Recording,
     /// Not yet with the writer.
     lines: Vec<u8>,
-    /// None at the end only.
-    writer: Option<Sender<Vec<u8>>>,
-    waiting: Arc<AtomicUsize>,
+    waiting: Arc<Waiting>,
     /// Closed when the writer has ended.
     ended: Receiver<()>,
 }
@@ -58,17 +54,16 @@ impl Recorder {
         };
         let mut lines = Vec::new();
         let recording = Recording::start(start, now, &mut lines);
-        let (writer, work) = channel();
         let (ending, ended) = channel();
-        let waiting = Arc::new(AtomicUsize::new(0));
+        let waiting = Arc::new(Waiting::default());
         let file = HistoryFile::in_directory(directory);
         let for_writer = Arc::clone(&waiting);
         thread::Builder::new().name("history".to_owned()).spawn(move || {
             let _ending = ending;
-            write(file, &work, &for_writer);
+            write(file, &for_writer);
         })?;
-        let mut recorder = Self { recording, lines, writer: Some(writer), waiting, ended };
-        recorder.send();
+        let mut recorder = Self { recording, lines, waiting, ended };
+        recorder.waiting.add(&mut recorder.lines);
         Ok(recorder)
     }
 
@@ -76,55 +71,101 @@ impl Recorder {
     pub fn handle(&mut self, core: &mut Core, now: Time, input: Input) -> Vec<Output> {
         let outputs = self.recording.handle(core, now, input, &mut self.lines);
         if !self.lines.is_empty() {
-            self.send();
+            self.waiting.add(&mut self.lines);
         }
         outputs
-    }
-
-    fn send(&mut self) {
-        let lines = std::mem::take(&mut self.lines);
-        let Some(writer) = &self.writer else { return };
-        if self.waiting.load(Ordering::Relaxed) + lines.len() <= MOST {
-            self.waiting.fetch_add(lines.len(), Ordering::Relaxed);
-            // The writer lives as long as this struct.
-            let _ = writer.send(lines);
-        }
     }
 }
 
 impl Drop for Recorder {
     fn drop(&mut self) {
         self.recording.flush(&mut self.lines);
-        self.send();
-        self.writer = None;
+        self.waiting.add(&mut self.lines);
+        self.waiting.end();
         let _ = self.ended.recv_timeout(PATIENCE);
     }
 }
 
+/// What waits to be written, in one piece: thousands of small ones would leave holes in the memory of the whole daemon.
+#[derive(Default)]
+struct Waiting {
+    lines: Mutex<Lines>,
+    news: Condvar,
+}
+
+#[derive(Default)]
+struct Lines {
+    text: Vec<u8>,
+    /// No more come.
+    over: bool,
+}
+
+impl Waiting {
+    /// Takes these lines, or loses them.
+    fn add(&self, lines: &mut Vec<u8>) {
+        let mut waiting = self.lock();
+        if waiting.text.is_empty() {
+            std::mem::swap(&mut waiting.text, lines);
+        } else if waiting.text.len() + lines.len() <= MOST {
+            waiting.text.append(lines);
+        }
+        *lines = Vec::new();
+        self.news.notify_one();
+    }
+
+    /// No more come.
+    fn end(&self) {
+        self.lock().over = true;
+        self.news.notify_one();
+    }
+
+    /// All that waits, as soon as there is something and the time has come; and whether no more come, which no time holds up.
+    fn take(&self, not_before: Option<Instant>) -> (Vec<u8>, bool) {
+        let mut waiting = self.lock();
+        loop {
+            let early = not_before.map(|time| time.saturating_duration_since(Instant::now()));
+            let early = early.filter(|early| !early.is_zero());
+            if waiting.over || (!waiting.text.is_empty() && early.is_none()) {
+                return (std::mem::take(&mut waiting.text), waiting.over);
+            }
+            waiting = match early {
+                Some(early) => {
+                    self.news.wait_timeout(waiting, early).unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => self.news.wait(waiting).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+    }
+
+    /// What could not be written goes before all that came since.
+    fn put_back(&self, mut lines: Vec<u8>) {
+        let mut waiting = self.lock();
+        lines.append(&mut waiting.text);
+        waiting.text = lines;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Lines> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Writes until nobody sends any more; what cannot be written is said once, and tried again.
-fn write(mut file: HistoryFile, work: &Receiver<Vec<u8>>, waiting: &AtomicUsize) {
-    let mut unwritten = VecDeque::new();
+fn write(mut file: HistoryFile, waiting: &Waiting) {
     // When to try again what failed.
     let mut again: Option<Instant> = None;
     let mut over = false;
     while !over {
-        let next = match again {
-            None => work.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            Some(due) => work.recv_timeout(due.saturating_duration_since(Instant::now())),
-        };
-        over = next == Err(RecvTimeoutError::Disconnected);
-        unwritten.extend(next.into_iter().chain(work.try_iter()));
-        if !over && again.is_some_and(|due| Instant::now() < due) {
-            continue;
-        }
+        let lines;
+        (lines, over) = waiting.take(again);
         let path = file.path().display().to_string();
-        match append(&mut file, &mut unwritten, waiting) {
+        match file.append(&lines) {
             Ok(()) => {
                 if again.take().is_some() {
                     tracing::info!(file = path, "the history works again");
                 }
             }
             Err(error) => {
+                waiting.put_back(lines);
                 if again.replace(Instant::now() + AGAIN).is_none() {
                     tracing::error!(
                         file = path, %error,
@@ -134,20 +175,6 @@ fn write(mut file: HistoryFile, work: &Receiver<Vec<u8>>, waiting: &AtomicUsize)
             }
         }
     }
-}
-
-/// Appends what waits, one after the other.
-fn append(
-    file: &mut HistoryFile,
-    unwritten: &mut VecDeque<Vec<u8>>,
-    waiting: &AtomicUsize,
-) -> io::Result<()> {
-    while let Some(lines) = unwritten.front() {
-        file.append(lines)?;
-        waiting.fetch_sub(lines.len(), Ordering::Relaxed);
-        unwritten.pop_front();
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -206,11 +206,10 @@ fn read_set(family: Family, set: &Value, elements: Option<&RawValue>) -> Option<
         _ => return None,
     };
     let listed: Vec<&RawValue> = elements.map_or(Some(Vec::new()), read)?;
-    let (mut elements, mut chains) = (BTreeMap::new(), BTreeSet::new());
-    for element in listed {
-        elements.extend([read_element(family, shape, &read(element)?, &mut chains)?]);
-    }
-    Some(Set { shape, elements })
+    let mut chains = BTreeSet::new();
+    let elements = listed.into_iter().map(|element| read_element(family, shape, &read(element)?, &mut chains));
+    // Collected at once: a map that grew one by one is half empty.
+    Some(Set { shape, elements: elements.collect::<Option<_>>()? })
 }
 
 /// Whether a set has the bounds that [`Shape::Dynamic`] stands for. nft before 1.1 does not print the flag `dynamic`.

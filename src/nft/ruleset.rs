@@ -116,7 +116,7 @@ pub fn read_set(name: &str, set: &Set, rules: &mut Rules) {
                 let source = Source::from_chain_name(chain.as_deref()?)?;
                 Some((server, SocketAddr::new(source.address, source.port.unwrap_or(server.port()))))
             });
-            rules.replies.extend(replies);
+            rules.replies.append(&mut replies.collect());
         }
         // `replies` and the sets of refusals only repeat the keys of `sources`.
         _ => {}
