@@ -104,7 +104,5 @@ pub fn rules(
         service.need.into_iter().chain(servers).for_each(|need| rules.add(need));
     }
     last.into_iter().for_each(|need| rules.add(need));
-    // A map that grew one by one is half empty.
-    rules.replies = rules.replies.into_iter().collect();
     rules
 }

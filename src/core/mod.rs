@@ -81,8 +81,8 @@ pub struct Core {
     ramping: BTreeSet<ServiceKey>,
     /// What is probed, in the order of address and check. There may be tens of thousands: no map, which takes twice as much.
     targets: Vec<((SocketAddr, Arc<Check>), TargetId)>,
-    /// The services that a target's verdict is about, in the order of both.
-    probed_for: Vec<(TargetId, ServiceKey)>,
+    /// The services of the config that a target's verdict is about, by their places there, in the order of both.
+    probed_for: Vec<(TargetId, usize)>,
     next_target: u32,
     /// The kernel's services as far as they are known; none until they were read.
     found: Option<FoundServices>,

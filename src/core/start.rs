@@ -68,7 +68,7 @@ impl Core {
                         TargetId(self.next_target)
                     });
                     targets.insert(probed, id);
-                    probed_for.insert((id, *key));
+                    probed_for.insert((id, *place));
                     (id, known.get(&id).copied().cloned().unwrap_or_default())
                 });
                 let mut member = Member::new(server.weight, server.fallback, checks.collect());

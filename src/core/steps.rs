@@ -76,6 +76,8 @@ impl Core {
             }
             rules.refuse(self.config.refusals);
             if rules != **held || self.rules_damaged {
+                // A map that grew one by one is half empty, and these are kept.
+                rules.replies = rules.replies.into_iter().collect();
                 let rules = Arc::new(rules);
                 self.rules_asked = Some(Arc::clone(&rules));
                 out.push(Output::DoRules(rules));

@@ -18,6 +18,7 @@ use nix::sys::utsname::uname;
 use crate::core::history::{Recording, Start};
 use crate::core::memory::Memory;
 use crate::core::{Core, Input, Output, Time};
+use crate::pieces::Pieces;
 
 pub use file::HistoryFile;
 
@@ -31,8 +32,6 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Notes what the core is told and what it decides.
 pub struct Recorder {
     recording: Recording,
-    /// Not yet with the writer.
-    lines: Vec<u8>,
     waiting: Arc<Waiting>,
     /// Closed when the writer has ended.
     ended: Receiver<()>,
@@ -52,41 +51,33 @@ impl Recorder {
             boot: boot.trim().to_owned(),
             memory,
         };
-        let mut lines = Vec::new();
-        let recording = Recording::start(start, now, &mut lines);
         let (ending, ended) = channel();
         let waiting = Arc::new(Waiting::default());
+        let recording = waiting.add(|lines| Recording::start(start, now, lines));
         let file = HistoryFile::in_directory(directory);
         let for_writer = Arc::clone(&waiting);
         thread::Builder::new().name("history".to_owned()).spawn(move || {
             let _ending = ending;
             write(file, &for_writer);
         })?;
-        let mut recorder = Self { recording, lines, waiting, ended };
-        recorder.waiting.add(&mut recorder.lines);
-        Ok(recorder)
+        Ok(Self { recording, waiting, ended })
     }
 
     /// Hands an input to the core and returns what that asks for.
     pub fn handle(&mut self, core: &mut Core, now: Time, input: Input) -> Vec<Output> {
-        let outputs = self.recording.handle(core, now, input, &mut self.lines);
-        if !self.lines.is_empty() {
-            self.waiting.add(&mut self.lines);
-        }
-        outputs
+        self.waiting.add(|lines| self.recording.handle(core, now, input, lines))
     }
 }
 
 impl Drop for Recorder {
     fn drop(&mut self) {
-        self.recording.flush(&mut self.lines);
-        self.waiting.add(&mut self.lines);
+        self.waiting.add(|lines| self.recording.flush(lines));
         self.waiting.end();
         let _ = self.ended.recv_timeout(PATIENCE);
     }
 }
 
-/// What waits to be written, in one piece: thousands of small ones would leave holes in the memory of the whole daemon.
+/// What waits to be written.
 #[derive(Default)]
 struct Waiting {
     lines: Mutex<Lines>,
@@ -95,22 +86,22 @@ struct Waiting {
 
 #[derive(Default)]
 struct Lines {
-    text: Vec<u8>,
+    text: Pieces,
     /// No more come.
     over: bool,
 }
 
 impl Waiting {
-    /// Takes these lines, or loses them.
-    fn add(&self, lines: &mut Vec<u8>) {
+    /// Lets lines be added, or loses them.
+    fn add<T>(&self, lines: impl FnOnce(&mut Pieces) -> T) -> T {
         let mut waiting = self.lock();
-        if waiting.text.is_empty() {
-            std::mem::swap(&mut waiting.text, lines);
-        } else if waiting.text.len() + lines.len() <= MOST {
-            waiting.text.append(lines);
+        let before = waiting.text.len();
+        let result = lines(&mut waiting.text);
+        if before > 0 && waiting.text.len() > MOST {
+            waiting.text.truncate(before);
         }
-        *lines = Vec::new();
         self.news.notify_one();
+        result
     }
 
     /// No more come.
@@ -120,7 +111,7 @@ impl Waiting {
     }
 
     /// All that waits, as soon as there is something and the time has come; and whether no more come, which no time holds up.
-    fn take(&self, not_before: Option<Instant>) -> (Vec<u8>, bool) {
+    fn take(&self, not_before: Option<Instant>) -> (Pieces, bool) {
         let mut waiting = self.lock();
         loop {
             let early = not_before.map(|time| time.saturating_duration_since(Instant::now()));
@@ -138,7 +129,7 @@ impl Waiting {
     }
 
     /// What could not be written goes before all that came since.
-    fn put_back(&self, mut lines: Vec<u8>) {
+    fn put_back(&self, mut lines: Pieces) {
         let mut waiting = self.lock();
         lines.append(&mut waiting.text);
         waiting.text = lines;

@@ -18,7 +18,7 @@ use super::edit::edit;
 use super::refusals::read_chain;
 use super::ruleset;
 use super::statement::canonical;
-use super::table::{Base, Body, DYNAMIC_SIZE, DYNAMIC_TIMEOUT, Family, Key, Set, Shape};
+use super::table::{Base, Body, DYNAMIC_SIZE, DYNAMIC_TIMEOUT, Elements, Family, Key, Set, Shape};
 use crate::core::model::Rules;
 
 /// What is in the kernel of the tables `ip ipvsd` and `ip6 ipvsd`.
@@ -191,7 +191,7 @@ fn read_set(family: Family, set: &Value, elements: Option<&RawValue>) -> Option<
     };
     let kind = set.get("type")?;
     if is_dynamic(set) && kind == address && set.get("map").is_none() {
-        return Some(Set { shape: Shape::Dynamic, elements: BTreeMap::new() });
+        return Some(Set { shape: Shape::Dynamic, elements: Elements::default() });
     }
     // Intervals, time-outs and bounds change what an element means or whether it can be added.
     if ["flags", "timeout", "gc-interval", "size"].iter().any(|field| set.get(field).is_some()) {
@@ -207,8 +207,8 @@ fn read_set(family: Family, set: &Value, elements: Option<&RawValue>) -> Option<
     };
     let listed: Vec<&RawValue> = elements.map_or(Some(Vec::new()), read)?;
     let mut chains = BTreeSet::new();
-    let elements = listed.into_iter().map(|element| read_element(family, shape, &read(element)?, &mut chains));
-    // Collected at once: a map that grew one by one is half empty.
+    let elements =
+        listed.into_iter().map(|element| read_element(family, shape, &read(element)?, &mut chains));
     Some(Set { shape, elements: elements.collect::<Option<_>>()? })
 }
 
