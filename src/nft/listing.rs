@@ -206,13 +206,13 @@ fn read_set(family: Family, set: &Value, elements: Option<&RawValue>) -> Option<
         _ => return None,
     };
     let listed: Vec<&RawValue> = elements.map_or(Some(Vec::new()), read)?;
-    let mut chains = BTreeSet::new();
-    let elements =
-        listed.into_iter().map(|element| read_element(family, shape, &read(element)?, &mut chains));
-    Some(Set { shape, elements: elements.collect::<Option<_>>()? })
+    let (mut elements, mut chains) = (Vec::with_capacity(listed.len()), BTreeSet::new());
+    for element in listed {
+        elements.push(read_element(family, shape, &read(element)?, &mut chains)?);
+    }
+    Some(Set { shape, elements: elements.into_iter().collect() })
 }
 
-/// Whether a set has the bounds that [`Shape::Dynamic`] stands for. nft before 1.1 does not print the flag `dynamic`.
 fn is_dynamic(set: &Value) -> bool {
     let flags = set.get("flags").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     flags.iter().any(|flag| flag == "timeout")

@@ -33,7 +33,8 @@ pub fn table(rules: &Rules, family: Family) -> Option<Table> {
     let requests: Elements =
         rules.requests.iter().filter(|vip| ours(vip.ip())).map(|&vip| (vip.into(), None)).collect();
     // Not collected: there are few sources for many servers.
-    let (mut sources, mut chains) = (Vec::new(), BTreeMap::<Arc<str>, Chain>::new());
+    let (mut sources, mut chains) =
+        (Vec::with_capacity(rules.replies.len()), BTreeMap::<Arc<str>, Chain>::new());
     for (&server, &vip) in rules.replies.iter().filter(|(server, _)| ours(server.ip())) {
         let source = Source::of(server, vip);
         let name = Arc::from(source.chain_name());
