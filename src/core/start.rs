@@ -142,8 +142,10 @@ impl Core {
             out.push(Output::Say(Event::RulesDrift { requests, replies, damage: damage.clone(), again }));
         }
         self.rules_damaged = !found.damage.is_empty();
-        if differ {
-            self.rules = Some(Arc::new(found.rules));
+        // What is known already is not held while all is planned.
+        match differ {
+            true => self.rules = Some(Arc::new(found.rules)),
+            false => drop(found),
         }
         self.rules_unread = false;
         if self.looking && !self.services_asked {

@@ -25,7 +25,7 @@ struct Keeper {
     nft: Nft,
     /// What was listed last, and when; none after a change.
     listed: Option<(Instant, Listing)>,
-    /// What was set last. Of a listing that shows nothing else nobody makes a change, and it takes megabytes.
+    /// What was set last. A listing that shows nothing else is not read or kept: that takes megabytes.
     made: Option<Arc<Rules>>,
     /// `nft` has been there.
     installed: bool,
@@ -76,13 +76,14 @@ impl Keeper {
         match self.nft.observe().await {
             Ok(listing) => {
                 self.installed = true;
+                if let Some(made) = self.made.as_deref().filter(|made| listing.holds(made)) {
+                    drop(listing);
+                    return Ok(FoundRules { rules: made.clone(), damage: Vec::new() });
+                }
                 let rules = listing.rules();
                 let damage = listing.damage(&rules);
-                let found = FoundRules { rules, damage };
-                if self.made.as_deref() != Some(&found.rules) || !found.damage.is_empty() {
-                    self.listed = Some((Instant::now(), listing));
-                }
-                Ok(found)
+                self.listed = Some((Instant::now(), listing));
+                Ok(FoundRules { rules, damage })
             }
             // Where there never was an nft there is nothing of ours; if rules are needed, the change says what is missing.
             Err(Error::NotInstalled { .. }) if !self.installed => Ok(FoundRules::default()),

@@ -135,6 +135,11 @@ impl Listing {
         self.tables.values().any(|table| table.flags != Flags::None)
     }
 
+    /// Whether the tables say this, and nothing else.
+    pub fn holds(&self, rules: &Rules) -> bool {
+        edit(rules, self).is_none()
+    }
+
     /// What the tables say, so far as it can be read; only with no [`damage`](Listing::damage) do they say it wholly.
     pub fn rules(&self) -> Rules {
         let mut rules = Rules::default();
