@@ -142,10 +142,10 @@ impl World {
             Input::FoundServices(Ok(found)) => {
                 self.promises.looked(&found.iter().map(|(key, _)| *key).collect());
             }
-            Input::Done(key, steps, failed) => {
-                if failed.keys().any(|place| matches!(steps[*place].action, Action::AddService(_))) {
-                    self.promises.created.remove(key);
-                }
+            Input::Done(key, steps, failed)
+                if failed.keys().any(|place| matches!(steps[*place].action, Action::AddService(_))) =>
+            {
+                self.promises.created.remove(key);
             }
             Input::FoundRules(Ok(found)) => self.promises.known_rules = Some(found.rules.clone()),
             Input::RulesDone(Ok(rules)) => self.promises.known_rules = Some(rules.as_ref().clone()),
