@@ -63,7 +63,7 @@ impl Core {
         let places = self.probed_for[first..].iter().take_while(|(id, _)| *id == target);
         let vips = places.flat_map(|(_, place)| &self.config.services[*place].listen);
         let servers = vips.filter_map(|vip| {
-            let key = ServiceKey::udp(*vip);
+            let key = vip.0;
             let servers = self.pools.get(&key)?.probed_by(target);
             Some(servers.map(move |server| (key, *server)))
         });
@@ -81,7 +81,7 @@ impl Core {
 
     /// Whether the quorum of a service has turned, and the command that is told so.
     pub(super) fn quorum(&mut self, key: ServiceKey, out: &mut Vec<Output>) {
-        let Some((_, place)) = self.index.get(&key) else { return };
+        let Some(place) = self.index.get(&key) else { return };
         let (Some(pool), service) = (self.pools.get(&key), &self.config.services[*place]) else { return };
         let quorum = &service.policy.quorum;
         let Some(up) = self.quorums.entry(key).or_default().turn(quorum, pool) else { return };

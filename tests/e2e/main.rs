@@ -2,8 +2,10 @@
 //! One file for each theme; a test fails by panicking, and what the kernel held then is printed.
 
 mod admin;
+
 mod capability;
 mod change;
+mod connections;
 mod crash;
 mod dns;
 mod doctor;
@@ -27,6 +29,7 @@ mod start;
 mod supervise;
 mod takeover;
 mod terminal;
+mod told;
 mod traffic;
 mod watch;
 
@@ -36,6 +39,7 @@ fn main() -> ExitCode {
     let themes = [
         admin::tests(),
         change::tests(),
+        connections::tests(),
         crash::tests(),
         dns::tests(),
         doctor::tests(),
@@ -58,6 +62,7 @@ fn main() -> ExitCode {
         supervise::tests(),
         takeover::tests(),
         terminal::tests(),
+        told::tests(),
     ];
     lab::suite(themes.into_iter().flatten().collect())
 }
