@@ -12,3 +12,4 @@ pub mod kernel;
 pub mod logging;
 pub mod metrics;
 pub mod nft;
+mod pieces;

@@ -3,14 +3,16 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use crate::config::Loaded;
 use crate::logging::Format;
 use crate::{daemon, logging};
 
 pub fn main(path: &Path, log: Option<Format>) -> ExitCode {
     match super::load(path) {
-        Ok(loaded) => {
+        // The warnings, which were said, have the text of the file with them.
+        Ok(Loaded { config, .. }) => {
             logging::start(log);
-            super::block_on(daemon::run(path, loaded.config))
+            super::block_on(daemon::run(path, config))
         }
         Err(status) => status,
     }

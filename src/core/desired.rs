@@ -1,7 +1,5 @@
 //! What the kernel is to hold: a pure function of the config, the verdicts and what still drains.
 
-use std::collections::BTreeMap;
-
 use ipvs_netlink::{
     DestinationConfig, DestinationKey, Family, Flags, Forward, Netmask, Protocol, ServiceConfig, ServiceKey,
 };
@@ -99,27 +97,14 @@ fn service_config(service: &Service, key: ServiceKey) -> ServiceConfig {
     config
 }
 
-/// What a service needs of the rules.
-pub struct Needs {
-    request: Option<Need>,
-    servers: Vec<Need>,
-}
-
-impl Needs {
-    /// Those of what the kernel is to hold.
-    pub fn of(wanted: &Wanted) -> Needs {
-        let servers = wanted.servers.values().filter_map(|server| server.need);
-        Needs { request: wanted.need, servers: servers.collect() }
-    }
-}
-
 /// What the rules are to hold, but for refusals: for all that is wanted, for what still drains in the kernel, and for replies
-/// on the way.
+/// on the way. `asked` says of which services requests are not to be tracked.
 ///
 /// A reply keeps the VIP that it has as long as its server has weight there or replies from there may be on the way,
 /// whoever wants it. Its rule outlives the server.
 pub fn rules(
-    wanted: &BTreeMap<ServiceKey, Needs>,
+    asked: impl Fn(&ServiceKey) -> bool,
+    wanted: impl Iterator<Item = Wanted>,
     found: &FoundServices,
     held: &Rules,
     kept: impl Iterator<Item = Need>,
@@ -128,7 +113,7 @@ pub fn rules(
     let mut last = Vec::new();
     for (key, service) in found {
         let ServiceKey::Address { protocol: Protocol::UDP, address: vip } = *key else { continue };
-        let asked = wanted.get(key).is_some_and(|needs| needs.request.is_some());
+        let asked = asked(key);
         let ops = service.config.flags.contains(Flags::ONE_PACKET);
         let rewrites = asked || (ops && held.requests.contains(&vip));
         if rewrites {
@@ -144,8 +129,9 @@ pub fn rules(
         }
     }
     kept.for_each(|need| rules.add(need));
-    for needs in wanted.values() {
-        needs.request.iter().chain(&needs.servers).for_each(|need| rules.add(*need));
+    for service in wanted {
+        let servers = service.servers.values().filter_map(|server| server.need);
+        service.need.into_iter().chain(servers).for_each(|need| rules.add(need));
     }
     last.into_iter().for_each(|need| rules.add(need));
     rules

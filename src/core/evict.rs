@@ -164,7 +164,7 @@ impl Core {
         eviction.postponed = false;
         let why = "connection entries of an earlier run pin clients to it".to_owned();
         self.busy.insert(key);
-        out.push(Output::Do(key, vec![Step { action: Action::DeleteServer(server), why }]));
+        out.push(Output::Do(key, [Step { action: Action::DeleteServer(server), why }].into()));
     }
 
     /// A step was done for a service: it may have been the eviction's own.

@@ -27,6 +27,7 @@ mod replay;
 mod tests;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use ipvs_netlink::{DestinationKey, ServiceKey};
 use serde::{Deserialize, Serialize};
@@ -103,7 +104,7 @@ pub struct Start {
 #[serde(rename_all = "lowercase")]
 pub enum Decision {
     /// Steps for one service.
-    Do(ServiceKey, Vec<Step>),
+    Do(ServiceKey, Arc<[Step]>),
     /// How the rules are to change.
     Rules(RulesChange),
     /// A sysctl is set.
@@ -148,7 +149,7 @@ impl Decision {
     /// Of an output, if it is one; `held` are the rules in the kernel.
     fn of(output: &Output, held: Option<&Rules>) -> Option<Self> {
         Some(match output {
-            Output::Do(key, steps) => Self::Do(*key, steps.clone()),
+            Output::Do(key, steps) => Self::Do(*key, Arc::clone(steps)),
             Output::DoRules(rules) => Self::Rules(RulesChange::between(held, rules)),
             Output::SetSysctl { key, old, value, why } => {
                 Self::Sysctl { key: key.clone(), old: old.clone(), value: value.clone(), why: why.clone() }

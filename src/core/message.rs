@@ -46,8 +46,8 @@ pub enum Input {
         /// The operator's user ID.
         by: u32,
     },
-    /// A batch of steps was done, each with its own result.
-    Done(ServiceKey, Vec<(Step, Result<(), String>)>),
+    /// These steps were done, but for those that failed: their places, and why.
+    Done(ServiceKey, Arc<[Step]>, BTreeMap<usize, String>),
     /// The rules are now these, or why they are not.
     RulesDone(Result<Arc<Rules>, String>),
     /// The time that [`Output::Wake`] asked for has come.
@@ -83,7 +83,7 @@ pub enum Output {
     /// Probe these and nothing else.
     Probe(Vec<Target>),
     /// Do these steps for one service in this order; answered by [`Input::Done`].
-    Do(ServiceKey, Vec<Step>),
+    Do(ServiceKey, Arc<[Step]>),
     /// Make the rules hold exactly this; answered by [`Input::RulesDone`].
     DoRules(Arc<Rules>),
     /// Set a sysctl; whether it worked is seen at the next look.

@@ -81,8 +81,8 @@ pub struct Core {
     ramping: BTreeSet<ServiceKey>,
     /// What is probed, in the order of address and check. There may be tens of thousands: no map, which takes twice as much.
     targets: Vec<((SocketAddr, Arc<Check>), TargetId)>,
-    /// The services that a target's verdict is about, in the order of both.
-    probed_for: Vec<(TargetId, ServiceKey)>,
+    /// The services of the config that a target's verdict is about, by their places there, in the order of both.
+    probed_for: Vec<(TargetId, usize)>,
     next_target: u32,
     /// The kernel's services as far as they are known; none until they were read.
     found: Option<FoundServices>,
@@ -241,7 +241,7 @@ impl Core {
             Input::Verdict(verdict) => self.verdict(now, &verdict, &mut out),
             Input::Override(it) => self.override_weight(now, it, &mut out),
             Input::TakeBack { service, server, by } => self.take_back(now, &service, server, by, &mut out),
-            Input::Done(key, results) => self.done(now, key, results, &mut out),
+            Input::Done(key, steps, failed) => self.done(now, key, &steps, failed, &mut out),
             Input::RulesDone(result) => self.rules_done(now, result, &mut out),
             Input::Wake => {
                 let due = !self.settled || self.waits_for_entries() || self.plans_are_due(now);

@@ -66,14 +66,19 @@ impl Rules {
     }
 
     /// Takes over from `held` what it has for one service, and all tunnels, of which it is not said whose they are: steps
-    /// that need it may be under way.
-    pub fn keep(&mut self, held: &Self, key: &ServiceKey) {
-        let Some(vip) = Vip(*key).udp() else { return };
+    /// that need it may be under way. Whether anything was added.
+    pub fn keep(&mut self, held: &Self, key: &ServiceKey) -> bool {
+        let Some(vip) = Vip(*key).udp() else { return false };
+        let before = self.tunnels.len();
         self.tunnels.extend(&held.tunnels);
+        let mut added = self.tunnels.len() > before;
         if held.requests.contains(&vip) {
-            self.requests.insert(vip);
-            self.replies.extend(held.replies.iter().filter(|(_, other)| **other == vip));
+            added |= self.requests.insert(vip);
+            for (server, _) in held.replies.iter().filter(|(_, other)| **other == vip) {
+                added |= self.replies.insert(*server, vip) != Some(vip);
+            }
         }
+        added
     }
 
     /// Whether the rules hold `need`.

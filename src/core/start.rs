@@ -68,7 +68,7 @@ impl Core {
                         TargetId(self.next_target)
                     });
                     targets.insert(probed, id);
-                    probed_for.insert((id, *key));
+                    probed_for.insert((id, *place));
                     (id, known.get(&id).copied().cloned().unwrap_or_default())
                 });
                 let mut member = Member::new(server.weight, server.fallback, checks.collect());
@@ -142,8 +142,10 @@ impl Core {
             out.push(Output::Say(Event::RulesDrift { requests, replies, damage: damage.clone(), again }));
         }
         self.rules_damaged = !found.damage.is_empty();
-        if differ {
-            self.rules = Some(Arc::new(found.rules));
+        // What is known already is not held while all is planned.
+        match differ {
+            true => self.rules = Some(Arc::new(found.rules)),
+            false => drop(found),
         }
         self.rules_unread = false;
         self.rules_tried = None;

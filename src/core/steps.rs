@@ -1,11 +1,11 @@
 //! Plans: which steps are asked for now, and what their results change in the picture of the kernel.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ipvs_netlink::{DestinationKey, Flags, ServiceKey};
 
-use super::desired::Needs;
 use super::drift::Thing;
 use super::event::{Before, Event};
 use super::exchange::cannot_spare;
@@ -64,18 +64,20 @@ impl Core {
         if self.started && known && !self.retries.waits(&Subject::Rules) {
             let mut rules = {
                 // All that is wanted at once would be the largest thing that the daemon ever holds.
-                let needs = |key: &ServiceKey| Some((*key, Needs::of(&self.wanted(key)?)));
-                let wanted = self.index.keys().filter_map(needs).collect();
-                desired::rules(&wanted, found, held, self.kept.needs())
+                let wanted = self.index.keys().filter_map(|key| self.wanted(key));
+                let asked = |key: &ServiceKey| {
+                    !self.leaving && self.service(key).is_some_and(|service| service.ops)
+                };
+                desired::rules(asked, wanted, found, held, self.kept.needs())
             };
             self.rules_kept = false;
-            if !self.busy.is_empty() {
-                let due = rules.clone();
-                self.busy.iter().for_each(|key| rules.keep(held, key));
-                self.rules_kept = rules != due;
+            for key in &self.busy {
+                self.rules_kept |= rules.keep(held, key);
             }
             rules.refuse(self.config.refusals);
             if rules != **held || self.rules_damaged {
+                // A map that grew one by one is half empty, and these are kept.
+                rules.replies = rules.replies.into_iter().collect();
                 let rules = Arc::new(rules);
                 self.rules_asked = Some(Arc::clone(&rules));
                 out.push(Output::DoRules(rules));
@@ -156,7 +158,7 @@ impl Core {
             out.push(Output::Say(Event::GivesUp { service, key, circle }));
         }
         self.busy.insert(key);
-        out.push(Output::Do(key, steps));
+        out.push(Output::Do(key, steps.into()));
         creates
     }
 
@@ -192,28 +194,29 @@ impl Core {
         &mut self,
         now: Time,
         key: ServiceKey,
-        results: Vec<(Step, Result<(), String>)>,
+        steps: &[Step],
+        mut failed: BTreeMap<usize, String>,
         out: &mut Vec<Output>,
     ) {
         self.busy.remove(&key);
         let name = self.name(&key);
         let mut errors = Vec::new();
         let mut frees_rules = false;
-        let unsure =
-            self.retries.fails(&Subject::Service(key)) || results.iter().any(|(_, result)| result.is_err());
-        for (step, result) in results {
-            self.evicted(now, key, &step.action, result.is_ok());
-            let gone = result.is_ok() && step.action == Action::DeleteService && self.wanted(&key).is_none();
+        let unsure = self.retries.fails(&Subject::Service(key)) || !failed.is_empty();
+        for (place, step) in steps.iter().enumerate() {
+            let error = failed.remove(&place);
+            self.evicted(now, key, &step.action, error.is_none());
+            let gone = error.is_none() && step.action == Action::DeleteService && self.wanted(&key).is_none();
             // Somebody else may have made it first.
-            let failed = result.is_err() && matches!(step.action, Action::AddService(_));
+            let not_made = error.is_some() && matches!(step.action, Action::AddService(_));
             if gone {
                 self.unnamed.remove(&key);
             }
-            if (gone || failed) && self.memory.created.remove(&key) {
+            if (gone || not_made) && self.memory.created.remove(&key) {
                 out.push(Output::Remember(self.memory.clone()));
             }
-            match result {
-                Ok(()) => {
+            match error {
+                None => {
                     let before = self.picture(now, key, &step.action, unsure);
                     frees_rules |= match (&step.action, &before) {
                         (Action::SetServer(_, now), Before::Server(before)) => now.forward != before.forward,
@@ -222,9 +225,10 @@ impl Core {
                             Action::SetService(_) | Action::DeleteService | Action::DeleteServer(_)
                         ),
                     };
+                    let step = step.clone();
                     out.push(Output::Say(Event::Done { service: name.clone(), key, step, before }));
                 }
-                Err(error) => errors.push(error),
+                Some(error) => errors.push(error),
             }
         }
         match errors.into_iter().next() {

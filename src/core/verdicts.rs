@@ -60,10 +60,12 @@ impl Core {
     /// The servers that a target's verdict is about.
     fn probed_for(&self, target: TargetId) -> Vec<(ServiceKey, DestinationKey)> {
         let first = self.probed_for.partition_point(|(id, _)| *id < target);
-        let services = self.probed_for[first..].iter().take_while(|(id, _)| *id == target);
-        let servers = services.filter_map(|(_, key)| {
-            let servers = self.pools.get(key)?.probed_by(target);
-            Some(servers.map(|server| (*key, *server)))
+        let places = self.probed_for[first..].iter().take_while(|(id, _)| *id == target);
+        let vips = places.flat_map(|(_, place)| &self.config.services[*place].listen);
+        let servers = vips.filter_map(|vip| {
+            let key = vip.0;
+            let servers = self.pools.get(&key)?.probed_by(target);
+            Some(servers.map(move |server| (key, *server)))
         });
         servers.flatten().collect()
     }

@@ -45,7 +45,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
 use crate::admin::{self, Access, Reload};
-use crate::core::model::{Config, Rules};
+use crate::core::model::Config;
 use crate::core::{Input, desired};
 use crate::nft::{self, Nft};
 use ending::Ending;
@@ -82,7 +82,7 @@ pub async fn run(path: &Path, config: Config) -> Result<(), Refusal> {
     let (to_requests, mut requested) = unbounded_channel();
     let _admin = open_admin_sockets(&to_requests);
     let requests = Requests { config: path.to_owned(), reloads };
-    let rules = desired::rules_of(&config);
+    let needs_nft = !desired::rules_of(&config).is_empty();
     let services = config.services.len();
     tracing::info!(config = %path.display(), services, "started");
     let mut ending = Ending::default();
@@ -122,7 +122,7 @@ pub async fn run(path: &Path, config: Config) -> Result<(), Refusal> {
         supervisor.look(&tasks.progress, &tasks.checker);
     }
     if tasks.finished == Some(Removed(true)) {
-        remove_rules(&rules).await?;
+        remove_rules(needs_nft).await?;
     }
     tracing::info!("stopped");
     Ok(())
@@ -134,7 +134,7 @@ pub async fn run(path: &Path, config: Config) -> Result<(), Refusal> {
 /// What could not be removed and why; or the daemon runs, which would put everything back.
 pub async fn flush(config: Config) -> Result<(), Refusal> {
     let _lock = lock::take()?;
-    let rules = desired::rules_of(&config);
+    let needs_nft = !desired::rules_of(&config).is_empty();
     let longest = config.services.iter().map(|service| service.drain).max().unwrap_or_default();
     tracing::info!(at_most = ?longest, "draining the servers before they are removed");
     // A kernel without IPVS has no services; rules of an earlier run may still be there.
@@ -160,15 +160,15 @@ pub async fn flush(config: Config) -> Result<(), Refusal> {
             tasks.input(input);
         }
     }
-    remove_rules(&rules).await
+    remove_rules(needs_nft).await
 }
 
 /// Damaged rules too, which the core does not see.
-async fn remove_rules(rules: &Rules) -> Result<(), Refusal> {
+async fn remove_rules(needs_nft: bool) -> Result<(), Refusal> {
     match Nft::new().remove().await {
         Ok(_) => Ok(()),
         // A config without rules never needed nft.
-        Err(nft::Error::NotInstalled { .. }) if rules.is_empty() => Ok(()),
+        Err(nft::Error::NotInstalled { .. }) if !needs_nft => Ok(()),
         Err(error) => Err(Refusal::new(error.to_string())),
     }
 }

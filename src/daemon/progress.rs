@@ -80,10 +80,9 @@ impl Progress {
                 self.judge(Subject::Look, found.as_ref().err());
             }
             Input::Unchanged => self.services.answer(&None, now),
-            Input::Done(key, results) => {
+            Input::Done(key, _, failed) => {
                 self.services.answer(&Some(*key), now);
-                let failed = results.iter().find_map(|(_, result)| result.as_ref().err());
-                self.judge(Subject::Service(*key), failed);
+                self.judge(Subject::Service(*key), failed.values().next());
             }
             Input::FoundRules(found) => {
                 self.rules.answer(&Rules::Look, now);
@@ -140,7 +139,8 @@ mod tests {
     }
 
     fn done(result: Result<(), String>) -> Input {
-        Input::Done(key(), vec![(Step { action: Action::DeleteService, why: String::new() }, result)])
+        let failed = result.err().map(|error| (0, error)).into_iter().collect();
+        Input::Done(key(), [Step { action: Action::DeleteService, why: String::new() }].into(), failed)
     }
 
     #[test]
@@ -154,7 +154,7 @@ mod tests {
         progress.asked(&Output::DoRules(Arc::new(ReplyRules::default())), now);
         assert!(!progress.settled());
         progress.answered(&Input::RulesDone(Ok(Arc::new(ReplyRules::default()))), now);
-        progress.asked(&Output::Do(key(), Vec::new()), now);
+        progress.asked(&Output::Do(key(), Arc::default()), now);
         progress.asked(&Output::GlanceAtServices(BTreeSet::new()), now);
         assert!(!progress.settled());
         progress.answered(&done(Ok(())), now);
@@ -178,7 +178,7 @@ mod tests {
         let (mut progress, start) = (Progress::default(), Instant::now());
         let after = |seconds| start + Duration::from_secs(seconds);
         assert_eq!(progress.hanging(after(1000), LIMIT), None, "nobody was asked");
-        progress.asked(&Output::Do(key(), Vec::new()), start);
+        progress.asked(&Output::Do(key(), Arc::default()), start);
         progress.asked(&Output::LookAtServices(BTreeSet::new()), after(5));
         assert_eq!(progress.hanging(after(30), LIMIT), None);
         assert_eq!(progress.hanging(after(31), LIMIT), Some("the task for IPVS"));

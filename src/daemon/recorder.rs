@@ -8,9 +8,8 @@ mod file;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,24 +18,21 @@ use nix::sys::utsname::uname;
 use crate::core::history::{Recording, Start};
 use crate::core::memory::Memory;
 use crate::core::{Core, Input, Output, Time};
+use crate::pieces::Pieces;
 
 pub use file::HistoryFile;
 
 /// From one try to write to the next.
 const AGAIN: Duration = Duration::from_secs(5);
-/// So many bytes wait to be written at most; what comes then is lost, and the gap in the numbers shows it.
-const MOST: usize = 16 << 20;
+/// So many bytes wait at most, beside as many that are being written; what comes then is lost, and the gap in the numbers shows it.
+const MOST: usize = 8 << 20;
 /// So long the end waits for the disk.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Notes what the core is told and what it decides.
 pub struct Recorder {
     recording: Recording,
-    /// Not yet with the writer.
-    lines: Vec<u8>,
-    /// None at the end only.
-    writer: Option<Sender<Vec<u8>>>,
-    waiting: Arc<AtomicUsize>,
+    waiting: Arc<Waiting>,
     /// Closed when the writer has ended.
     ended: Receiver<()>,
 }
@@ -55,77 +51,112 @@ impl Recorder {
             boot: boot.trim().to_owned(),
             memory,
         };
-        let mut lines = Vec::new();
-        let recording = Recording::start(start, now, &mut lines);
-        let (writer, work) = channel();
         let (ending, ended) = channel();
-        let waiting = Arc::new(AtomicUsize::new(0));
+        let waiting = Arc::new(Waiting::default());
+        let recording = waiting.add(|lines| Recording::start(start, now, lines));
         let file = HistoryFile::in_directory(directory);
         let for_writer = Arc::clone(&waiting);
         thread::Builder::new().name("history".to_owned()).spawn(move || {
             let _ending = ending;
-            write(file, &work, &for_writer);
+            write(file, &for_writer);
         })?;
-        let mut recorder = Self { recording, lines, writer: Some(writer), waiting, ended };
-        recorder.send();
-        Ok(recorder)
+        Ok(Self { recording, waiting, ended })
     }
 
     /// Hands an input to the core and returns what that asks for.
     pub fn handle(&mut self, core: &mut Core, now: Time, input: Input) -> Vec<Output> {
-        let outputs = self.recording.handle(core, now, input, &mut self.lines);
-        if !self.lines.is_empty() {
-            self.send();
-        }
-        outputs
-    }
-
-    fn send(&mut self) {
-        let lines = std::mem::take(&mut self.lines);
-        let Some(writer) = &self.writer else { return };
-        if self.waiting.load(Ordering::Relaxed) + lines.len() <= MOST {
-            self.waiting.fetch_add(lines.len(), Ordering::Relaxed);
-            // The writer lives as long as this struct.
-            let _ = writer.send(lines);
-        }
+        self.waiting.add(|lines| self.recording.handle(core, now, input, lines))
     }
 }
 
 impl Drop for Recorder {
     fn drop(&mut self) {
-        self.recording.flush(&mut self.lines);
-        self.send();
-        self.writer = None;
+        self.waiting.add(|lines| self.recording.flush(lines));
+        self.waiting.end();
         let _ = self.ended.recv_timeout(PATIENCE);
     }
 }
 
+/// What waits to be written.
+#[derive(Default)]
+struct Waiting {
+    lines: Mutex<Lines>,
+    news: Condvar,
+}
+
+#[derive(Default)]
+struct Lines {
+    text: Pieces,
+    /// No more come.
+    over: bool,
+}
+
+impl Waiting {
+    /// Lets lines be added, or loses them.
+    fn add<T>(&self, lines: impl FnOnce(&mut Pieces) -> T) -> T {
+        let mut waiting = self.lock();
+        let before = waiting.text.len();
+        let result = lines(&mut waiting.text);
+        if before > 0 && waiting.text.len() > MOST {
+            waiting.text.truncate(before);
+        }
+        self.news.notify_one();
+        result
+    }
+
+    /// No more come.
+    fn end(&self) {
+        self.lock().over = true;
+        self.news.notify_one();
+    }
+
+    /// All that waits, as soon as there is something and the time has come; and whether no more come, which no time holds up.
+    fn take(&self, not_before: Option<Instant>) -> (Pieces, bool) {
+        let mut waiting = self.lock();
+        loop {
+            let early = not_before.map(|time| time.saturating_duration_since(Instant::now()));
+            let early = early.filter(|early| !early.is_zero());
+            if waiting.over || (!waiting.text.is_empty() && early.is_none()) {
+                return (std::mem::take(&mut waiting.text), waiting.over);
+            }
+            waiting = match early {
+                Some(early) => {
+                    self.news.wait_timeout(waiting, early).unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => self.news.wait(waiting).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+    }
+
+    /// What could not be written goes before all that came since.
+    fn put_back(&self, mut lines: Pieces) {
+        let mut waiting = self.lock();
+        lines.append(&mut waiting.text);
+        waiting.text = lines;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Lines> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Writes until nobody sends any more; what cannot be written is said once, and tried again.
-fn write(mut file: HistoryFile, work: &Receiver<Vec<u8>>, waiting: &AtomicUsize) {
-    let mut unwritten = Vec::new();
+fn write(mut file: HistoryFile, waiting: &Waiting) {
     // When to try again what failed.
     let mut again: Option<Instant> = None;
     let mut over = false;
     while !over {
-        let next = match again {
-            None => work.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            Some(due) => work.recv_timeout(due.saturating_duration_since(Instant::now())),
-        };
-        over = next == Err(RecvTimeoutError::Disconnected);
-        next.into_iter().chain(work.try_iter()).for_each(|lines| unwritten.extend_from_slice(&lines));
-        if !over && again.is_some_and(|due| Instant::now() < due) {
-            continue;
-        }
+        let lines;
+        (lines, over) = waiting.take(again);
         let path = file.path().display().to_string();
-        match file.append(&unwritten) {
+        match file.append(&lines) {
             Ok(()) => {
-                waiting.fetch_sub(unwritten.len(), Ordering::Relaxed);
-                unwritten = Vec::new();
                 if again.take().is_some() {
                     tracing::info!(file = path, "the history works again");
                 }
             }
             Err(error) => {
+                waiting.put_back(lines);
                 if again.replace(Instant::now() + AGAIN).is_none() {
                     tracing::error!(
                         file = path, %error,

@@ -47,14 +47,14 @@ impl Glance {
     /// What has changed since the last glance.
     pub fn look(&mut self) -> Seen {
         // What cannot be read is for a dump to explain.
-        let text = read(self.length).unwrap_or_default();
+        let pieces = read().unwrap_or_default();
         let mut whole = FxHasher::default();
-        whole.write(&text);
-        let (hash, length) = (whole.finish(), text.len());
+        pieces.iter().for_each(|piece| whole.write(piece));
+        let (hash, length) = (whole.finish(), pieces.iter().map(Vec::len).sum());
         if (hash, length) == (self.hash, self.length) && length > SMALL {
             return Seen::Changed(BTreeSet::new());
         }
-        let before = std::mem::replace(self, Self { hash, length, table: table(&text) });
+        let before = std::mem::replace(self, Self { hash, length, table: table(&pieces) });
         match length <= SMALL {
             true => Seen::Unclear,
             false => changed(&before.table, &self.table).map_or(Seen::Unclear, Seen::Changed),
@@ -62,32 +62,44 @@ impl Glance {
     }
 }
 
-/// The text, of about this length.
-fn read(length: usize) -> io::Result<Vec<u8>> {
-    let (mut file, mut text) = (File::open(TABLE)?, Vec::with_capacity(length + 2 * PIECE));
+/// The text, as the kernel gives it: in one piece it would be the largest thing that the daemon ever holds.
+fn read() -> io::Result<Vec<Vec<u8>>> {
+    let (mut file, mut pieces) = (File::open(TABLE)?, Vec::new());
     loop {
-        let end = text.len();
-        text.resize(end + PIECE, 0);
-        let more = file.read(&mut text[end..])?;
-        text.truncate(end + more);
-        if more == 0 {
-            return Ok(text);
+        let mut piece = vec![0; PIECE];
+        let length = file.read(&mut piece)?;
+        if length == 0 {
+            return Ok(pieces);
         }
+        piece.truncate(length);
+        pieces.push(piece);
     }
 }
 
-/// The table that a text shows.
-fn table(text: &[u8]) -> Table {
+/// The table that a text in pieces shows.
+fn table(pieces: &[Vec<u8>]) -> Table {
     let mut table = Table::new();
     let (mut service, mut hash) = (None, FxHasher::default());
-    for line in text.split_inclusive(|byte| *byte == b'\n').chain([&b""[..]]) {
+    let mut take = |line: &[u8]| {
         if !line.starts_with(SERVER) {
             let lines = table.entry(service).or_default();
             *lines = lines.wrapping_add(hash.finish());
             (service, hash) = (key(line), FxHasher::default());
         }
         hash.write(without_counters(line));
+    };
+    // What is not taken yet.
+    let mut text = Vec::new();
+    for piece in pieces {
+        text.extend_from_slice(piece);
+        let end = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
+        text[..end].split_inclusive(|byte| *byte == b'\n').for_each(&mut take);
+        text.drain(..end);
     }
+    if !text.is_empty() {
+        take(&text);
+    }
+    take(b"");
     table
 }
 
@@ -145,7 +157,7 @@ mod tests {
                         -> [fd00:0001:0000:0000:0000:0000:0000:0011]:14B4      Masq    1      0          0\n";
 
     fn seen(before: &[&str], now: &[&str]) -> Option<Vec<String>> {
-        let table = |lines: &[&str]| table(lines.concat().as_bytes());
+        let table = |lines: &[&str]| table(&[lines.concat().into_bytes()]);
         let changed = changed(&table(before), &table(now));
         changed.map(|keys| keys.iter().map(ToString::to_string).collect())
     }
@@ -191,7 +203,14 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_is_survived(before in "[ -UDP:0\n>\\[\\]]{0,60}", now in prop::collection::vec(any::<u8>(), 0..60)) {
-            changed(&table(before.as_bytes()), &table(&now));
+            changed(&table(&[before.into_bytes()]), &table(&[now]));
+        }
+
+        #[test]
+        fn it_means_nothing_where_a_piece_ends(length in 1..200usize) {
+            let text = [HEADING, DNS, DNS6].concat().into_bytes();
+            let pieces: Vec<Vec<u8>> = text.chunks(length).map(<[u8]>::to_vec).collect();
+            prop_assert_eq!(table(&pieces), table(&[text]));
         }
     }
 }

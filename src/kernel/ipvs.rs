@@ -1,6 +1,7 @@
 //! The task that owns the IPVS socket: looks, and steps in bounded windows of one send each.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use ipvs_netlink::{Error, Request, ServiceKey, request, tokio::Client};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
@@ -17,7 +18,7 @@ pub enum Work {
     /// The same, if a glance shows that anything has changed since the last look.
     Glance(BTreeSet<ServiceKey>),
     /// Do these steps for one service, in this order.
-    Do(ServiceKey, Vec<Step>),
+    Do(ServiceKey, Arc<[Step]>),
 }
 
 /// Between two windows a server's weight can go to 0 before other steps that were asked for earlier.
@@ -25,8 +26,17 @@ const WINDOW: usize = 64;
 
 struct Batch {
     key: ServiceKey,
-    left: VecDeque<Step>,
-    done: Vec<(Step, Result<(), String>)>,
+    steps: Arc<[Step]>,
+    /// So many of them were done.
+    done: usize,
+    /// The places of those that failed, and why.
+    failed: BTreeMap<usize, String>,
+}
+
+impl Batch {
+    fn left(&self) -> &[Step] {
+        &self.steps[self.done..]
+    }
 }
 
 /// Works until the other end of `work` is dropped. A look comes after all steps that were asked for before it.
@@ -48,12 +58,12 @@ pub async fn run(mut client: Client, mut work: UnboundedReceiver<Work>, inputs: 
         }
         batches
             .make_contiguous()
-            .sort_by_key(|batch| !batch.left.iter().any(|step| step.action.stops_traffic()));
+            .sort_by_key(|batch| !batch.left().iter().any(|step| step.action.stops_traffic()));
         window(&mut client, &mut batches).await;
-        while let Some(place) = batches.iter().position(|batch| batch.left.is_empty()) {
+        while let Some(place) = batches.iter().position(|batch| batch.left().is_empty()) {
             let Some(batch) = batches.remove(place) else { break };
             looks.stepped(batch.key);
-            let _ = inputs.send(Input::Done(batch.key, batch.done));
+            let _ = inputs.send(Input::Done(batch.key, batch.steps, batch.failed));
         }
     }
 }
@@ -65,36 +75,35 @@ fn accept(work: Work, batches: &mut VecDeque<Batch>, look: &mut Option<Look>) {
     match work {
         Work::Look(own) => *look = Some((own, true)),
         Work::Glance(own) => *look = Some((own, look.take().is_some_and(|(_, always)| always))),
-        Work::Do(key, steps) => batches.push_back(Batch { key, left: steps.into(), done: Vec::new() }),
+        Work::Do(key, steps) => batches.push_back(Batch { key, steps, done: 0, failed: BTreeMap::new() }),
     }
 }
 
 async fn window(client: &mut Client, batches: &mut VecDeque<Batch>) {
-    let (mut steps, mut requests) = (Vec::new(), Vec::new());
-    for (place, batch) in batches.iter_mut().enumerate() {
-        let room = WINDOW - steps.len();
-        for step in batch.left.drain(..room.min(batch.left.len())) {
-            match message(&batch.key, &step.action) {
+    let (mut sent, mut requests) = (Vec::new(), Vec::new());
+    for (number, batch) in batches.iter_mut().enumerate() {
+        let room = WINDOW - sent.len();
+        for place in batch.done..batch.steps.len().min(batch.done + room) {
+            match message(&batch.key, &batch.steps[place].action) {
                 Ok(request) => {
                     requests.push(request);
-                    steps.push((place, step));
+                    sent.push((number, place));
                 }
-                Err(error) => batch.done.push((step, Err(error.to_string()))),
+                Err(error) => drop(batch.failed.insert(place, error.to_string())),
             }
+            batch.done = place + 1;
         }
     }
     let results = client.send_all(requests).await;
-    for ((place, step), result) in steps.into_iter().zip(results) {
-        let result = match result {
+    for ((number, place), result) in sent.into_iter().zip(results) {
+        let batch = &mut batches[number];
+        match result {
+            Ok(()) => {}
             // What was to go is gone.
             Err(Error::NoSuchService(_) | Error::NoSuchDestination(_))
-                if matches!(step.action, Action::DeleteService | Action::DeleteServer(_)) =>
-            {
-                Ok(())
-            }
-            result => result.map_err(|error| error.to_string()),
-        };
-        batches[place].done.push((step, result));
+                if matches!(batch.steps[place].action, Action::DeleteService | Action::DeleteServer(_)) => {}
+            Err(error) => drop(batch.failed.insert(place, error.to_string())),
+        }
     }
 }
 

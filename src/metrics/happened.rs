@@ -31,10 +31,9 @@ impl Happened {
     /// Counts what the core is told.
     pub fn input(&mut self, input: &Input) {
         match input {
-            Input::Done(_, steps) => {
-                let done = steps.iter().filter(|(_, result)| result.is_ok()).count();
-                self.steps += done as u64;
-                self.errors += (steps.len() - done) as u64;
+            Input::Done(_, steps, failed) => {
+                self.steps += (steps.len() - failed.len()) as u64;
+                self.errors += failed.len() as u64;
             }
             Input::RulesDone(Ok(_)) => self.steps += 1,
             Input::RulesDone(Err(_)) | Input::FoundServices(Err(_)) | Input::FoundRules(Err(_)) => {

@@ -12,13 +12,14 @@ use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 use super::table::{Base, Body, DYNAMIC_SIZE, DYNAMIC_TIMEOUT, Family, Key, NAME, Shape};
+use crate::pieces::Pieces;
 
 /// One nftables transaction, written as `nft -j -f -` reads it, command by command: as values the commands for ten thousand
 /// servers would take several times as much.
 #[derive(Debug, Default)]
 pub struct Document {
     /// JSON objects with commas between them.
-    commands: Vec<u8>,
+    commands: Pieces,
     changes: Vec<String>,
     /// Something is left for a transaction of its own, when this one is done.
     pub(super) more: bool,
@@ -59,10 +60,9 @@ impl Document {
     }
 
     /// What `nft -j -f -` reads.
-    pub(super) fn into_text(self) -> Vec<u8> {
+    pub(super) fn into_text(self) -> Pieces {
         let mut text = self.commands;
-        text.splice(..0, *br#"{"nftables":["#);
-        text.extend(b"]}");
+        text.push(b"]}");
         text
     }
 
@@ -91,9 +91,7 @@ impl Commands<'_> {
 
     fn push(&mut self, command: &impl Serialize, change: String) {
         let commands = &mut self.document.commands;
-        if !commands.is_empty() {
-            commands.push(b',');
-        }
+        commands.push(if commands.is_empty() { br#"{"nftables":["# } else { b"," });
         serde_json::to_writer(commands, command).expect("a command has no map with keys that are not text");
         self.document.changes.push(format!("{} {NAME}: {change}", self.family));
     }

@@ -67,7 +67,7 @@ fn edit_table(wanted: &Table, found: &Found, commands: &mut Commands<'_>) {
     let left: BTreeMap<&String, &Set> =
         maps.filter(|(name, map)| map.shape == Shape::Verdicts && left(name)).collect();
     let goes_there = |name: &str| {
-        let mut elements = left.values().flat_map(|map| map.elements.values());
+        let mut elements = left.values().flat_map(|map| map.elements.chains());
         elements.any(|chain| chain.as_deref() == Some(name))
     };
     if !left.is_empty() {
@@ -136,7 +136,7 @@ fn missing<'a>(one: &'a Set, other: &'a Set) -> impl Iterator<Item = Element<'a>
     one.elements.iter().filter(|(key, chain)| other.elements.get(key) != Some(chain)).map(borrowed)
 }
 
-fn borrowed<'a>((key, chain): (&'a Key, &'a Option<Arc<str>>)) -> Element<'a> {
+fn borrowed((key, chain): &(Key, Option<Arc<str>>)) -> Element<'_> {
     (*key, chain.as_ref())
 }
 

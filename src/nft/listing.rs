@@ -18,7 +18,7 @@ use super::edit::edit;
 use super::refusals::read_chain;
 use super::ruleset;
 use super::statement::canonical;
-use super::table::{Base, Body, DYNAMIC_SIZE, DYNAMIC_TIMEOUT, Family, Key, Set, Shape};
+use super::table::{Base, Body, DYNAMIC_SIZE, DYNAMIC_TIMEOUT, Elements, Family, Key, Set, Shape};
 use crate::core::model::Rules;
 
 /// What is in the kernel of the tables `ip ipvsd` and `ip6 ipvsd`.
@@ -135,6 +135,11 @@ impl Listing {
         self.tables.values().any(|table| table.flags != Flags::None)
     }
 
+    /// Whether the tables say this, and nothing else.
+    pub fn holds(&self, rules: &Rules) -> bool {
+        edit(rules, self).is_none()
+    }
+
     /// What the tables say, so far as it can be read; only with no [`damage`](Listing::damage) do they say it wholly.
     pub fn rules(&self) -> Rules {
         let mut rules = Rules::default();
@@ -191,7 +196,7 @@ fn read_set(family: Family, set: &Value, elements: Option<&RawValue>) -> Option<
     };
     let kind = set.get("type")?;
     if is_dynamic(set) && kind == address && set.get("map").is_none() {
-        return Some(Set { shape: Shape::Dynamic, elements: BTreeMap::new() });
+        return Some(Set { shape: Shape::Dynamic, elements: Elements::default() });
     }
     // Intervals, time-outs and bounds change what an element means or whether it can be added.
     if ["flags", "timeout", "gc-interval", "size"].iter().any(|field| set.get(field).is_some()) {
@@ -206,14 +211,13 @@ fn read_set(family: Family, set: &Value, elements: Option<&RawValue>) -> Option<
         _ => return None,
     };
     let listed: Vec<&RawValue> = elements.map_or(Some(Vec::new()), read)?;
-    let (mut elements, mut chains) = (BTreeMap::new(), BTreeSet::new());
+    let (mut elements, mut chains) = (Vec::with_capacity(listed.len()), BTreeSet::new());
     for element in listed {
-        elements.extend([read_element(family, shape, &read(element)?, &mut chains)?]);
+        elements.push(read_element(family, shape, &read(element)?, &mut chains)?);
     }
-    Some(Set { shape, elements })
+    Some(Set { shape, elements: elements.into_iter().collect() })
 }
 
-/// Whether a set has the bounds that [`Shape::Dynamic`] stands for. nft before 1.1 does not print the flag `dynamic`.
 fn is_dynamic(set: &Value) -> bool {
     let flags = set.get("flags").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     flags.iter().any(|flag| flag == "timeout")

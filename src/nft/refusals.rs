@@ -23,7 +23,7 @@ use nftables::stmt::Statement;
 use serde_json::json;
 
 use super::statement::{body, destination_type, differs, equal, goto, icmp, ip, limited, transport};
-use super::table::{Body, Chain, Family, Key, Set, Shape};
+use super::table::{Body, Chain, Elements, Family, Key, Set, Shape};
 use crate::core::model::{Refusals, Rules};
 
 const REFUSALS: &str = "refusals";
@@ -44,9 +44,9 @@ pub struct Parts {
 
 /// The parts for the servers of `family` in `rules`; none if there are none, or nothing is asked for.
 pub fn parts(rules: &Rules, family: Family) -> Option<Parts> {
-    let mut servers = BTreeMap::<u16, BTreeMap<Key, _>>::new();
+    let mut servers = BTreeMap::<u16, Vec<(Key, _)>>::new();
     for server in rules.replies.keys().filter(|server| Family::of(server.ip()) == family) {
-        servers.entry(server.port()).or_default().insert(server.ip().into(), None);
+        servers.entry(server.port()).or_default().push((server.ip().into(), None));
     }
     if servers.is_empty() || rules.refusals == Refusals::default() {
         return None;
@@ -66,10 +66,11 @@ pub fn parts(rules: &Rules, family: Family) -> Option<Parts> {
         (refused.clone(), chain(fate(rules.refusals, family))),
     ];
     let mut sets: Vec<_> = (servers.into_iter())
-        .map(|(port, elements)| (set_name(port), Set { shape: Shape::Addresses, elements }))
+        .map(|(port, servers)| (set_name(port), servers.into_iter().collect()))
+        .map(|(name, elements)| (name, Set { shape: Shape::Addresses, elements }))
         .collect();
     if rules.refusals.group.is_some() {
-        sets.push((REFUSED.to_owned(), Set { shape: Shape::Dynamic, elements: BTreeMap::new() }));
+        sets.push((REFUSED.to_owned(), Set { shape: Shape::Dynamic, elements: Elements::default() }));
     }
     Some(Parts { rule: refusal(family), chains, sets })
 }

@@ -10,7 +10,7 @@ use nftables::types::{NfChainType, NfHook};
 
 use super::refusals;
 use super::statement::{body, concat, destination_type, differs, equal, ip, meta, set, udp, vmap};
-use super::table::{Base, Body, Chain, Family, Key, Set, Shape, Table};
+use super::table::{Base, Body, Chain, Elements, Family, Key, Set, Shape, Table};
 use crate::core::model::{Outer, Rules};
 
 const REQUESTS: &str = "requests";
@@ -30,10 +30,11 @@ const SOURCE_NAT: i32 = 100;
 /// The table of `family`; none if the rules say nothing of it.
 pub fn table(rules: &Rules, family: Family) -> Option<Table> {
     let ours = |address: IpAddr| Family::of(address) == family;
-    let requests: BTreeMap<Key, _> =
+    let requests: Elements =
         rules.requests.iter().filter(|vip| ours(vip.ip())).map(|&vip| (vip.into(), None)).collect();
     // Not collected: there are few sources for many servers.
-    let (mut sources, mut chains) = (BTreeMap::new(), BTreeMap::<Arc<str>, Chain>::new());
+    let (mut sources, mut chains) =
+        (Vec::with_capacity(rules.replies.len()), BTreeMap::<Arc<str>, Chain>::new());
     for (&server, &vip) in rules.replies.iter().filter(|(server, _)| ours(server.ip())) {
         let source = Source::of(server, vip);
         let name = Arc::from(source.chain_name());
@@ -44,14 +45,15 @@ pub fn table(rules: &Rules, family: Family) -> Option<Table> {
                 name
             }
         };
-        sources.insert(Key::from(server), Some(chain));
+        sources.push((Key::from(server), Some(chain)));
     }
-    let replies: BTreeMap<Key, _> = sources.keys().map(|&server| (server, None)).collect();
-    let (mut tunnels, mut gue) = (BTreeMap::new(), BTreeMap::new());
+    let sources: Elements = sources.into_iter().collect();
+    let replies: Elements = sources.keys().map(|&server| (server, None)).collect();
+    let (mut tunnels, mut gue) = (Vec::new(), Vec::new());
     for outer in &rules.tunnels {
         match *outer {
-            Outer::Ip(server) if ours(server) => _ = tunnels.insert(server.into(), None),
-            Outer::Udp(server) if ours(server.ip()) => _ = gue.insert(server.into(), None),
+            Outer::Ip(server) if ours(server) => tunnels.push((server.into(), None)),
+            Outer::Udp(server) if ours(server.ip()) => gue.push((server.into(), None)),
             _ => {}
         }
     }
@@ -66,6 +68,7 @@ pub fn table(rules: &Rules, family: Family) -> Option<Table> {
         (!requests.is_empty()).then(|| untracked_requests(family)),
         (!replies.is_empty()).then(|| untracked_replies(family)),
     ];
+    let (tunnels, gue): (Elements, Elements) = (tunnels.into_iter().collect(), gue.into_iter().collect());
     let refusals = refusals::parts(rules, family);
     let outer = [
         (!tunnels.is_empty()).then(|| untracked_tunnels(family)),
@@ -111,7 +114,7 @@ pub fn read_set(name: &str, set: &Set, rules: &mut Rules) {
         }
         (GUE, Shape::Sockets) => rules.tunnels.extend(sockets().map(Outer::Udp)),
         (SOURCES | UNCOUNTED, Shape::Verdicts) => {
-            let chains = set.elements.values();
+            let chains = set.elements.chains();
             let replies = sockets().zip(chains).filter_map(|(server, chain)| {
                 let source = Source::from_chain_name(chain.as_deref()?)?;
                 Some((server, SocketAddr::new(source.address, source.port.unwrap_or(server.port()))))

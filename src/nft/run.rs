@@ -19,6 +19,7 @@ use super::ruleset::SOURCES;
 use super::table::{Family, NAME};
 use crate::core::model::Rules;
 use crate::core::traffic::Count;
+use crate::pieces::Pieces;
 
 /// So long may one `nft` take; 10 000 servers take it well under a second.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -98,7 +99,7 @@ impl Nft {
         for family in Family::ALL {
             // -p: the numbers of protocols, not the names that /etc/protocols has for them.
             let arguments = ["-j", "-p", "list", "table", family.word(), NAME];
-            match run(&arguments, Vec::new(), format!("list the table {family} {NAME}")).await {
+            match run(&arguments, Pieces::default(), format!("list the table {family} {NAME}")).await {
                 Ok(printed) => {
                     if let Err(error) = listing.read(family, &printed) {
                         tracing::debug!(target: "ipvsd::nft", %error, "the listing of the table {family} {NAME} is not JSON");
@@ -154,7 +155,8 @@ impl Nft {
         let mut counted = BTreeMap::new();
         for family in Family::ALL {
             let tried = || format!("list the map {SOURCES} of the table {family} {NAME}");
-            match run(&["-j", "list", "map", family.word(), NAME, SOURCES], Vec::new(), tried()).await {
+            match run(&["-j", "list", "map", family.word(), NAME, SOURCES], Pieces::default(), tried()).await
+            {
                 Ok(printed) => counted.extend(
                     counts::read(&printed).map_err(|error| Error::Unreadable { tried: tried(), error })?,
                 ),
@@ -170,7 +172,7 @@ impl Nft {
     /// All tables of everyone, for [`firewall`](super::firewall).
     pub async fn ruleset_json(&self) -> Result<Value, Error> {
         let tried = || "list the nftables ruleset".to_owned();
-        let printed = run(&["-j", "-p", "list", "ruleset"], Vec::new(), tried()).await?;
+        let printed = run(&["-j", "-p", "list", "ruleset"], Pieces::default(), tried()).await?;
         serde_json::from_slice(&printed).map_err(|error| Error::Unreadable { tried: tried(), error })
     }
 
@@ -187,7 +189,7 @@ impl Nft {
 }
 
 /// Runs `nft`; what it prints.
-async fn run(arguments: &[&str], input: Vec<u8>, tried: String) -> Result<Vec<u8>, Error> {
+async fn run(arguments: &[&str], input: Pieces, tried: String) -> Result<Vec<u8>, Error> {
     let child = Command::new("nft")
         .args(arguments)
         .env("LC_ALL", "C")
@@ -204,7 +206,12 @@ async fn run(arguments: &[&str], input: Vec<u8>, tried: String) -> Result<Vec<u8
     let stdin = child.stdin.take();
     let write = async move {
         match stdin {
-            Some(mut stdin) => stdin.write_all(&input).await,
+            Some(mut stdin) => {
+                for piece in input.iter() {
+                    stdin.write_all(piece).await?;
+                }
+                Ok(())
+            }
             None => Ok(()),
         }
     };

@@ -8,7 +8,6 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config;
-use crate::core::desired::Needs;
 use crate::core::model::{Refusals, Server};
 use crate::core::plan::{self, Action, Circumstances};
 
@@ -364,8 +363,8 @@ proptest! {
             let wanted: BTreeMap<ServiceKey, Wanted> = desired::listens(&config)
                 .map(|(key, place)| (key, wanted(&config.services[place], key, found.get(&key), &[])))
                 .collect();
-            let needs = wanted.iter().map(|(key, wanted)| (*key, Needs::of(wanted))).collect();
-            let mut rules = desired::rules(&needs, &found, &held, std::iter::empty());
+            let asked = |key: &ServiceKey| wanted.get(key).is_some_and(|wanted| wanted.need.is_some());
+            let mut rules = desired::rules(asked, wanted.values().cloned(), &found, &held, std::iter::empty());
             rules.refuse(config.refusals);
             let mut idle = rules == held;
             held = rules;

@@ -65,9 +65,9 @@ pub enum Given {
         /// The IPVS service.
         key: ServiceKey,
         /// The steps, if they are not those that were asked for.
-        steps: Option<Vec<Step>>,
+        steps: Option<Arc<[Step]>>,
         /// The places of those that failed, and why.
-        failed: Vec<(usize, String)>,
+        failed: BTreeMap<usize, String>,
     },
     /// [`Input::RulesDone`]: they are now what was asked for.
     RulesDone,
@@ -87,7 +87,7 @@ pub enum Given {
 #[derive(Debug, Default)]
 pub struct Known {
     /// The steps that are under way.
-    asked: BTreeMap<ServiceKey, Vec<Step>>,
+    asked: BTreeMap<ServiceKey, Arc<[Step]>>,
     /// The connection entries that were found last.
     connections: BTreeSet<(ServiceKey, DestinationKey)>,
 }
@@ -96,7 +96,7 @@ impl Known {
     /// The core is about to be told this.
     pub fn told(&mut self, input: &Input) {
         match input {
-            Input::Done(key, _) => drop(self.asked.remove(key)),
+            Input::Done(key, ..) => drop(self.asked.remove(key)),
             Input::FoundConnections(Ok(entries)) if *entries != self.connections => {
                 self.connections.clone_from(entries);
             }
@@ -108,7 +108,7 @@ impl Known {
     pub fn asked(&mut self, outputs: &[Output]) {
         for output in outputs {
             if let Output::Do(key, steps) = output {
-                self.asked.insert(*key, steps.clone());
+                self.asked.insert(*key, Arc::clone(steps));
             }
         }
     }
@@ -145,15 +145,9 @@ impl Given {
             Input::TakeBack { service, server, by } => {
                 Self::TakeBack { service: service.clone(), server: *server, by: *by }
             }
-            Input::Done(key, results) => {
-                let asked = known.asked.get(key).map(Vec::as_slice).unwrap_or_default();
-                let same = asked.iter().eq(results.iter().map(|(step, _)| step));
-                let steps = || results.iter().map(|(step, _)| step.clone()).collect();
-                let failed = |(place, (_, result)): (usize, &(Step, Result<(), String>))| {
-                    Some((place, result.as_ref().err()?.clone()))
-                };
-                let failed = results.iter().enumerate().filter_map(failed).collect();
-                Self::Done { key: *key, steps: (!same).then(steps), failed }
+            Input::Done(key, steps, failed) => {
+                let same = known.asked.get(key) == Some(steps);
+                Self::Done { key: *key, steps: (!same).then(|| Arc::clone(steps)), failed: failed.clone() }
             }
             Input::RulesDone(Ok(rules)) if core.rules_asked.as_ref() == Some(rules) => Self::RulesDone,
             Input::RulesDone(Ok(rules)) => Self::OtherRulesDone(Rules::clone(rules)),
@@ -203,12 +197,7 @@ impl Given {
             Self::Override(it) => Input::Override(it),
             Self::TakeBack { service, server, by } => Input::TakeBack { service, server, by },
             Self::Done { key, steps, failed } => {
-                let steps = steps.or_else(|| known.asked.get(&key).cloned()).unwrap_or_default();
-                let mut results: Vec<_> = steps.into_iter().map(|step| (step, Ok(()))).collect();
-                for (place, error) in failed {
-                    results.get_mut(place)?.1 = Err(error);
-                }
-                Input::Done(key, results)
+                Input::Done(key, steps.or_else(|| known.asked.get(&key).cloned())?, failed)
             }
             Self::RulesDone => Input::RulesDone(Ok(core.rules_asked.clone()?)),
             Self::OtherRulesDone(rules) => Input::RulesDone(Ok(Arc::new(rules))),

@@ -3,6 +3,7 @@
 use super::given::Known;
 use super::{Decision, Entry, Given, Quiet, Start, What};
 use crate::core::{Core, Input, Output, Time};
+use crate::pieces::Pieces;
 
 /// So many bytes of quiet inputs are kept back: an hour of them.
 const QUIET: usize = 64 << 10;
@@ -22,7 +23,7 @@ pub struct Recording {
 impl Recording {
     /// Begins, and puts the first entry into `lines`; `core` is to be new and begin with the same memory. All times are whole
     /// microseconds.
-    pub fn start(start: Start, now: Time, lines: &mut Vec<u8>) -> Self {
+    pub fn start(start: Start, now: Time, lines: &mut Pieces) -> Self {
         let mut recording =
             Self { number: 0, last: now, quiet: Quiet::default(), before: now, known: Known::default() };
         recording.write(now, What::Start(start), lines);
@@ -30,7 +31,7 @@ impl Recording {
     }
 
     /// Hands an input to the core and returns what that asks for. Entries that are complete go to the end of `lines`.
-    pub fn handle(&mut self, core: &mut Core, now: Time, input: Input, lines: &mut Vec<u8>) -> Vec<Output> {
+    pub fn handle(&mut self, core: &mut Core, now: Time, input: Input, lines: &mut Pieces) -> Vec<Output> {
         let given = Given::of(&input, core, &self.known);
         self.known.told(&input);
         let outputs = core.handle(now, input);
@@ -56,19 +57,19 @@ impl Recording {
     }
 
     /// What was kept back is written, too.
-    pub fn flush(&mut self, lines: &mut Vec<u8>) {
+    pub fn flush(&mut self, lines: &mut Pieces) {
         if self.quiet != Quiet::default() {
             let quiet = std::mem::take(&mut self.quiet);
             self.write(self.before, What::Quiet(quiet), lines);
         }
     }
 
-    fn write(&mut self, at: Time, what: What, lines: &mut Vec<u8>) {
+    fn write(&mut self, at: Time, what: What, lines: &mut Pieces) {
         let end = lines.len();
         let entry = Entry { number: self.number, at, what };
         self.number += 1;
         match serde_json::to_writer(&mut *lines, &entry) {
-            Ok(()) => lines.push(b'\n'),
+            Ok(()) => lines.push(b"\n"),
             // The gap in the numbers tells.
             Err(_) => lines.truncate(end),
         }

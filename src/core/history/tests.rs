@@ -1,6 +1,6 @@
 //! What is written is read again and plays; what is damaged or made up is no reason to panic; no secret is in it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -9,19 +9,20 @@ use super::*;
 use crate::config;
 use crate::core::model::{Config, TargetId, Verdict};
 use crate::core::{Core, FoundRules, Input};
+use crate::pieces::Pieces;
 
 /// A core that is noted.
 struct Noted {
     core: Core,
     recording: Recording,
-    lines: Vec<u8>,
+    lines: Pieces,
     now: Time,
     inputs: u64,
 }
 
 impl Noted {
     fn new() -> Self {
-        let (now, mut lines) = (Duration::from_micros(1_700_000_000_123_456), Vec::new());
+        let (now, mut lines) = (Duration::from_micros(1_700_000_000_123_456), Pieces::default());
         let recording = Recording::start(Start::default(), now, &mut lines);
         Self { core: Core::new(Memory::default()), recording, lines, now, inputs: 0 }
     }
@@ -42,9 +43,7 @@ impl Noted {
                         let rules = self.core.rules.as_deref().cloned().unwrap_or_default();
                         Some(Input::FoundRules(Ok(FoundRules { rules, damage: Vec::new() })))
                     }
-                    Output::Do(key, steps) => {
-                        Some(Input::Done(key, steps.into_iter().map(|step| (step, Ok(()))).collect()))
-                    }
+                    Output::Do(key, steps) => Some(Input::Done(key, steps, BTreeMap::new())),
                     Output::DoRules(rules) => Some(Input::RulesDone(Ok(rules))),
                     _ => None,
                 });
@@ -54,7 +53,8 @@ impl Noted {
 
     fn lines(&mut self) -> Vec<Vec<u8>> {
         self.recording.flush(&mut self.lines);
-        let lines = self.lines.split_inclusive(|byte| *byte == b'\n');
+        let text = self.lines.iter().collect::<Vec<_>>().concat();
+        let lines = text.split_inclusive(|byte| *byte == b'\n');
         lines.map(|line| line.strip_suffix(b"\n").expect("whole lines").to_vec()).collect()
     }
 }

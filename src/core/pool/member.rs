@@ -82,8 +82,10 @@ pub enum Standing {
 impl Member {
     /// A server of which nothing is known.
     pub fn new(weight: u32, fallback: bool, checks: BTreeMap<TargetId, Known>) -> Self {
-        // A map with room for ten more would be most of what a server takes.
-        Self { weight, fallback, checks: checks.into_iter().collect(), ..Self::default() }
+        // A map with room for ten more, or a list with room for three, would be most of what a server takes.
+        let mut list = Vec::with_capacity(checks.len());
+        list.extend(checks);
+        Self { weight, fallback, checks: list, ..Self::default() }
     }
 
     /// Its weight when it is up.

@@ -272,7 +272,7 @@ fn inputs_can_be_written_down_and_read_again() {
         Input::FoundServices(Ok(services)),
         Input::FoundSysctls(world.kernel.sysctls.clone()),
         Input::RulesDone(Ok(Arc::new(world.kernel.rules.clone()))),
-        Input::Done(key, Vec::new()),
+        Input::Done(key, Arc::default(), BTreeMap::new()),
         Input::Wake,
     ];
     for input in inputs {

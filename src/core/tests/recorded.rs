@@ -5,6 +5,7 @@ use super::history::History;
 use crate::core::history::{Recording, Start, masked, replay};
 use crate::core::memory::Memory;
 use crate::core::{Core, Input, Output, Time};
+use crate::pieces::Pieces;
 
 const SEEDS: u64 = 300;
 const STEPS: usize = 300;
@@ -13,7 +14,7 @@ const STEPS: usize = 300;
 #[derive(Default)]
 pub struct Recorded {
     recording: Option<Recording>,
-    lines: Vec<u8>,
+    lines: Pieces,
     outputs: Vec<Vec<Output>>,
 }
 
@@ -59,7 +60,8 @@ fn a_history_replayed_gives_the_same_outputs() {
         };
         recording.flush(&mut lines);
         let mut expected = outputs.iter();
-        let lines = lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        let text = lines.iter().collect::<Vec<_>>().concat();
+        let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
         let replayed = replay(lines, |outputs| {
             assert_eq!(Some(outputs), expected.next().map(Vec::as_slice), "seed {seed}");
         });

@@ -40,7 +40,10 @@ impl World {
             let look = |answer: &Answer| matches!(answer.input, Input::FoundServices(_));
             let look = self.answers.iter().position(look).filter(|_| self.bug == Some(Bug::LookLate));
             let late = look.and_then(|place| self.answers.remove(place));
-            self.answer(Input::Done(batch.key, batch.done));
+            let (steps, results): (Vec<_>, Vec<_>) = batch.done.into_iter().unzip();
+            let failed = results.into_iter().enumerate();
+            let failed = failed.filter_map(|(place, result)| Some((place, result.err()?))).collect();
+            self.answer(Input::Done(batch.key, steps.into(), failed));
             self.answers.extend(late);
         }
     }

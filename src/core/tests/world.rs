@@ -142,13 +142,10 @@ impl World {
             Input::FoundServices(Ok(found)) => {
                 self.promises.looked(&found.iter().map(|(key, _)| *key).collect());
             }
-            Input::Done(key, results) => {
-                let failed = |(step, result): &(Step, Result<(), String>)| {
-                    result.is_err() && matches!(step.action, Action::AddService(_))
-                };
-                if results.iter().any(failed) {
-                    self.promises.created.remove(key);
-                }
+            Input::Done(key, steps, failed)
+                if failed.keys().any(|place| matches!(steps[*place].action, Action::AddService(_))) =>
+            {
+                self.promises.created.remove(key);
             }
             Input::FoundRules(Ok(found)) => self.promises.known_rules = Some(found.rules.clone()),
             Input::RulesDone(Ok(rules)) => self.promises.known_rules = Some(rules.as_ref().clone()),
@@ -196,7 +193,7 @@ impl World {
                 self.promises.must(foreign.is_none(), || format!("rules for {foreign:?}, which is foreign"));
                 self.rules.push_back((Some(Arc::unwrap_or_clone(rules)), self.promises.known.clone()));
             }
-            Output::Do(key, steps) => self.batch(key, steps),
+            Output::Do(key, steps) => self.batch(key, steps.to_vec()),
             Output::SetSysctl { key, value, .. } => self.set_sysctl(key, value),
             Output::Remember(_) if self.planted(Bug::NothingRemembered) => {}
             Output::Remember(memory) => self.remember(memory),

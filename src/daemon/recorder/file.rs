@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use nix::libc;
 
+use crate::pieces::Pieces;
+
 /// So large a file may become; only a single piece that is larger makes a larger one.
 const LIMIT: u64 = 16 << 20;
 
@@ -39,7 +41,7 @@ impl HistoryFile {
     ///
     /// # Errors
     /// What could not be done; or another process writes there.
-    pub fn append(&mut self, lines: &[u8]) -> io::Result<()> {
+    pub fn append(&mut self, lines: &Pieces) -> io::Result<()> {
         let appended = self.try_to_append(lines);
         if appended.is_err() {
             // Somebody may put another directory in its place.
@@ -48,7 +50,7 @@ impl HistoryFile {
         appended
     }
 
-    fn try_to_append(&mut self, lines: &[u8]) -> io::Result<()> {
+    fn try_to_append(&mut self, lines: &Pieces) -> io::Result<()> {
         if self.lock.is_none() {
             self.lock = Some(lock(&self.directory)?);
         }
@@ -71,7 +73,7 @@ impl HistoryFile {
             if last != [b'\n'] {
                 file.write_all(b"\n")?;
             }
-            file.write_all(lines)
+            lines.iter().try_for_each(|piece| file.write_all(piece))
         };
         write().inspect_err(|_| drop(file.set_len(length)))
     }
@@ -133,6 +135,12 @@ mod tests {
         HistoryFile { limit, ..HistoryFile::in_directory(directory.join("state")) }
     }
 
+    fn pieces(text: &[u8]) -> Pieces {
+        let mut pieces = Pieces::default();
+        pieces.push(text);
+        pieces
+    }
+
     fn lines(file: &HistoryFile) -> Vec<String> {
         file.lines().unwrap().map(|line| String::from_utf8(line).unwrap()).collect()
     }
@@ -142,8 +150,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut file = file(dir.path(), LIMIT);
         assert_eq!(lines(&file), [""; 0]);
-        file.append(b"one\n").unwrap();
-        file.append(b"two\nthree\n").unwrap();
+        file.append(&pieces(b"one\n")).unwrap();
+        file.append(&pieces(b"two\nthree\n")).unwrap();
         assert_eq!(lines(&file), ["one", "two", "three"]);
         assert_eq!(fs::metadata(file.path()).unwrap().permissions().mode() & 0o777, 0o600);
     }
@@ -153,14 +161,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut file = file(dir.path(), 100);
         for number in 0..50 {
-            file.append(format!("line {number:02}\n").as_bytes()).unwrap();
+            file.append(&pieces(format!("line {number:02}\n").as_bytes())).unwrap();
             assert!(fs::metadata(file.path()).unwrap().len() <= 100);
         }
         let expected: Vec<String> = (36..50).map(|number| format!("line {number:02}")).collect();
         assert_eq!(lines(&file), expected);
         assert_eq!(fs::read_dir(dir.path().join("state")).unwrap().count(), 2);
         // One that is too large for any file has one of its own.
-        file.append(&[b'x'; 200]).unwrap();
+        file.append(&pieces(&[b'x'; 200])).unwrap();
         assert_eq!(fs::metadata(file.path()).unwrap().len(), 200);
     }
 
@@ -168,9 +176,9 @@ mod tests {
     fn a_line_that_was_cut_off_is_one_line() {
         let dir = tempfile::tempdir().unwrap();
         let mut file = file(dir.path(), LIMIT);
-        file.append(b"one\n").unwrap();
+        file.append(&pieces(b"one\n")).unwrap();
         fs::write(file.path(), "one\ntw").unwrap();
-        file.append(b"three\n").unwrap();
+        file.append(&pieces(b"three\n")).unwrap();
         assert_eq!(lines(&file), ["one", "tw", "three"]);
     }
 
@@ -178,11 +186,11 @@ mod tests {
     fn there_is_one_writer() {
         let dir = tempfile::tempdir().unwrap();
         let [mut one, mut other] = [file(dir.path(), LIMIT), file(dir.path(), LIMIT)];
-        one.append(b"one\n").unwrap();
-        let error = other.append(b"two\n").unwrap_err().to_string();
+        one.append(&pieces(b"one\n")).unwrap();
+        let error = other.append(&pieces(b"two\n")).unwrap_err().to_string();
         assert!(error.contains("another ipvsd") && error.contains("$STATE_DIRECTORY"), "{error}");
         drop(one);
-        other.append(b"two\n").unwrap();
+        other.append(&pieces(b"two\n")).unwrap();
         assert_eq!(lines(&other), ["one", "two"]);
     }
 
@@ -190,26 +198,26 @@ mod tests {
     fn links_are_not_followed() {
         let dir = tempfile::tempdir().unwrap();
         let mut file = file(dir.path(), LIMIT);
-        file.append(b"one\n").unwrap();
+        file.append(&pieces(b"one\n")).unwrap();
         let target = dir.path().join("passwd");
         fs::write(&target, "root").unwrap();
         fs::remove_file(file.path()).unwrap();
         symlink(&target, file.path()).unwrap();
-        assert!(file.append(b"two\n").is_err());
+        assert!(file.append(&pieces(b"two\n")).is_err());
         assert!(file.lines().is_err());
         assert_eq!(fs::read_to_string(&target).unwrap(), "root");
         fs::remove_file(file.path()).unwrap();
         nix::unistd::mkfifo(&file.path(), nix::sys::stat::Mode::S_IRWXU).unwrap();
-        assert!(file.append(b"two\n").is_err(), "a pipe");
+        assert!(file.append(&pieces(b"two\n")).is_err(), "a pipe");
     }
 
     #[test]
     fn who_removes_it_makes_room_and_loses_nothing_that_comes() {
         let dir = tempfile::tempdir().unwrap();
         let mut file = file(dir.path(), LIMIT);
-        file.append(b"one\n").unwrap();
+        file.append(&pieces(b"one\n")).unwrap();
         fs::remove_file(file.path()).unwrap();
-        file.append(b"two\n").unwrap();
+        file.append(&pieces(b"two\n")).unwrap();
         assert_eq!(lines(&file), ["two"]);
     }
 }
