@@ -56,6 +56,11 @@ impl Traffic {
         let since = Instant::now();
         self.replies(400);
         self.calm.set(Some((since, Instant::now())));
+        // What was sent until then is answered before anything happens.
+        for flow in [&self.stream, &self.one_port] {
+            let sent = flow.sent();
+            wait_until(LIMIT, "what is on its way", || flow.received() >= sent);
+        }
     }
 
     /// Ends it, and prints what became of it as `what`. No connection entry was ever there, and every reply came from the
