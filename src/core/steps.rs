@@ -65,9 +65,8 @@ impl Core {
             let mut rules = {
                 // All that is wanted at once would be the largest thing that the daemon ever holds.
                 let wanted = self.index.keys().filter_map(|key| self.wanted(key));
-                let asked = |key: &ServiceKey| {
-                    !self.leaving && self.service(key).is_some_and(|service| service.ops)
-                };
+                let asked =
+                    |key: &ServiceKey| !self.leaving && self.service(key).is_some_and(|service| service.ops);
                 desired::rules(asked, wanted, found, held, self.kept.needs())
             };
             self.rules_kept = false;
