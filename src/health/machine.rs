@@ -19,6 +19,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 use super::failure::{Failure, Sort, Unreachable};
 use super::protocol::silence_succeeds;
 use crate::core::model::Check;
@@ -51,7 +53,8 @@ pub struct Machine {
     said: Option<Sort>,
     fails: Option<(Sort, u32)>,
     /// The probes after the last one whose outcome agreed with the verdict: each waits, or its outcome opposed the verdict.
-    probes: Vec<Sent>,
+    /// More than one are there only while answers are missing.
+    probes: SmallVec<[Sent; 1]>,
     next_number: u64,
     next_regular: Duration,
     last_sent: Duration,
@@ -128,8 +131,7 @@ impl Machine {
             factor: FULL,
             said: None,
             fails: None,
-            // More are on their way only while answers are missing.
-            probes: Vec::with_capacity(1),
+            probes: SmallVec::new(),
             next_number: 0,
             next_regular: now,
             last_sent: now,
