@@ -279,6 +279,11 @@ impl Core {
         out
     }
 
+    /// Whether a config waits for the kernel to be read for it, and the old one goes on.
+    pub fn has_next_config(&self) -> bool {
+        self.next.is_some()
+    }
+
     /// The config's service behind an IPVS service.
     fn service(&self, key: &ServiceKey) -> Option<&Service> {
         self.index.get(key).map(|place| &self.config.services[*place])

@@ -175,9 +175,13 @@ impl Core {
     /// All the time, whether anybody else has changed something.
     pub(super) fn glance(&mut self, now: Time, out: &mut Vec<Output>) {
         if self.started && !self.looking && self.next_look <= now {
+            self.next_look = now + self.pause();
+            // Of what a new config names nothing may be known yet that could be unchanged.
+            if self.next.is_some() {
+                return self.look(out);
+            }
             self.looking = true;
             self.services_asked = true;
-            self.next_look = now + self.pause();
             self.look_at_sysctls(out);
             out.push(Output::GlanceAtServices(self.watched()));
             if !self.evictions.is_empty() || self.connections_unread {

@@ -77,7 +77,8 @@ pub async fn run(path: &Path, config: Config) -> Result<(), Refusal> {
     let mut tasks = Tasks::start(client)?;
     let (reloads, asked) = unbounded_channel();
     let counts = Arc::clone(&tasks.reloads);
-    tokio::spawn(reload::run(path.to_owned(), asked, tasks.to_core(), supervisor.ready(), counts));
+    let core = reload::ToCore::new(tasks.to_core(), tasks.in_force());
+    tokio::spawn(reload::run(path.to_owned(), asked, core, supervisor.ready(), counts));
     let (to_requests, mut requested) = unbounded_channel();
     let _admin = open_admin_sockets(&to_requests);
     let requests = Requests { config: path.to_owned(), reloads };

@@ -4,22 +4,56 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::prepare;
 use super::supervise::Ready;
 use crate::admin::{Rejected, Reload, Reloaded};
 use crate::config::{self, LoadError, Loaded};
 use crate::core::Input;
+use crate::core::model::Config;
 use crate::metrics::Reloads;
 
-/// Answers each request when the core has the new config or the old one goes on, until no more can come. All that wait
+/// So long a new config is waited for: it waits for the kernel to be read, and for a server that is out for a moment.
+const IN_FORCE: Duration = Duration::from_secs(10);
+
+/// The way of a new config to the core, and the news that it is in force.
+pub struct ToCore {
+    inputs: UnboundedSender<Input>,
+    in_force: watch::Receiver<u64>,
+    /// How many configs the core was given; the first at start.
+    configs: u64,
+}
+
+impl ToCore {
+    /// To a core that has, or is about to be given, its first config.
+    pub fn new(inputs: UnboundedSender<Input>, in_force: watch::Receiver<u64>) -> Self {
+        Self { inputs, in_force, configs: 1 }
+    }
+
+    /// Returns when the config is in force, or has waited for long enough.
+    async fn put_in_force(&mut self, config: Config) {
+        self.configs += 1;
+        let _ = self.inputs.send(Input::Config(config));
+        let sent = self.configs;
+        if timeout(IN_FORCE, self.in_force.wait_for(|count| *count >= sent)).await.is_err() {
+            tracing::warn!(
+                "the new config is taken, and not in force yet: `ipvsd status` says what it waits for"
+            );
+        }
+    }
+}
+
+/// Answers each request when the new config is in force or the old one goes on, until no more can come. All that wait
 /// while the config is being read get what the next reading brings.
 pub async fn run(
     path: PathBuf,
     mut requests: UnboundedReceiver<Reload>,
-    to_core: UnboundedSender<Input>,
+    mut core: ToCore,
     ready: Ready,
     counts: Arc<Reloads>,
 ) {
@@ -30,7 +64,7 @@ pub async fn run(
         }
         let reloading = ready.reload();
         let by: BTreeSet<u32> = callers.iter().filter_map(|caller| caller.by).collect();
-        let reloaded = reload(&path, &by, &to_core).await;
+        let reloaded = reload(&path, &by, &mut core).await;
         drop(reloading);
         counts.count(reloaded.is_ok());
         let (config, by) = (path.display(), said(&by));
@@ -60,14 +94,14 @@ pub async fn load(path: &Path) -> Result<Loaded, Rejected> {
 }
 
 /// A bad file changes nothing: the config that is running goes on.
-async fn reload(path: &Path, by: &BTreeSet<u32>, to_core: &UnboundedSender<Input>) -> Reloaded {
+async fn reload(path: &Path, by: &BTreeSet<u32>, core: &mut ToCore) -> Reloaded {
     let loaded = load(path).await?;
     let machine = |refusal: prepare::Refusal| Rejected::Machine(refusal.to_string());
     prepare::prepare(&loaded.config).await.map_err(machine)?;
     for user in by {
-        let _ = to_core.send(Input::ReloadAsked(*user));
+        let _ = core.inputs.send(Input::ReloadAsked(*user));
     }
-    let _ = to_core.send(Input::Config(loaded.config));
+    core.put_in_force(loaded.config).await;
     Ok(loaded.warnings)
 }
 
@@ -83,12 +117,9 @@ fn read(path: &Path) -> Result<Loaded, Rejected> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use nix::sys::stat::Mode;
     use tokio::sync::mpsc::unbounded_channel;
     use tokio::sync::oneshot;
-    use tokio::time::timeout;
 
     use super::*;
 
@@ -108,6 +139,7 @@ mod tests {
         drop(reloads);
         let (to_core, mut core) = unbounded_channel();
         let counts = Arc::<Reloads>::default();
+        let to_core = ToCore::new(to_core, watch::channel(0).1);
         timeout(Duration::from_secs(60), run(path, asked, to_core, Ready::default(), Arc::clone(&counts)))
             .await
             .expect("nobody writes into the FIFO");

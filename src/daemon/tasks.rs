@@ -8,7 +8,8 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use ipvs_netlink::ServiceKey;
 use ipvs_netlink::tokio::Client;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
+use tokio::time::timeout;
 
 use super::hints::Listener;
 use super::hooks::Hooks;
@@ -46,6 +47,9 @@ pub struct Tasks {
     happened: Happened,
     /// How often the config was read again.
     pub reloads: Arc<Reloads>,
+    /// How many configs the core was given, and how many of them are in force or were overtaken by one that is.
+    configs: u64,
+    in_force: watch::Sender<u64>,
     hints: Listener,
     hooks: Hooks,
     verdicts: UnboundedReceiver<Verdict>,
@@ -122,6 +126,8 @@ impl Tasks {
             counters: to_counters,
             happened: Happened::default(),
             reloads: Arc::default(),
+            configs: 0,
+            in_force: watch::Sender::new(0),
             hints: Listener::default(),
             hooks: Hooks::default(),
             verdicts,
@@ -135,6 +141,11 @@ impl Tasks {
         self.to_core.clone()
     }
 
+    /// For whoever waits until a config is in force: counts them, the first of the run with them.
+    pub fn in_force(&self) -> watch::Receiver<u64> {
+        self.in_force.subscribe()
+    }
+
     /// Hands one input to the core and carries out what it asks for.
     pub fn input(&mut self, mut input: Input) {
         let now = Instant::now();
@@ -142,6 +153,7 @@ impl Tasks {
         self.progress.answered(&input, now);
         self.happened.input(&input);
         if let Input::Config(config) = &mut input {
+            self.configs += 1;
             self.hints.follow(&mut config.refusals, &self.checker.hints());
         }
         for output in self.recorder.handle(&mut self.core, self.clock.now(), input) {
@@ -164,6 +176,10 @@ impl Tasks {
                 Output::Say(event) => log::say(&event),
                 Output::Finished { removed } => self.finished = Some(Removed(removed)),
             }
+        }
+        if !self.core.has_next_config() {
+            let count = |known: &mut u64| std::mem::replace(known, self.configs) != self.configs;
+            self.in_force.send_if_modified(count);
         }
     }
 
@@ -194,7 +210,11 @@ impl Tasks {
         let _ = self.counters.send(counters::Ask { own, rates, answer });
         let probes = self.checker.report();
         // The tasks live as long as this struct.
-        async move { (probes.await.unwrap_or_default(), counters.await.ok().flatten()) }
+        async move {
+            let probes =
+                timeout(counters::ENOUGH, probes).await.ok().and_then(Result::ok).unwrap_or_default();
+            (probes, counters.await.ok().flatten())
+        }
     }
 
     /// [`Core::would_empty`], now.

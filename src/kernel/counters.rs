@@ -14,8 +14,8 @@ use crate::core::Time;
 use crate::core::traffic::{Counters, LONGEST, Reading, SHORTEST};
 use crate::nft::Nft;
 
-/// Whoever asks does not wait longer, whatever nft does: all else that there is to say is more important.
-const ENOUGH: Duration = Duration::from_secs(4);
+/// Whoever asks for figures does not wait longer, whatever hangs: all else that there is to say is more important.
+pub const ENOUGH: Duration = Duration::from_secs(4);
 
 /// Somebody wants to know.
 #[derive(Debug)]

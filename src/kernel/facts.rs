@@ -6,6 +6,9 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::unix::fs::MetadataExt;
 
+use nix::ifaddrs::getifaddrs;
+use nix::sys::socket::SockaddrStorage;
+
 use super::preflight::{Facts, addresses, keys};
 use super::sysctl;
 use crate::core::model::Config;
@@ -23,6 +26,7 @@ pub fn read(config: &Config, foreign_services: usize) -> io::Result<Facts> {
         }
     }
     let (vips, servers) = addresses(config);
+    let own = own_addresses()?;
     let routes = Route::parse_all(&fs::read_to_string("/proc/net/route")?);
     let link = |server: IpAddr| match server {
         IpAddr::V4(server) => Route::to(&routes, server).map(|route| route.interface.clone()),
@@ -31,7 +35,7 @@ pub fn read(config: &Config, foreign_services: usize) -> io::Result<Facts> {
     Ok(Facts {
         sysctls,
         foreign_services,
-        absent_vips: vips.into_iter().filter(|vip| !is_local(*vip)).collect(),
+        absent_vips: vips.into_iter().filter(|vip| !own.contains(vip) && !is_routed_here(*vip)).collect(),
         server_links: servers.into_iter().filter_map(|server| Some((server, link(server)?))).collect(),
         client_links: client_links(&routes),
         keepalived: keepalived(),
@@ -66,9 +70,18 @@ fn interfaces() -> io::Result<Vec<String>> {
     Ok(names)
 }
 
-/// To an address of its own the machine speaks from that very address. (To bind it proves nothing where `ip_nonlocal_bind` is on, as
-/// on many a director.) Nothing is sent.
-fn is_local(address: IpAddr) -> bool {
+/// The addresses of all interfaces.
+fn own_addresses() -> io::Result<BTreeSet<IpAddr>> {
+    let ip = |address: SockaddrStorage| {
+        let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
+        v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
+    };
+    Ok(getifaddrs()?.filter_map(|interface| ip(interface.address?)).collect())
+}
+
+/// Whether a local route has it without any interface having it (`ip route add local`): to such an address the machine speaks from that
+/// very address. (To bind it proves nothing where `ip_nonlocal_bind` is on, as on many a director.) Nothing is sent.
+fn is_routed_here(address: IpAddr) -> bool {
     let any: IpAddr =
         if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let source = || {

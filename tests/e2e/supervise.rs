@@ -126,6 +126,10 @@ fn hanging() {
     assert!(fed.is_err(), "systemd is told nothing any more");
     network.director.check("ipvsadm", &["-C"]);
     wait_until(LIMIT, "the main loop turns", || reading::services(&network.director).len() == 1);
+    // What the checker would say is left out.
+    let (status, text, said) = command(&network.director, &["status"]);
+    assert_eq!(status, 0, "{text}{said}");
+    assert!(text.contains("10.0.1.11:5300"), "{text}");
     daemon.socket.set_read_timeout(Some(LIMIT)).expect("a limit");
     drop(held);
     daemon.until("WATCHDOG=1");

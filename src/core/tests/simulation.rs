@@ -65,7 +65,7 @@ fn simulation() {
 #[test]
 fn every_planted_bug_is_found() {
     for bug in bugs::ALL {
-        let found = (0..500).find_map(|seed| Some((seed, run(seed, Some(bug), false)?)));
+        let found = (0..SEEDS).find_map(|seed| Some((seed, run(seed, Some(bug), false)?)));
         let (seed, what) = found.unwrap_or_else(|| panic!("{bug:?} is not found"));
         println!("{bug:?}: seed {seed}: {what}");
     }
