@@ -248,7 +248,10 @@ pub mod tests {
         });
         for (target, up) in probe.expect("probes").into_iter().zip([true, true, false]) {
             let reason = if up { "first answer" } else { "silent for 250ms, 3 in a row" }.to_owned();
-            core.handle(now, Input::Verdict(Verdict { target: target.id, up, factor: 100, reason }));
+            core.handle(
+                now,
+                Input::Verdict(Verdict { target: target.id, up, factor: 100, reason: reason.into() }),
+            );
         }
         let until = Some(now + Duration::from_secs(600));
         let server = "10.0.1.12:53".parse().expect("an address");

@@ -186,7 +186,7 @@ fn wanted(
         let name = DestinationKey(server.address);
         let has = found.and_then(|found| found.servers.get(&name));
         let known = match has.is_some_and(|has| has.weight > 0) {
-            true => Known::Up { reason: "it has weight".to_owned(), factor: 100 },
+            true => Known::Up { reason: "it has weight".into(), factor: 100 },
             false => Known::Unknown,
         };
         let check = service.checks.first().filter(|_| !server.fallback).map(|_| (TargetId(0), known));

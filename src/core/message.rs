@@ -62,7 +62,7 @@ pub enum Input {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FoundRules {
     /// Their elements.
-    pub rules: Rules,
+    pub rules: Arc<Rules>,
     /// What else would have to be mended, one change an entry.
     pub damage: Vec<String>,
 }

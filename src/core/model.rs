@@ -4,6 +4,7 @@ mod check;
 mod secret;
 mod vip;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -291,5 +292,5 @@ pub struct Verdict {
     /// What the weight of a server that is up is multiplied by, in percent; 100 unless a check says otherwise.
     pub factor: u32,
     /// Why, in words for the log: `refused (ICMP port unreachable), 3 in a row`.
-    pub reason: String,
+    pub reason: Cow<'static, str>,
 }

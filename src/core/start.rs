@@ -1,7 +1,6 @@
 //! A config to go by: its pools and probes, a look at the kernel, and what is adopted from there.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 
 use ipvs_netlink::{DestinationKey, ServiceKey};
@@ -133,7 +132,7 @@ impl Core {
 
     /// The rules come first: they name services whose replies are rewritten, whoever wants them.
     pub(super) fn found_rules(&mut self, now: Time, found: FoundRules, out: &mut Vec<Output>) {
-        let differ = self.rules.as_ref().is_none_or(|made| **made != found.rules);
+        let differ = self.rules.as_ref().is_none_or(|made| *made != found.rules);
         let drifted = (self.rules.is_some() && differ) || !found.damage.is_empty();
         if self.started && self.rules_asked.is_none() && drifted && !self.retries.fails(&Subject::Rules) {
             let FoundRules { rules, damage } = &found;
@@ -144,7 +143,7 @@ impl Core {
         self.rules_damaged = !found.damage.is_empty();
         // What is known already is not held while all is planned.
         match differ {
-            true => self.rules = Some(Arc::new(found.rules)),
+            true => self.rules = Some(found.rules),
             false => drop(found),
         }
         self.rules_unread = false;

@@ -310,8 +310,8 @@ impl Core {
             let target = self.targets[place].1;
             let (up, reason, factor) = match known.get(&target)? {
                 Known::Unknown => (None, "", 100),
-                Known::Up { reason, factor } => (Some(true), reason.as_str(), *factor),
-                Known::Down { reason } => (Some(false), reason.as_str(), 100),
+                Known::Up { reason, factor } => (Some(true), &**reason, *factor),
+                Known::Down { reason } => (Some(false), &**reason, 100),
             };
             Some(CheckStatus {
                 target,

@@ -18,7 +18,7 @@ impl Core {
             let has = self.found.as_ref().and_then(|found| found.get(&key)?.servers.get(&server));
             // A server that is not there yet comes without weight, which says nothing about a check that failed.
             if has.map_or(Some(0), |config| Some(config.weight)) == due {
-                let reason = verdict.reason.clone();
+                let reason = verdict.reason.to_string();
                 out.push(Output::Say(Event::Verdict { service, key, server, up: verdict.up, reason }));
             }
             self.weigh(now, key, server, turn, out);

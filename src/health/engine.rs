@@ -315,7 +315,9 @@ impl Engine {
                     self.deadlines.insert(tick, target.id);
                     self.at_work.insert(target.id, Box::new(AtWork { work, tick }));
                 }
-                Err(reason) => self.io.report(target.id, Change { up: false, factor: FULL, reason }),
+                Err(reason) => {
+                    self.io.report(target.id, Change { up: false, factor: FULL, reason: reason.into() })
+                }
             }
         }
         self.ways.retain(|_, way| way.in_use());

@@ -15,8 +15,11 @@
 //! A hint (client traffic was refused) makes an up target be probed at once, and the refusal of that very probe is enough for
 //! down. Whoever forges hints gets no more than one probe in [`HINTED_INTERVAL`].
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
+
+use smallvec::SmallVec;
 
 use super::failure::{Failure, Sort, Unreachable};
 use super::protocol::silence_succeeds;
@@ -50,7 +53,8 @@ pub struct Machine {
     said: Option<Sort>,
     fails: Option<(Sort, u32)>,
     /// The probes after the last one whose outcome agreed with the verdict: each waits, or its outcome opposed the verdict.
-    probes: Vec<Sent>,
+    /// More than one are there only while answers are missing.
+    probes: SmallVec<[Sent; 1]>,
     next_number: u64,
     next_regular: Duration,
     last_sent: Duration,
@@ -95,7 +99,7 @@ pub struct Change {
     /// What the weight is multiplied by while it is up, in percent.
     pub factor: u32,
     /// Why, in words for the log.
-    pub reason: String,
+    pub reason: Cow<'static, str>,
 }
 
 enum Outcome {
@@ -127,8 +131,7 @@ impl Machine {
             factor: FULL,
             said: None,
             fails: None,
-            // More are on their way only while answers are missing.
-            probes: Vec::with_capacity(1),
+            probes: SmallVec::new(),
             next_number: 0,
             next_regular: now,
             last_sent: now,
@@ -311,7 +314,7 @@ impl Machine {
         if success == self.up {
             self.probes.drain(..=index);
             if let Some((why, row)) = self.fails_otherwise(&outcome) {
-                return Some(Change { up: false, factor: self.factor, reason: in_a_row(why, row) });
+                return Some(Change { up: false, factor: self.factor, reason: in_a_row(why.into(), row) });
             }
             let reweighed = self.take_factor(&outcome);
             if self.announced && !reweighed {
@@ -338,7 +341,7 @@ impl Machine {
             return None;
         }
         let reason = match refused_twice {
-            true => format!("{}, as client traffic was", first_reason(&outcome)),
+            true => format!("{}, as client traffic was", first_reason(&outcome)).into(),
             false if !success || self.was_up => reason(&outcome, row),
             false => first_reason(&outcome),
         };
@@ -397,15 +400,15 @@ fn is_refusal(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::Failed(Failure::Icmp(Unreachable::Port)))
 }
 
-fn first_reason(outcome: &Outcome) -> String {
+fn first_reason(outcome: &Outcome) -> Cow<'static, str> {
     match outcome {
         Outcome::Answered(factor) => with_factor("first answer", *factor),
-        Outcome::Silent => "silent as expected".to_owned(),
-        Outcome::Failed(why) => why.to_string(),
+        Outcome::Silent => "silent as expected".into(),
+        Outcome::Failed(why) => why.to_string().into(),
     }
 }
 
-fn reason(outcome: &Outcome, row: usize) -> String {
+fn reason(outcome: &Outcome, row: usize) -> Cow<'static, str> {
     let what = match outcome {
         Outcome::Answered(factor) => with_factor("answered", *factor),
         other => first_reason(other),
@@ -413,12 +416,12 @@ fn reason(outcome: &Outcome, row: usize) -> String {
     in_a_row(what, row)
 }
 
-fn in_a_row(what: String, row: usize) -> String {
-    if row > 1 { format!("{what}, {row} in a row") } else { what }
+fn in_a_row(what: Cow<'static, str>, row: usize) -> Cow<'static, str> {
+    if row > 1 { format!("{what}, {row} in a row").into() } else { what }
 }
 
-fn with_factor(what: &str, factor: u32) -> String {
-    if factor == FULL { what.to_owned() } else { format!("{what} with a weight of {factor} %") }
+fn with_factor(what: &'static str, factor: u32) -> Cow<'static, str> {
+    if factor == FULL { what.into() } else { format!("{what} with a weight of {factor} %").into() }
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use mio::{Registry, Token};
 use nix::errno::Errno;
+use smallvec::SmallVec;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::failure::Failure;
@@ -51,7 +52,8 @@ pub struct Prober {
     pub record: Record,
     protocol: Arc<dyn Protocol>,
     one_socket: bool,
-    sockets: Vec<Open>,
+    /// Most targets never need another one.
+    sockets: SmallVec<[Open; 1]>,
     streams: Vec<Overflow>,
 }
 
@@ -167,7 +169,7 @@ impl Prober {
             record,
             protocol,
             one_socket: silence_succeeds(&target.check.probe),
-            sockets: Vec::new(),
+            sockets: SmallVec::new(),
             streams: Vec::new(),
         }
     }
@@ -254,8 +256,6 @@ impl Prober {
             None => {
                 let ports = if self.protocol.answers_from_any_port() { Ports::Any } else { Ports::One };
                 let socket = Socket::open(self.server, ports, &io.registry, Token(self.id.0 as usize))?;
-                // Most targets never need another one.
-                self.sockets.reserve_exact(1);
                 self.sockets.push(Open { socket, probe: None, nonce, sent: None });
                 self.sockets.len() - 1
             }

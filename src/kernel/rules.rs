@@ -76,11 +76,11 @@ impl Keeper {
         match self.nft.observe().await {
             Ok(listing) => {
                 self.installed = true;
-                if let Some(made) = self.made.as_deref().filter(|made| listing.holds(made)) {
+                if let Some(made) = self.made.as_ref().filter(|made| listing.holds(made)) {
                     drop(listing);
-                    return Ok(FoundRules { rules: made.clone(), damage: Vec::new() });
+                    return Ok(FoundRules { rules: Arc::clone(made), damage: Vec::new() });
                 }
-                let rules = listing.rules();
+                let rules = Arc::new(listing.rules());
                 let damage = listing.damage(&rules);
                 self.listed = Some((Instant::now(), listing));
                 Ok(FoundRules { rules, damage })

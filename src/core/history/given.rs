@@ -165,8 +165,7 @@ impl Given {
             ServiceChange::apply(changes, &mut services);
             Input::FoundServices(Ok(FoundServices::into_iter(services).collect()))
         };
-        let known_rules =
-            || core.rules.as_deref().cloned().map(|rules| FoundRules { rules, damage: Vec::new() });
+        let known_rules = || core.rules.clone().map(|rules| FoundRules { rules, damage: Vec::new() });
         Some(match self {
             Self::Config(change) => Input::Config(change.applied(&core.config)?),
             Self::ReloadAsked(user) => Input::ReloadAsked(user),
@@ -175,9 +174,10 @@ impl Given {
             Self::NoServices(error) => Input::FoundServices(Err(error)),
             Self::Unchanged => Input::Unchanged,
             Self::RulesAsKnown => Input::FoundRules(Ok(known_rules()?)),
-            Self::Rules(change, damage) => {
-                Input::FoundRules(Ok(FoundRules { rules: change.applied(core.rules.as_deref()), damage }))
-            }
+            Self::Rules(change, damage) => Input::FoundRules(Ok(FoundRules {
+                rules: Arc::new(change.applied(core.rules.as_deref())),
+                damage,
+            })),
             Self::NoRules(error) => Input::FoundRules(Err(error)),
             Self::RulesTouched => Input::RulesTouched,
             Self::SysctlsAsKnown => Input::FoundSysctls(core.sysctls.clone()),

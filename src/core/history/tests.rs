@@ -41,7 +41,7 @@ impl Noted {
                     }
                     Output::LookAtRules => {
                         let rules = self.core.rules.as_deref().cloned().unwrap_or_default();
-                        Some(Input::FoundRules(Ok(FoundRules { rules, damage: Vec::new() })))
+                        Some(Input::FoundRules(Ok(FoundRules { rules: rules.into(), damage: Vec::new() })))
                     }
                     Output::Do(key, steps) => Some(Input::Done(key, steps, BTreeMap::new())),
                     Output::DoRules(rules) => Some(Input::RulesDone(Ok(rules))),
@@ -78,7 +78,7 @@ fn verdict(target: u32, up: bool) -> Input {
         target: TargetId(target),
         up,
         factor: 100,
-        reason: "because of \"it\"\n".to_owned(),
+        reason: "because of \"it\"\n".into(),
     })
 }
 

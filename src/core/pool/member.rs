@@ -1,5 +1,6 @@
 //! One server in its pool: what its checks know of it, and the weight that follows.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ pub struct Member {
     /// It gets its weight only while no other server is up. It is not checked.
     pub fallback: bool,
     /// What is probed for it, each once, and what is known of it; all must be up. None is always up.
-    pub checks: Vec<(TargetId, Known)>,
+    pub checks: Box<[(TargetId, Known)]>,
     /// The weight that it was found with: while nothing else is known of it, it counts as up if it had any.
     pub found: u32,
     /// It has not served lately: in a working pool it starts slowly.
@@ -54,14 +55,14 @@ pub enum Known {
     /// It answers.
     Up {
         /// Why it is up.
-        reason: String,
+        reason: Cow<'static, str>,
         /// What its weight is multiplied by, in percent.
         factor: u32,
     },
     /// It does not answer.
     Down {
         /// Why it is down.
-        reason: String,
+        reason: Cow<'static, str>,
     },
 }
 
@@ -82,10 +83,8 @@ pub enum Standing {
 impl Member {
     /// A server of which nothing is known.
     pub fn new(weight: u32, fallback: bool, checks: BTreeMap<TargetId, Known>) -> Self {
-        // A map with room for ten more, or a list with room for three, would be most of what a server takes.
-        let mut list = Vec::with_capacity(checks.len());
-        list.extend(checks);
-        Self { weight, fallback, checks: list, ..Self::default() }
+        // A map with room for ten more would be most of what a server takes.
+        Self { weight, fallback, checks: checks.into_iter().collect(), ..Self::default() }
     }
 
     /// Its weight when it is up.
@@ -112,8 +111,8 @@ impl Member {
         let mut reasons = Vec::new();
         for (_, known) in &self.checks {
             match known {
-                Known::Down { reason } => return reason.clone(),
-                Known::Up { reason, .. } => reasons.push(reason.as_str()),
+                Known::Down { reason } => return reason.to_string(),
+                Known::Up { reason, .. } => reasons.push(&**reason),
                 Known::Unknown => {}
             }
         }

@@ -13,12 +13,18 @@ fn pool(count: u8, weight: u32, policy: Policy) -> Pool {
     Pool::new((1..=count).map(|n| (server(n), member(n))).collect(), policy, SECOND)
 }
 
+/// The first server has one more check: 50.
+fn second_check(pool: &mut Pool) {
+    let member = pool.members.get_mut(&server(1)).unwrap();
+    member.checks = [member.checks[0].clone(), (TargetId(50), Known::Unknown)].into();
+}
+
 fn keep(when_all_down: WhenAllDown) -> Policy {
     Policy { when_all_down, ..Policy::default() }
 }
 
 fn says(target: u8, up: bool, factor: u32) -> Verdict {
-    Verdict { target: TargetId(target.into()), up, factor, reason: "it said so".to_owned() }
+    Verdict { target: TargetId(target.into()), up, factor, reason: "it said so".into() }
 }
 
 /// The first check's verdict about a server.
@@ -125,7 +131,7 @@ fn the_fallback_has_weight_while_no_server_is_up() {
 #[test]
 fn all_checks_of_a_server_must_pass() {
     let mut pool = pool(1, 1, keep(WhenAllDown::Refuse));
-    pool.members.get_mut(&server(1)).unwrap().checks.push((TargetId(50), Known::Unknown));
+    second_check(&mut pool);
     assert_eq!(pool.verdict(SECOND, &server(1), &says(1, true, 100)), None);
     assert_eq!(weights(&pool), [None], "the other has not answered yet");
     pool.verdict(SECOND, &server(1), &says(50, true, 100));
@@ -162,7 +168,7 @@ fn a_server_that_returns_to_a_working_pool_starts_slowly() {
 #[test]
 fn factors_of_checks_are_multiplied() {
     let mut pool = pool(2, 20, keep(WhenAllDown::Keep));
-    pool.members.get_mut(&server(1)).unwrap().checks.push((TargetId(50), Known::Unknown));
+    second_check(&mut pool);
     turn(&mut pool, 1, 2, true);
     let rounded_once = [(33, 300, 19), (300, 33, 19), (7, 900, 12)];
     let plain = [(100, 100, 20), (50, 50, 5), (1, 1, 1), (0, 100, 0), (300, 100, 60)];

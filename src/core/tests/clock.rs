@@ -76,7 +76,7 @@ impl World {
         let server: std::net::SocketAddr = server.parse().expect("an address");
         let targets = self.promises.probed.iter().filter(|target| target.address == server);
         for target in targets.map(|target| target.id).collect::<Vec<_>>() {
-            self.input(Input::Verdict(Verdict { target, up, factor: 100, reason: "a reason".to_owned() }));
+            self.input(Input::Verdict(Verdict { target, up, factor: 100, reason: "a reason".into() }));
         }
     }
 

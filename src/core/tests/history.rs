@@ -147,7 +147,7 @@ impl History {
         });
         let Some((target, up)) = self.world.random.pick(news) else { return false };
         let reason = if up { "answered" } else { "silent" }.to_owned();
-        self.world.hand_over(Input::Verdict(Verdict { target, up, factor: 100, reason }));
+        self.world.hand_over(Input::Verdict(Verdict { target, up, factor: 100, reason: reason.into() }));
         true
     }
 }

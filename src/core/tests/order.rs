@@ -243,7 +243,9 @@ fn a_server_comes_under_nat_only_when_its_reply_rule_is_there() {
     world.core.handle(world.now, Input::Config(config));
     let found = world.kernel.services.clone().into_iter().collect();
     let rules = world.kernel.rules.clone();
-    world.core.handle(world.now, Input::FoundRules(Ok(FoundRules { rules, damage: Vec::new() })));
+    world
+        .core
+        .handle(world.now, Input::FoundRules(Ok(FoundRules { rules: rules.into(), damage: Vec::new() })));
     let asked = world.core.handle(world.now, Input::FoundServices(Ok(found)));
     assert!(!asked.iter().any(|output| matches!(output, Output::Do(..))), "{asked:?}");
     let rules = asked.into_iter().find_map(|output| match output {

@@ -175,7 +175,7 @@ impl World {
         let Some(rules) = rules else {
             let (rules, damage) = (self.kernel.rules.clone(), self.kernel.damaged);
             let damage = damage.then(|| "a chain is gone".to_owned()).into_iter().collect();
-            let found = FoundRules { rules, damage };
+            let found = FoundRules { rules: rules.into(), damage };
             return self.answer(Input::FoundRules(if fails { Err("fault".to_owned()) } else { Ok(found) }));
         };
         if fails && self.random.one_in(2) {

@@ -147,7 +147,7 @@ impl World {
             {
                 self.promises.created.remove(key);
             }
-            Input::FoundRules(Ok(found)) => self.promises.known_rules = Some(found.rules.clone()),
+            Input::FoundRules(Ok(found)) => self.promises.known_rules = Some(Rules::clone(&found.rules)),
             Input::RulesDone(Ok(rules)) => self.promises.known_rules = Some(rules.as_ref().clone()),
             _ => {}
         }

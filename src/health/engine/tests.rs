@@ -115,7 +115,7 @@ fn next(verdicts: &mut UnboundedReceiver<Verdict>) -> Verdict {
 }
 
 fn verdict(target: u32, up: bool, reason: &str) -> Verdict {
-    Verdict { target: TargetId(target), up, factor: 100, reason: reason.to_owned() }
+    Verdict { target: TargetId(target), up, factor: 100, reason: reason.to_owned().into() }
 }
 
 #[test]
@@ -375,7 +375,7 @@ fn two_thousand_targets_are_probed_in_time() {
     let (checker, mut verdicts) = engine(all.collect());
     for _ in 0..TARGETS {
         let verdict = next(&mut verdicts);
-        assert_eq!((verdict.up, verdict.reason.as_str()), (true, "first answer"));
+        assert_eq!((verdict.up, &*verdict.reason), (true, "first answer"));
     }
     // The gap before the second probe is the phase; the three after it are intervals.
     let mut seen: Vec<Duration> = gaps.iter().take(4 * TARGETS as usize).skip(TARGETS as usize).collect();

@@ -49,7 +49,7 @@ struct Log {
 
 impl Log {
     fn verdict(&mut self, at: Duration, change: Option<Change>) {
-        self.verdicts.extend(change.map(|change| (at, change.up, change.reason)));
+        self.verdicts.extend(change.map(|change| (at, change.up, change.reason.into_owned())));
     }
 
     fn words(&self) -> Vec<(u64, bool, &str)> {
@@ -152,7 +152,7 @@ fn answers_to_something_else_are_told_from_silence() {
     let mut machine = Machine::new(check(Reply::Any).into(), false, ms(0), ms(500));
     let why = |machine: &mut Machine, at| {
         let failed = |step| match step {
-            Step::Expired(change) => change.map(|change| change.reason),
+            Step::Expired(change) => change.map(|change| change.reason.into_owned()),
             _ => None,
         };
         std::iter::from_fn(|| machine.tick(at)).find_map(failed)
@@ -228,7 +228,7 @@ fn an_early_probe_says_nothing_about_later_ones() {
     assert_eq!(machine.failed(1, REFUSED), None);
     assert!(machine.answered(0).is_some_and(|change| change.up), "the first verdict");
     assert_eq!(machine.tick(ms(500)), Some(Step::Send(2)));
-    let reason = "refused (ICMP port unreachable), 2 in a row".to_owned();
+    let reason = "refused (ICMP port unreachable), 2 in a row".into();
     assert_eq!(machine.failed(2, REFUSED), Some(Change { up: false, factor: 100, reason }));
 }
 
@@ -295,7 +295,7 @@ fn a_factor_is_told_when_it_changes_and_the_latest_answer_has_it() {
     let mut machine = Machine::new(check(Reply::Any).into(), false, ms(0), ms(500));
     let mut answer = |at, factor| {
         let Some(Step::Send(number)) = machine.tick(ms(at)) else { panic!("nothing to send at {at}") };
-        machine.weighed(number, factor).map(|change| (change.up, change.factor, change.reason))
+        machine.weighed(number, factor).map(|change| (change.up, change.factor, change.reason.into_owned()))
     };
     assert_eq!(answer(0, 50), Some((true, 50, "first answer with a weight of 50 %".to_owned())));
     assert_eq!(answer(500, 50), None);

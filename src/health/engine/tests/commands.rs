@@ -26,7 +26,7 @@ fn a_command_tells_whether_a_server_is_up_and_its_share() {
         fs::write(&new, text).expect("a file");
         fs::rename(&new, &answer).expect("a file");
         let verdict = next(&mut verdicts);
-        (verdict.up, verdict.factor, verdict.reason)
+        (verdict.up, verdict.factor, verdict.reason.into_owned())
     };
     assert_eq!(said("echo 40"), (true, 40, "first answer with a weight of 40 %".to_owned()));
     let why = "command: exit status 2: CRITICAL: no answer, 3 in a row".to_owned();

@@ -141,6 +141,6 @@ fn errors_of_the_network_are_told_apart() {
     let (_checker, mut verdicts) = engine(targets);
     for _ in 0..expected.len() {
         let verdict = next(&mut verdicts);
-        assert_eq!((verdict.up, verdict.reason.as_str()), (false, expected[verdict.target.0 as usize]));
+        assert_eq!((verdict.up, &*verdict.reason), (false, expected[verdict.target.0 as usize]));
     }
 }

@@ -21,7 +21,7 @@ fn file(id: u32, folder: &Path, weight: bool) -> Target {
 
 fn said(verdicts: &mut UnboundedReceiver<Verdict>) -> (bool, u32, String) {
     let verdict = next(verdicts);
-    (verdict.up, verdict.factor, verdict.reason)
+    (verdict.up, verdict.factor, verdict.reason.into_owned())
 }
 
 #[test]

@@ -67,7 +67,7 @@ fn errors_of_the_network_are_told_apart() {
     while downs.len() < expected.len() {
         let verdict = next(&mut verdicts);
         if !verdict.up {
-            downs.insert(verdict.target.0, verdict.reason);
+            downs.insert(verdict.target.0, verdict.reason.into_owned());
         }
     }
     for (id, expected) in (0..).zip(expected) {

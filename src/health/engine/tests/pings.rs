@@ -19,7 +19,7 @@ fn heard(verdicts: &mut UnboundedReceiver<Verdict>, count: usize) -> HashMap<u32
     let mut heard: HashMap<u32, Vec<_>> = HashMap::new();
     for _ in 0..count {
         let verdict = next(verdicts);
-        heard.entry(verdict.target.0).or_default().push((verdict.up, verdict.reason));
+        heard.entry(verdict.target.0).or_default().push((verdict.up, verdict.reason.into_owned()));
     }
     heard
 }

@@ -76,7 +76,7 @@ fn verdicts_on(probes: Vec<(SocketAddr, HttpProbe)>) -> Vec<(bool, u32, String)>
         let verdict = next(&mut verdicts);
         let found = &mut found[verdict.target.0 as usize];
         assert!(found.is_none(), "{verdict:?} after {found:?}");
-        *found = Some((verdict.up, verdict.factor, verdict.reason));
+        *found = Some((verdict.up, verdict.factor, verdict.reason.into_owned()));
     }
     found.into_iter().flatten().collect()
 }
