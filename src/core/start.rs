@@ -21,7 +21,7 @@ const WAIT: Duration = Duration::from_millis(100);
 const LOOKS_TO_DISOWN: u32 = 4;
 /// So many servers are looked at less often.
 const MANY: usize = 2000;
-const LOOK_AT_MANY: Duration = Duration::from_millis(1850);
+const LOOK_AT_MANY: Duration = Duration::from_millis(1890);
 
 impl Core {
     fn configure(&mut self, now: Time, config: Config, out: &mut Vec<Output>) {
