@@ -113,7 +113,8 @@ impl Findings {
 
     fn add(&mut self, severity: Severity, rule: Rule, place: Place, message: String) {
         if self.0.len() < Self::MOST {
-            let message = if message.contains(char::is_control) { message.escape_debug().to_string() } else { message };
+            let message =
+                if message.contains(char::is_control) { message.escape_debug().to_string() } else { message };
             self.0.push(Finding { severity, rule, place, message });
         }
     }

@@ -44,7 +44,11 @@ impl Outside for Machine {
     }
 
     fn matches(&self, pattern: &str) -> Vec<PathBuf> {
-        let options = glob::MatchOptions { require_literal_separator: true, require_literal_leading_dot: true, ..Default::default() };
+        let options = glob::MatchOptions {
+            require_literal_separator: true,
+            require_literal_leading_dot: true,
+            ..Default::default()
+        };
         glob::glob_with(pattern, options).map(|paths| paths.flatten().collect()).unwrap_or_default()
     }
 

@@ -64,7 +64,10 @@ impl Builder {
     /// The tree, when there is no more.
     pub fn finish(mut self, findings: &mut Findings) -> Vec<Statement> {
         if let Some((_, place)) = self.open.last() {
-            let message = format!("{} `}}` are missing at the end, for this block and those around it", self.open.len());
+            let message = format!(
+                "{} `}}` are missing at the end, for this block and those around it",
+                self.open.len()
+            );
             findings.error(Rule::Brace, *place, message);
         }
         while let Some((statement, _)) = self.open.pop() {
@@ -132,15 +135,21 @@ mod tests {
             builder.line(line, &mut findings);
         }
         let statements = builder.finish(&mut findings);
-        (shown(&statements), findings.0.iter().map(|finding| (finding.place.line, finding.place.column)).collect())
+        (
+            shown(&statements),
+            findings.0.iter().map(|finding| (finding.place.line, finding.place.column)).collect(),
+        )
     }
 
     #[test]
     fn braces_may_stand_anywhere() {
         let same = "a 1<b 2 | c<d> | e>";
-        for text in
-            ["a 1 {\n b 2\n c {\n d\n }\n e\n}", "a 1\n\n# x\n{ b 2\nc\n{ d } e }", "a 1{b 2\nc{d}e}", "a 1 { b 2\n c { d\n } e\n}"]
-        {
+        for text in [
+            "a 1 {\n b 2\n c {\n d\n }\n e\n}",
+            "a 1\n\n# x\n{ b 2\nc\n{ d } e }",
+            "a 1{b 2\nc{d}e}",
+            "a 1 { b 2\n c { d\n } e\n}",
+        ] {
             assert_eq!(tree(text), (same.to_owned(), vec![]), "{text}");
         }
         assert_eq!(tree("a {\n}\n{\n}").1, [(3, 1), (4, 1)]);

@@ -168,7 +168,11 @@ mod tests {
     fn all(text: &str) -> Result<Vec<String>, String> {
         let mut generator = generator(text).expect("a generator")?;
         let rows = std::iter::from_fn(|| generator.next());
-        Ok(rows.map(|row| row.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")).collect())
+        Ok(rows
+            .map(|row| {
+                row.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
+            })
+            .collect())
     }
 
     /// Each line is what keepalived 2.2.7 makes of it.
@@ -188,7 +192,9 @@ mod tests {
         for (text, expected) in cases {
             assert_eq!(all(text).map(|rows| rows.join(" ")).as_deref(), Ok(expected), "{text}");
         }
-        for text in ["~SEQ(G,5,1,1)", "~SEQ(H,5,0,1)", "~SEQ(J,a,b)", "~SEQ(K,1,2,3,4)", "~SEQ(O,1,2", "~SEQ(1,1,2)"] {
+        for text in
+            ["~SEQ(G,5,1,1)", "~SEQ(H,5,0,1)", "~SEQ(J,a,b)", "~SEQ(K,1,2,3,4)", "~SEQ(O,1,2", "~SEQ(1,1,2)"]
+        {
             assert!(all(text).is_err(), "{text}");
         }
     }

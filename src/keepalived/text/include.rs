@@ -76,10 +76,18 @@ impl Include<'_> {
         files
     }
 
-    fn unread(&self, path: &Path, error: &std::io::Error, braces: bool, place: Place, findings: &mut Findings) {
+    fn unread(
+        &self,
+        path: &Path,
+        error: &std::io::Error,
+        braces: bool,
+        place: Place,
+        findings: &mut Findings,
+    ) {
         let message = format!("{} cannot be included: {error}", path.display());
         let missing = error.kind() == ErrorKind::NotFound;
-        let quiet = self.kind == Kind::Plain || (missing && braces && !matches!(self.kind, Kind::Brace | Kind::All));
+        let quiet =
+            self.kind == Kind::Plain || (missing && braces && !matches!(self.kind, Kind::Brace | Kind::All));
         if quiet && error.kind() != ErrorKind::IsADirectory {
             findings.note(Rule::Include, place, message);
         } else {

@@ -36,7 +36,8 @@ impl Line {
     /// The place of a byte of the text.
     pub fn place(&self, byte: usize) -> Place {
         let mark = self.mark(byte);
-        Places { line: self, at: mark.at, column: mark.column, fixed: mark.fixed, next: self.marks.len() }.of(byte)
+        Places { line: self, at: mark.at, column: mark.column, fixed: mark.fixed, next: self.marks.len() }
+            .of(byte)
     }
 
     /// The places of bytes that are asked for in their order.
@@ -49,7 +50,8 @@ impl Line {
         let first = self.mark(byte);
         let first = Mark { at: 0, column: self.place(byte).column, fixed: first.fixed };
         let later = self.marks.iter().filter(|mark| mark.at > byte);
-        let marks = std::iter::once(first).chain(later.map(|mark| Mark { at: mark.at - byte, ..*mark })).collect();
+        let marks =
+            std::iter::once(first).chain(later.map(|mark| Mark { at: mark.at - byte, ..*mark })).collect();
         Self { text: self.text[byte..].to_owned(), file: self.file, number: self.number, marks }
     }
 
@@ -65,7 +67,9 @@ impl Line {
         let first = other.mark(0);
         let first = Mark { at, column: other.place(0).column, fixed: first.fixed };
         self.marks.push(first);
-        self.marks.extend(other.marks.iter().filter(|mark| mark.at > 0).map(|mark| Mark { at: mark.at + at, ..*mark }));
+        self.marks.extend(
+            other.marks.iter().filter(|mark| mark.at > 0).map(|mark| Mark { at: mark.at + at, ..*mark }),
+        );
         self.text.push_str(&other.text);
     }
 

@@ -78,7 +78,11 @@ pub(super) fn read(
     reader.push_file(path.to_owned(), text, 0);
     while let Some(item) = reader.stack.pop() {
         if let Err(Exhausted(place)) = reader.take(item, sink) {
-            reader.findings.error(Rule::Limit, place, "the config has become too large here; the rest of it is not read");
+            reader.findings.error(
+                Rule::Limit,
+                place,
+                "the config has become too large here; the rest of it is not read",
+            );
             break;
         }
     }
@@ -194,7 +198,12 @@ impl Reader<'_> {
     }
 
     /// A line whose comment is off; if it was `judged`, its condition is, too.
-    fn line(&mut self, mut line: Line, judged: bool, sink: &mut dyn FnMut(Vec<Piece>)) -> Result<(), Exhausted> {
+    fn line(
+        &mut self,
+        mut line: Line,
+        judged: bool,
+        sink: &mut dyn FnMut(Vec<Piece>),
+    ) -> Result<(), Exhausted> {
         self.spend(1, line.text.len() + 1, line.place(0))?;
         let (mut judged, mut replaced) = (judged, 0);
         // What a variable holds may be a condition, an include, a generator or a definition: hence once more.
@@ -257,10 +266,12 @@ impl Reader<'_> {
     fn special(&mut self, line: &Line) -> Result<bool, Exhausted> {
         let place = line.place(0);
         if let Some(include) = include::include(&line.text) {
-            let (directory, depth) = self.open.last().map(|open| (open.directory.clone(), open.depth)).unwrap_or_default();
+            let (directory, depth) =
+                self.open.last().map(|open| (open.directory.clone(), open.depth)).unwrap_or_default();
             let files = include.files(&directory, place, self.outside, self.findings);
             if !files.is_empty() && depth >= self.limits.depth {
-                let message = format!("files are included {} deep here: one includes itself", self.limits.depth);
+                let message =
+                    format!("files are included {} deep here: one includes itself", self.limits.depth);
                 self.findings.error(Rule::Limit, place, message);
                 return Ok(true);
             }
@@ -280,7 +291,11 @@ impl Reader<'_> {
                     return Ok(true);
                 }
                 Some(Err(reason)) => {
-                    self.findings.error(Rule::Generator, place, format!("this cannot be generated: {reason}"));
+                    self.findings.error(
+                        Rule::Generator,
+                        place,
+                        format!("this cannot be generated: {reason}"),
+                    );
                     return Ok(true);
                 }
                 None => {}

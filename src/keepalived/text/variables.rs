@@ -65,7 +65,8 @@ fn used_name(text: &str, dollar: usize) -> Option<(&str, usize)> {
     }
     let name = identifier(rest)?;
     let next = rest[name.len()..].chars().next();
-    next.is_none_or(|c| c.is_whitespace() || matches!(c, ',' | ')')).then_some((name, dollar + 1 + name.len()))
+    next.is_none_or(|c| c.is_whitespace() || matches!(c, ',' | ')'))
+        .then_some((name, dollar + 1 + name.len()))
 }
 
 /// The name that a text begins with.

@@ -58,7 +58,9 @@ pub fn split(line: &Line, findings: &mut Findings) -> Vec<Piece> {
             c if c.is_whitespace() => at += c.len_utf8(),
             _ => {
                 let rest = &text[at..];
-                let end = rest.find(|c: char| c.is_whitespace() || matches!(c, '{' | '}' | '"')).unwrap_or(rest.len());
+                let end = rest
+                    .find(|c: char| c.is_whitespace() || matches!(c, '{' | '}' | '"'))
+                    .unwrap_or(rest.len());
                 let place = places.of(at);
                 pieces.push(Piece::Word(Word { text: rest[..end].to_owned(), place, quoted: false }));
                 at += end;
@@ -164,7 +166,8 @@ mod tests {
 
     #[test]
     fn escapes_are_those_of_the_manual() {
-        let word = |text: &str| Word { text: text.to_owned(), place: Place::default(), quoted: true }.unescaped();
+        let word =
+            |text: &str| Word { text: text.to_owned(), place: Place::default(), quoted: true }.unescaped();
         assert_eq!(word(r"\101\x42\tc\\\q\n"), "AB\tc\\q\n");
         assert_eq!(word(r"\cA\x\"), "\u{1}\u{0}\\");
         assert_eq!(word("plain"), "plain");
