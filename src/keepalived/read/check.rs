@@ -265,8 +265,9 @@ impl Reading<'_> {
     }
 
     fn bfd(&mut self, statement: &Statement, block: &[Statement]) -> Option<CheckKind> {
-        let mut named = None;
+        let (mut named, mut tried) = (None, false);
         self.each(Block::BfdCheck, block, |reading, _, statement| {
+            tried = true;
             let Some(word) = reading.optional_argument(statement) else { return };
             if reading.lvs.bfd.iter().any(|instance| instance.value == word.text) {
                 named = Some(At { value: word.text.clone(), place: word.place });
@@ -274,7 +275,7 @@ impl Reading<'_> {
                 reading.unknown(word, "bfd_instance");
             }
         });
-        if named.is_none() {
+        if !tried {
             self.incomplete(statement, "name");
         }
         named.map(|name| CheckKind::Bfd { name })

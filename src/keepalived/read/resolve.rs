@@ -31,7 +31,7 @@ pub fn family_of(target: &Target) -> Option<Family> {
 struct Members {
     ports: Vec<(String, u16)>,
     addresses: bool,
-    family: Option<Family>,
+    families: Vec<Family>,
 }
 
 impl Reading<'_> {
@@ -48,18 +48,22 @@ impl Reading<'_> {
         let place = draft.place;
         let group = match &draft.target {
             Target::Group(name) => {
-                if !groups.contains_key(name) {
-                    self.findings.note(
-                        Rule::UnknownName,
-                        place,
-                        format!("there is no group `{name}`: keepalived makes nothing of it"),
-                    );
-                }
-                groups.get(name)
+                let Some(group) = groups.get(name) else {
+                    let message = format!("there is no group `{name}`: keepalived makes nothing of it, and does not say so");
+                    self.findings.note(Rule::UnknownName, place, message);
+                    return None;
+                };
+                Some(group)
             }
             _ => None,
         };
-        self.families(&mut draft, group);
+        self.families(&mut draft);
+        let other = |group: &&Members| draft.family.is_some_and(|own| group.families.iter().any(|family| *family != own));
+        if group.filter(other).is_some() {
+            let message = "the group has an address of another family: keepalived makes nothing of it, and does not say so";
+            self.findings.note(Rule::Family, place, message);
+            return None;
+        }
         if draft.servers.is_empty() {
             self.findings.error(
                 Rule::NoServers,
@@ -129,10 +133,9 @@ impl Reading<'_> {
     }
 
     /// Servers of another family are left out unless they are tunnelled; the first one gives a mark its family.
-    fn families(&mut self, draft: &mut ServerDraft, group: Option<&Members>) {
-        let is_group = matches!(draft.target, Target::Group(_));
+    fn families(&mut self, draft: &mut ServerDraft) {
         let inherited = draft.method.map(|method| method.value);
-        let mut family = draft.family.or_else(|| group.and_then(|group| group.family));
+        let mut family = draft.family;
         let mut seen = HashSet::new();
         let findings = &mut *self.findings;
         draft.servers.retain(|real| {
@@ -145,11 +148,8 @@ impl Reading<'_> {
             if !tunnelled && family != Some(of) {
                 let message =
                     format!("{} is of another family than the virtual server: it is left out", real.address);
-                match is_group {
-                    true => findings.note(Rule::Family, real.place, message),
-                    false => findings.error(Rule::Family, real.place, message),
-                }
-                return is_group;
+                findings.error(Rule::Family, real.place, message);
+                return false;
             }
             if !seen.insert((real.address, real.port)) {
                 let message =
@@ -162,7 +162,7 @@ impl Reading<'_> {
         if let Some(sorry) = &draft.sorry {
             let tunnelled =
                 sorry.method.map(|method| method.value).or(inherited).is_some_and(Method::is_tunnel);
-            if !tunnelled && !is_group && family.is_some_and(|family| family != Family::of(sorry.address)) {
+            if !tunnelled && family.is_some_and(|family| family != Family::of(sorry.address)) {
                 let message =
                     format!("{} is of another family than the virtual server: it is left out", sorry.address);
                 self.findings.error(Rule::Family, sorry.place, message);
@@ -175,12 +175,12 @@ impl Reading<'_> {
     fn protocol(&mut self, draft: &ServerDraft, group: Option<&Members>) -> Option<Value<Protocol>> {
         let marks_only = match &draft.target {
             Target::Fwmark(_) => true,
-            Target::Group(_) => group.is_none_or(|group| !group.addresses),
+            Target::Group(_) => group.is_some_and(|group| !group.addresses),
             Target::Address(..) => false,
         };
         match (marks_only, draft.protocol) {
             (true, None) => None,
-            (true, Some(protocol)) if group.is_some() || matches!(draft.target, Target::Fwmark(_)) => {
+            (true, Some(protocol)) => {
                 self.findings.warning(
                     Rule::ProtocolIgnored,
                     protocol.place,
@@ -188,7 +188,7 @@ impl Reading<'_> {
                 );
                 None
             }
-            (_, Some(protocol)) => Some(protocol.into()),
+            (false, Some(protocol)) => Some(protocol.into()),
             (false, None) => {
                 self.findings.warning(Rule::NoProtocol, draft.place, "there is no `protocol`: it is UDP");
                 Some(Value::default(Protocol::Udp))
@@ -245,7 +245,11 @@ impl Reading<'_> {
                 _ => {}
             }
         }
-        let Target::Address(_, port) = draft.target else { return };
+        let port = match draft.target {
+            Target::Address(_, port) => port,
+            Target::Fwmark(_) => 0,
+            Target::Group(_) => return,
+        };
         if let Some(SorryDraft { place, address, port: sorry, method: own, .. }) = &mut draft.sorry {
             let keeps = own.map_or(method, |method| method.value).keeps_port();
             if keeps && sorry.is_some_and(|sorry| sorry != port) {
@@ -288,15 +292,15 @@ impl Reading<'_> {
 
 impl Members {
     fn of(group: &Group) -> Self {
-        let mut members = Self { ports: Vec::new(), addresses: false, family: None };
+        let mut members = Self { ports: Vec::new(), addresses: false, families: Vec::new() };
         for member in &group.members {
             match member.value {
                 Member::Addresses { first, port, .. } => {
                     members.ports.push((first.to_string(), port));
                     members.addresses = true;
-                    members.family = members.family.or(Some(Family::of(first)));
+                    members.families.push(Family::of(first));
                 }
-                Member::Fwmark { family, .. } => members.family = members.family.or(family),
+                Member::Fwmark { family, .. } => members.families.extend(family),
             }
         }
         members

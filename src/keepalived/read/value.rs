@@ -190,11 +190,12 @@ impl Reading<'_> {
 
 /// Decimal, as `strtol` takes it.
 pub fn integer(text: &str) -> Option<i64> {
-    text.parse().ok()
+    text.trim_start().parse().ok()
 }
 
 /// A decimal number of seconds in microseconds, and whether nothing else stands there.
 fn micros(text: &str) -> Option<(u64, bool)> {
+    let text = text.trim_start();
     let text = text.strip_prefix('+').unwrap_or(text);
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (whole, fraction) = text[..end].split_once('.').unwrap_or((&text[..end], ""));

@@ -205,7 +205,6 @@ impl Reading<'_> {
             let Some(prefix) = self.number_of(word, "the granularity", 1..=128) else { return };
             Granularity::Prefix(prefix.value)
         } else {
-            // As inet_aton reads it: 24 is 0.0.0.24.
             match word
                 .text
                 .parse::<Ipv4Addr>()
@@ -316,6 +315,24 @@ impl Reading<'_> {
     }
 }
 
+/// An address as inet_aton(3) reads it: the last of one to four parts fills what is left, so that 24 is 0.0.0.24.
+fn inet_aton(text: &str) -> Option<Ipv4Addr> {
+    let parts = text.split('.').map(|part| match part.strip_prefix("0x").or(part.strip_prefix("0X")) {
+        Some(hex) => u32::from_str_radix(hex, 16).ok(),
+        None if part.len() > 1 && part.starts_with('0') => u32::from_str_radix(part, 8).ok(),
+        None => part.parse().ok(),
+    });
+    let parts = parts.collect::<Option<Vec<u32>>>()?;
+    let (last, bytes) = parts.split_last()?;
+    let left = 4usize.checked_sub(bytes.len()).filter(|left| *left > 0)?;
+    let fits = left == 4 || *last < 1 << (8 * left);
+    if !fits || bytes.iter().any(|byte| *byte > 0xff) {
+        return None;
+    }
+    let high = bytes.iter().enumerate().map(|(index, byte)| byte << (24 - 8 * index)).sum::<u32>();
+    Some(Ipv4Addr::from_bits(high | last))
+}
+
 impl ServerDraft {
     fn new(place: Place, target: Target) -> Self {
         Self {
@@ -343,6 +360,23 @@ impl ServerDraft {
             inhibit: None,
             timers: Timers::default(),
             servers: Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mask_is_read_as_the_c_library_reads_it() {
+        let shown = |text| inet_aton(text).map(|mask| mask.to_string());
+        assert_eq!(shown("255.255.255.0").as_deref(), Some("255.255.255.0"));
+        assert_eq!(shown("24").as_deref(), Some("0.0.0.24"));
+        assert_eq!(shown("255.255").as_deref(), Some("255.0.0.255"));
+        assert_eq!(shown("0xffffff00").as_deref(), Some("255.255.255.0"));
+        for text in ["/24", "x", "", "256.0.0.0", "1.2.3.4.5", "1.2.3.256", "4294967296"] {
+            assert_eq!(shown(text), None, "{text}");
         }
     }
 }
