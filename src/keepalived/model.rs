@@ -33,7 +33,7 @@ pub struct Lvs {
     /// The names of the BFD instances.
     pub bfd: Vec<At<String>>,
     /// Each keyword of the LVS half and of the root that stands in the file, with its place; what is in other blocks is not looked at.
-    pub keywords: Vec<At<Keyword>>,
+    pub keywords: Vec<At<&'static Keyword>>,
 }
 
 /// What holds for all virtual servers.
@@ -475,6 +475,24 @@ impl<T> Value<T> {
 impl<T> From<At<T>> for Value<T> {
     fn from(at: At<T>) -> Self {
         Self { value: at.value, place: Some(at.place) }
+    }
+}
+
+impl Script {
+    /// The program and its arguments: the words of the command. A single quote that begins a word goes on to the next one.
+    /// None if there is no next one.
+    pub fn arguments(&self) -> Option<Vec<String>> {
+        let mut words = Vec::new();
+        let mut rest = self.command.trim_start();
+        while !rest.is_empty() {
+            let (word, after) = match rest.strip_prefix('\'') {
+                Some(quoted) => quoted.split_once('\'')?,
+                None => rest.split_at(rest.find(char::is_whitespace).unwrap_or(rest.len())),
+            };
+            words.push(word.to_owned());
+            rest = after.trim_start();
+        }
+        Some(words)
     }
 }
 

@@ -14,6 +14,7 @@ mod firewall;
 mod forwarding;
 mod health;
 mod history;
+mod keepalived;
 mod lab_itself;
 mod metrics;
 mod operate;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         forwarding::tests(),
         health::tests(),
         history::tests(),
+        keepalived::tests(),
         lab_itself::tests(),
         metrics::tests(),
         operate::tests(),

@@ -34,7 +34,8 @@ pub fn disagreement(program: &OsString, text: &str) -> Option<String> {
         .arg(&path)
         .output()
         .expect("running keepalived");
-    let said = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+    let said =
+        String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
     let file = parse(&path, text.as_bytes(), &Machine::new(Some("somebody".to_owned())));
     let theirs = theirs(&said, &path, &file);
     let ours = ours(&file);
@@ -54,7 +55,10 @@ fn derails(finding: &Finding) -> bool {
 }
 
 fn ours(file: &File) -> BTreeSet<Complaint> {
-    let said = file.findings.iter().filter(|finding| finding.severity != Severity::Note || finding.rule == Rule::NewKeyword);
+    let said = file
+        .findings
+        .iter()
+        .filter(|finding| finding.severity != Severity::Note || finding.rule == Rule::NewKeyword);
     let mut rules = Vec::new();
     let mut complaints = BTreeSet::new();
     for finding in said {
@@ -148,7 +152,9 @@ fn theirs(said: &str, path: &Path, file: &File) -> Result<BTreeSet<Complaint>, S
             }
             None => (None, line),
         };
-        if ELSEWHERE.iter().any(|what| message.contains(what)) || number.is_some_and(|number| others.contains(&number)) {
+        if ELSEWHERE.iter().any(|what| message.contains(what))
+            || number.is_some_and(|number| others.contains(&number))
+        {
             continue;
         }
         // With a line it may be of a value: `Hysteresis x must be …` has one.

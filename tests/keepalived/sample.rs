@@ -20,13 +20,52 @@ pub fn spoilt(seed: u64) -> String {
         let line = &mut lines[at];
         let mut words: Vec<&str> = line.split(' ').collect();
         // Braces and variables stay as they are: what follows a wrong one is read differently by each version.
-        let Some(index) = words.iter().rposition(|word| !word.is_empty() && !word.contains(['{', '}', '$', '~', '"', '#', '\\'])) else {
+        let Some(index) = words
+            .iter()
+            .rposition(|word| !word.is_empty() && !word.contains(['{', '}', '$', '~', '"', '#', '\\']))
+        else {
             continue;
         };
-        words[index] = random.of(&["x", "0", "-1", "99999999999999", "1.5", "70000", "5s", "TCP", "fd00::1", "10.0.0.300", "yes", "rr"]);
+        words[index] = random.of(&[
+            "x",
+            "0",
+            "-1",
+            "99999999999999",
+            "1.5",
+            "70000",
+            "5s",
+            "TCP",
+            "fd00::1",
+            "10.0.0.300",
+            "yes",
+            "rr",
+        ]);
         *line = words.join(" ");
     }
     lines.join("\n") + "\n"
+}
+
+/// So many virtual servers of two servers each, with a check.
+pub fn many(count: usize) -> String {
+    let mut text = String::new();
+    for number in 0..count {
+        let (a, b) = (number / 250, number % 250 + 1);
+        let _ = write!(
+            text,
+            "virtual_server 10.{}.{}.{b} 53 {{\n    delay_loop 5\n    lvs_sched rr\n    lvs_method NAT\n    ops\n    protocol UDP\n",
+            a / 250,
+            a % 250
+        );
+        for server in 1..3 {
+            let _ = write!(
+                text,
+                "    real_server 172.16.{}.{server} 53 {{\n        weight 1\n        UDP_CHECK {{\n            connect_timeout 3\n            payload 00 01\n            require_reply 00\n        }}\n    }}\n",
+                number % 256
+            );
+        }
+        text.push_str("}\n");
+    }
+    text
 }
 
 /// SplitMix64.
@@ -116,7 +155,8 @@ impl Sample {
     fn server(&mut self, number: usize) {
         let v6 = self.random.once_in(4);
         let net = if v6 { format!("fd00:{number}::") } else { format!("10.{number}.0.") };
-        let method = self.random.of(&["NAT", "NAT", "DR", "TUN", "TUN type gue port 5555", "TUN type gre csum"]);
+        let method =
+            self.random.of(&["NAT", "NAT", "DR", "TUN", "TUN type gue port 5555", "TUN type gre csum"]);
         let port = self.random.of(&[53, 514, 1812, 5060]);
         let kind = self.random.below(5);
         let head = match kind {
@@ -135,7 +175,10 @@ impl Sample {
             let net = if v6 { format!("fd00:{number}:1::") } else { format!("10.{number}.1.") };
             sample.line(format!("{net}1 {port}"));
             sample.maybe(2, format!("{net}10-19 {port}"));
-            sample.maybe(2, format!("{net}{}/{} {port}", if v6 { "a0" } else { "32" }, if v6 { 126 } else { 30 }));
+            sample.maybe(
+                2,
+                format!("{net}{}/{} {port}", if v6 { "a0" } else { "32" }, if v6 { 126 } else { 30 }),
+            );
         });
     }
 
@@ -144,7 +187,9 @@ impl Sample {
         if fwmark && v6 {
             self.line("ip_family inet6");
         }
-        let scheduler = self.random.of(&["rr", "wrr", "lc", "wlc", "sh", "mh", "dh", "sed", "nq", "lblc", "lblcr", "fo", "ovf"]);
+        let scheduler = self
+            .random
+            .of(&["rr", "wrr", "lc", "wlc", "sh", "mh", "dh", "sed", "nq", "lblc", "lblcr", "fo", "ovf"]);
         let spelling = self.random.of(&["lvs_sched", "lb_algo"]);
         if !self.random.once_in(8) {
             self.line(format!("{spelling} {scheduler}"));
@@ -171,7 +216,10 @@ impl Sample {
         self.maybe(6, "connect_timeout 2");
         self.maybe(6, "persistence_timeout 50");
         self.maybe(8, "persistence_timeout");
-        self.maybe(8, if v6 { "persistence_granularity 64" } else { "persistence_granularity 255.255.255.0" });
+        self.maybe(
+            8,
+            if v6 { "persistence_granularity 64" } else { "persistence_granularity 255.255.255.0" },
+        );
         self.maybe(8, "alpha");
         self.maybe(8, "omega");
         self.maybe(8, "inhibit_on_failure");
@@ -210,7 +258,15 @@ impl Sample {
         self.maybe(8, "notify_down \"/nonexistent/hook down\"");
         self.maybe(8, "retry 3");
         for _ in 0..self.random.below(3) {
-            let kind = self.random.of(&["TCP_CHECK", "UDP_CHECK", "PING_CHECK", "DNS_CHECK", "MISC_CHECK", "HTTP_GET", "FILE_CHECK"]);
+            let kind = self.random.of(&[
+                "TCP_CHECK",
+                "UDP_CHECK",
+                "PING_CHECK",
+                "DNS_CHECK",
+                "MISC_CHECK",
+                "HTTP_GET",
+                "FILE_CHECK",
+            ]);
             self.block(kind, |sample| sample.check(kind));
         }
     }

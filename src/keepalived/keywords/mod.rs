@@ -2,9 +2,9 @@
 
 mod table;
 
-use std::collections::HashMap;
 use std::sync::LazyLock;
 
+use rustc_hash::FxHashMap;
 use serde::Serialize;
 
 /// What ipvsd makes of a keyword.
@@ -123,10 +123,15 @@ pub fn keywords() -> impl Iterator<Item = Keyword> {
 }
 
 /// The keyword of this name in a block.
-pub fn keyword(block: Block, name: &str) -> Option<Keyword> {
-    static INDEX: LazyLock<HashMap<(Block, &'static str), Keyword>> =
-        LazyLock::new(|| keywords().map(|keyword| ((keyword.block, keyword.name), keyword)).collect());
-    INDEX.get(&(block, name)).copied()
+pub fn keyword(block: Block, name: &str) -> Option<&'static Keyword> {
+    static INDEX: LazyLock<FxHashMap<Block, FxHashMap<&'static str, Keyword>>> = LazyLock::new(|| {
+        let mut index = FxHashMap::<_, FxHashMap<_, _>>::default();
+        for keyword in keywords() {
+            index.entry(keyword.block).or_default().insert(keyword.name, keyword);
+        }
+        index
+    });
+    INDEX.get(&block)?.get(name)
 }
 
 impl Keyword {

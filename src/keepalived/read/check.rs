@@ -195,12 +195,10 @@ impl Reading<'_> {
         self.each(Block::MiscCheck, block, |reading, name, statement| match name {
             "misc_path" => {
                 // Without a value it is as if it were not there.
-                script = match reading.shell_words(statement) {
-                    words if words.is_empty() => script.take(),
-                    words => {
-                        Some(Script { command: words.join(" "), account: None, place: statement.place() })
-                    }
-                };
+                let words = reading.script_words(statement);
+                if !words.is_empty() {
+                    script = reading.command(words.join(" "), None, statement);
+                }
             }
             "misc_timeout" => timeout = reading.number::<u32>(statement, 0..=4_294).or(timeout),
             "misc_dynamic" => dynamic = Some(statement.place()),

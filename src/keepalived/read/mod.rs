@@ -44,7 +44,7 @@ impl Reading<'_> {
         }
     }
 
-    fn known(&mut self, block: Block, statement: &Statement) -> Option<Keyword> {
+    fn known(&mut self, block: Block, statement: &Statement) -> Option<&'static Keyword> {
         let (name, place) = (statement.keyword(), statement.place());
         let found = keyword(block, name);
         if let Some(keyword) = found {

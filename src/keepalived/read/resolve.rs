@@ -49,7 +49,9 @@ impl Reading<'_> {
         let group = match &draft.target {
             Target::Group(name) => {
                 let Some(group) = groups.get(name) else {
-                    let message = format!("there is no group `{name}`: keepalived makes nothing of it, and does not say so");
+                    let message = format!(
+                        "there is no group `{name}`: keepalived makes nothing of it, and does not say so"
+                    );
                     self.findings.note(Rule::UnknownName, place, message);
                     return None;
                 };
@@ -58,7 +60,9 @@ impl Reading<'_> {
             _ => None,
         };
         self.families(&mut draft);
-        let other = |group: &&Members| draft.family.is_some_and(|own| group.families.iter().any(|family| *family != own));
+        let other = |group: &&Members| {
+            draft.family.is_some_and(|own| group.families.iter().any(|family| *family != own))
+        };
         if group.filter(other).is_some() {
             let message = "the group has an address of another family: keepalived makes nothing of it, and does not say so";
             self.findings.note(Rule::Family, place, message);

@@ -152,20 +152,35 @@ impl Reading<'_> {
             self.findings.error(Rule::SecondScript, statement.place(), message);
             return;
         }
-        let words = self.shell_words(statement);
+        let words = self.script_words(statement);
         if let Some((command, account)) = words.split_first() {
-            *slot = Some(Script {
-                command: command.clone(),
-                account: account
-                    .first()
-                    .map(|user| Account { user: user.clone(), group: account.get(1).cloned() }),
-                place: statement.place(),
-            });
+            let account =
+                account.first().map(|user| Account { user: user.clone(), group: account.get(1).cloned() });
+            *slot = self.command(command.clone(), account, statement);
         }
     }
 
+    /// The script of a command line, if its single quotes have their ends.
+    pub fn command(
+        &mut self,
+        command: String,
+        account: Option<Account>,
+        statement: &Statement,
+    ) -> Option<Script> {
+        let script = Script { command, account, place: statement.place() };
+        if script.arguments().is_none() {
+            self.findings.error(
+                Rule::Text,
+                statement.place(),
+                "a single quote in the command has no end: it has no effect",
+            );
+            return None;
+        }
+        Some(script)
+    }
+
     /// The words after the keyword, where single quotes hold words together, too.
-    pub fn shell_words(&mut self, statement: &Statement) -> Vec<String> {
+    pub fn script_words(&mut self, statement: &Statement) -> Vec<String> {
         let mut words: Vec<String> = Vec::new();
         let mut open = false;
         for word in &statement.words[1..] {
@@ -182,7 +197,8 @@ impl Reading<'_> {
             }
         }
         if open {
-            self.findings.error(Rule::Text, statement.place(), "the quote has no end on this line");
+            self.findings.error(Rule::Text, statement.place(), "the single quote has no end on this line");
+            words.clear();
         }
         words
     }

@@ -261,7 +261,10 @@ impl Reading<'_> {
                 }
                 ("type", Some(value)) => self.bad(value, "the type of tunnel", "ipip, gue or gre"),
                 ("port", Some(value)) => {
-                    port = Some(self.number_of::<u16>(value, "the tunnel's port", 1..=65_535)?.value)
+                    match self.number_of::<u16>(value, "the tunnel's port", 1..=65_535) {
+                        Some(given) => port = Some(given.value),
+                        None => return Some(At { value: method, place }),
+                    }
                 }
                 ("nocsum", _) => checksum = Some(Checksum::None),
                 ("csum", _) => checksum = Some(Checksum::Plain),

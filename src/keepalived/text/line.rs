@@ -8,6 +8,8 @@ pub struct Line {
     pub text: String,
     file: u32,
     number: u32,
+    /// Where the text begins.
+    first: Mark,
     /// Where the text does not stand at its own column any more; ordered by `at`.
     marks: Vec<Mark>,
 }
@@ -24,13 +26,14 @@ struct Mark {
 impl Line {
     /// A line as it stands in its file.
     pub fn new(file: u32, number: u32, text: String) -> Self {
-        Self { text, file, number, marks: Vec::new() }
+        let first = Mark { at: 0, column: 1, fixed: false };
+        Self { text, file, number, first, marks: Vec::new() }
     }
 
     /// Text that was made at a place.
     pub fn made(place: Place, text: String) -> Self {
-        let mark = Mark { at: 0, column: place.column, fixed: true };
-        Self { text, file: place.file, number: place.line, marks: vec![mark] }
+        let first = Mark { at: 0, column: place.column, fixed: true };
+        Self { text, file: place.file, number: place.line, first, marks: Vec::new() }
     }
 
     /// The place of a byte of the text.
@@ -42,34 +45,32 @@ impl Line {
 
     /// The places of bytes that are asked for in their order.
     pub fn places(&self) -> Places<'_> {
-        Places { line: self, at: 0, column: 1, fixed: false, next: 0 }
+        Places { line: self, at: 0, column: self.first.column, fixed: self.first.fixed, next: 0 }
     }
 
     /// The line from a byte on.
     pub fn tail(&self, byte: usize) -> Self {
-        let first = self.mark(byte);
-        let first = Mark { at: 0, column: self.place(byte).column, fixed: first.fixed };
-        let later = self.marks.iter().filter(|mark| mark.at > byte);
-        let marks =
-            std::iter::once(first).chain(later.map(|mark| Mark { at: mark.at - byte, ..*mark })).collect();
-        Self { text: self.text[byte..].to_owned(), file: self.file, number: self.number, marks }
+        self.slice(byte, self.text.len())
+    }
+
+    /// The line between two bytes.
+    pub fn slice(&self, start: usize, end: usize) -> Self {
+        let first = Mark { at: 0, column: self.place(start).column, fixed: self.mark(start).fixed };
+        let later = self.marks.iter().filter(|mark| mark.at > start && mark.at < end);
+        let marks = later.map(|mark| Mark { at: mark.at - start, ..*mark }).collect();
+        Self { text: self.text[start..end].to_owned(), file: self.file, number: self.number, first, marks }
     }
 
     /// The line up to a byte.
     pub fn head(&self, byte: usize) -> Self {
-        let marks = self.marks.iter().filter(|mark| mark.at < byte).copied().collect();
-        Self { text: self.text[..byte].to_owned(), file: self.file, number: self.number, marks }
+        self.slice(0, byte)
     }
 
     /// Adds another line's text, which keeps its columns.
     pub fn push(&mut self, other: &Self) {
         let at = self.text.len();
-        let first = other.mark(0);
-        let first = Mark { at, column: other.place(0).column, fixed: first.fixed };
-        self.marks.push(first);
-        self.marks.extend(
-            other.marks.iter().filter(|mark| mark.at > 0).map(|mark| Mark { at: mark.at + at, ..*mark }),
-        );
+        self.marks.push(Mark { at, ..other.first });
+        self.marks.extend(other.marks.iter().map(|mark| Mark { at: mark.at + at, ..*mark }));
         self.text.push_str(&other.text);
     }
 
@@ -87,7 +88,7 @@ impl Line {
         let index = self.marks.partition_point(|mark| mark.at <= byte);
         match index.checked_sub(1) {
             Some(index) => self.marks[index],
-            None => Mark { at: 0, column: 1, fixed: false },
+            None => self.first,
         }
     }
 }

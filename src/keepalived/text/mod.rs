@@ -38,6 +38,8 @@ pub(super) struct Limits {
     pub pieces: usize,
     /// Files within files.
     pub depth: usize,
+    /// Files, generators and variables of several lines that are in the middle of something.
+    pub nesting: usize,
     /// Variables replaced in one line.
     pub replacements: usize,
     /// Bytes of one line.
@@ -51,6 +53,7 @@ impl Default for Limits {
             bytes: 256 << 20,
             pieces: 4_000_000,
             depth: 32,
+            nesting: 2_000,
             replacements: 1_000,
             line: 64 << 10,
         }
@@ -110,6 +113,8 @@ struct Open {
 enum Item {
     File(File),
     Line(Line),
+    /// What a variable of several lines made of a line, from this byte on.
+    Lines(Line, usize),
     /// The rest of a line, for each value.
     Each(Generator, Line),
 }
@@ -149,6 +154,14 @@ impl Reader<'_> {
     fn take(&mut self, item: Item, sink: &mut dyn FnMut(Vec<Piece>)) -> Result<(), Exhausted> {
         match item {
             Item::Line(line) => self.line(line, false, sink),
+            Item::Lines(lines, at) => {
+                let end = lines.text[at..].find('\n').map_or(lines.text.len(), |end| at + end);
+                let line = lines.slice(at, end);
+                if end < lines.text.len() {
+                    self.stack.push(Item::Lines(lines, end + 1));
+                }
+                self.line(line, false, sink)
+            }
             Item::Each(mut generator, rest) => {
                 self.spend(1, 1, rest.place(0))?;
                 if let Some(row) = generator.next() {
@@ -252,11 +265,10 @@ impl Reader<'_> {
                 return Ok(None);
             }
             if used == Used::Lines {
-                while let Some(end) = line.text.rfind('\n') {
-                    self.stack.push(Item::Line(line.tail(end + 1)));
-                    line = line.head(end);
+                if self.stack.len() >= self.limits.nesting {
+                    return Err(Exhausted(line.place(0)));
                 }
-                self.stack.push(Item::Line(line));
+                self.stack.push(Item::Lines(line, 0));
                 return Ok(None);
             }
         }
@@ -335,7 +347,7 @@ impl Reader<'_> {
             if start == 0 && text.len() == line.text.len() {
                 return Some(line);
             }
-            return Some(line.head(start + text.len()).tail(start));
+            return Some(line.slice(start, start + text.len()));
         };
         let end = condition.find(char::is_whitespace).unwrap_or(condition.len());
         let id = self.outside.config_id();
@@ -345,7 +357,7 @@ impl Reader<'_> {
         };
         let rest = condition[end..].trim_start();
         let end = start + text.len();
-        holds.then(|| line.head(end).tail(end - rest.len()))
+        holds.then(|| line.slice(end - rest.len(), end))
     }
 
     fn spend(&mut self, steps: usize, bytes: usize, place: Place) -> Result<(), Exhausted> {
