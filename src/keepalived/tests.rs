@@ -1,6 +1,7 @@
 //! Whole files: what they mean, and that any text is read to its end.
 
 use std::collections::BTreeSet;
+use std::fmt::Write;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -222,10 +223,33 @@ fn samples_are_without_errors_and_differ() {
     assert!(kinds.len() > 80, "{}", kinds.len());
 }
 
+/// So many virtual servers of two servers each, with a check.
+fn many(count: usize) -> String {
+    let mut text = String::new();
+    for number in 0..count {
+        let (a, b) = (number / 250, number % 250 + 1);
+        let _ = write!(
+            text,
+            "virtual_server 10.{}.{}.{b} 53 {{\n    delay_loop 5\n    lvs_sched rr\n    lvs_method NAT\n    ops\n    protocol UDP\n",
+            a / 250,
+            a % 250
+        );
+        for server in 1..3 {
+            let _ = write!(
+                text,
+                "    real_server 172.16.{}.{server} 53 {{\n        weight 1\n        UDP_CHECK {{\n            connect_timeout 3\n            payload 00 01\n            require_reply 00\n        }}\n    }}\n",
+                number % 256
+            );
+        }
+        text.push_str("}\n");
+    }
+    text
+}
+
 #[test]
 fn the_time_grows_with_the_file_and_no_faster() {
     let time = |count: usize| {
-        let text = sample::many(count);
+        let text = many(count);
         let best = |_| {
             let start = Instant::now();
             let file = read(&text);

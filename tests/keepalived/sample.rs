@@ -17,6 +17,9 @@ pub fn spoilt(seed: u64) -> String {
     let mut lines: Vec<String> = valid(seed).lines().map(str::to_owned).collect();
     for _ in 0..=random.below(3) {
         let at = random.below(lines.len());
+        if lines[at].contains("virtual_server fwmark") {
+            continue; // 2.2.7 makes nonsense of the mark 0
+        }
         let line = &mut lines[at];
         let mut words: Vec<&str> = line.split(' ').collect();
         // Braces and variables stay as they are: what follows a wrong one is read differently by each version.
@@ -43,29 +46,6 @@ pub fn spoilt(seed: u64) -> String {
         *line = words.join(" ");
     }
     lines.join("\n") + "\n"
-}
-
-/// So many virtual servers of two servers each, with a check.
-pub fn many(count: usize) -> String {
-    let mut text = String::new();
-    for number in 0..count {
-        let (a, b) = (number / 250, number % 250 + 1);
-        let _ = write!(
-            text,
-            "virtual_server 10.{}.{}.{b} 53 {{\n    delay_loop 5\n    lvs_sched rr\n    lvs_method NAT\n    ops\n    protocol UDP\n",
-            a / 250,
-            a % 250
-        );
-        for server in 1..3 {
-            let _ = write!(
-                text,
-                "    real_server 172.16.{}.{server} 53 {{\n        weight 1\n        UDP_CHECK {{\n            connect_timeout 3\n            payload 00 01\n            require_reply 00\n        }}\n    }}\n",
-                number % 256
-            );
-        }
-        text.push_str("}\n");
-    }
-    text
 }
 
 /// SplitMix64.

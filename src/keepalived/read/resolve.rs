@@ -233,7 +233,7 @@ impl Reading<'_> {
                     findings.warning(Rule::PortReset, real.place, message);
                     real.port = 0;
                 }
-                Target::Group(_) => {
+                Target::Group(_) if real.port != 0 => {
                     for (address, port) in group
                         .map_or(&[][..], |group| &group.ports)
                         .iter()

@@ -64,6 +64,9 @@ impl Reading<'_> {
                     reading.bad(word, &format!("`{name}`"), "VS");
                 }
             }
+            "smtp_connect_timeout" => {
+                reading.number::<u32>(statement, 0..=4_294);
+            }
             "router_id" | "lvs_sync_daemon" => {
                 reading.optional_argument(statement);
             }

@@ -77,6 +77,10 @@ impl Reading<'_> {
                 self.findings.error(Rule::MissingValue, first.place, message);
                 None
             }
+            ("fwmark", Some(word)) if word.text == "0" => {
+                self.bad(word, "the mark", "1 or more: keepalived makes nonsense of it");
+                None
+            }
             ("fwmark", Some(word)) => {
                 self.number_of(word, "the mark", 0..=u32::MAX.into()).map(|mark| Target::Fwmark(mark.value))
             }
@@ -201,16 +205,13 @@ impl Reading<'_> {
     fn granularity(&mut self, server: &mut ServerDraft, statement: &Statement) {
         let Some(word) = self.argument(statement) else { return };
         let place = word.place;
-        let granularity = if server.family == Some(Family::Inet6) {
+        // Without a family, what has a dot is of IPv4, and says so for the virtual server.
+        let v6 = server.family.map_or(!word.text.contains('.'), |family| family == Family::Inet6);
+        let granularity = if v6 {
             let Some(prefix) = self.number_of(word, "the granularity", 1..=128) else { return };
             Granularity::Prefix(prefix.value)
         } else {
-            match word
-                .text
-                .parse::<Ipv4Addr>()
-                .ok()
-                .or_else(|| word.text.parse().ok().map(Ipv4Addr::from_bits))
-            {
+            match inet_aton(&word.text) {
                 Some(mask) => {
                     if mask.to_bits().leading_ones() + mask.to_bits().trailing_zeros() < 32 {
                         let message =
@@ -222,6 +223,7 @@ impl Reading<'_> {
                 None => return self.bad(word, "the granularity", "a mask such as 255.255.255.0"),
             }
         };
+        server.family = Some(if v6 { Family::Inet6 } else { Family::Inet });
         server.granularity = Some(At { value: granularity, place });
         server.persistence = server.persistence.or(Some(At { value: DEFAULT_PERSISTENCE, place }));
     }
