@@ -31,6 +31,8 @@ pub struct Report {
     pub skipped: Vec<Skipped>,
     /// What the probe did, a line each.
     pub probed: Vec<String>,
+    /// The probe was asked for, and could not be made.
+    pub unprobed: bool,
 }
 
 /// Something that could not be looked at.
@@ -71,19 +73,22 @@ pub async fn examine(config: &Config, service: Option<&str>, probe: bool, progre
     let mut skipped = Vec::new();
     let facts = Facts::read(&scope, progress, &mut skipped).await;
     let mut findings = judge::judge(config, &scope, &facts);
-    let mut probed = Vec::new();
+    let (mut probed, mut unprobed) = (Vec::new(), false);
     if probe {
         match probe::probe(&scope, &facts, progress).await {
             Ok((mut found, said)) => {
                 findings.append(&mut found);
                 probed = said;
             }
-            Err(why) => skipped.push(Skipped::new("what becomes of a datagram", why)),
+            Err(why) => {
+                unprobed = true;
+                skipped.push(Skipped::new("what becomes of a datagram", why));
+            }
         }
     }
     findings.sort_by_key(|finding| finding.severity);
     let version = facts.ipvs.map_or(String::new(), |version| format!(", IPVS {version}"));
-    Report { kernel: format!("Linux {}{version}", facts.release), findings, skipped, probed }
+    Report { kernel: format!("Linux {}{version}", facts.release), findings, skipped, probed, unprobed }
 }
 
 #[cfg(test)]

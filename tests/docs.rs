@@ -1,5 +1,5 @@
 //! The docs against the program: every config in them is valid, every command line is one, and every file that they name is there.
-//! Those commands that are not ipvsd's are run by `docs::…` in `tests/e2e`.
+//! All commands in blocks are run by `package::the_commands_of_the_docs` in `tests/e2e`.
 
 use std::fs;
 use std::path::{Path, PathBuf};

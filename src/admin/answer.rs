@@ -13,7 +13,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
 use super::server::HEAD_TIME;
-use super::{Access, Rejected, Request, Words};
+use super::{Access, Rejected, Reload, Request, Words};
 use crate::config::{LoadError, Report};
 use crate::core::overrides::Override;
 
@@ -206,7 +206,8 @@ async fn plan(asker: &Asker) -> Result<Said, Said> {
 }
 
 async fn reload(asker: &Asker) -> Result<Said, Said> {
-    Ok(match ask(asker, Request::Reload).await? {
+    let reload = |answer| Request::Reload(Reload { by: Some(asker.user), answer });
+    Ok(match ask(asker, reload).await? {
         Ok(warnings) => {
             let problems: Vec<_> = warnings.problems().collect();
             (

@@ -14,6 +14,7 @@ use serde_json::Value;
 use tokio::net::UnixStream;
 
 use super::Access;
+use super::server::EXCHANGE;
 
 /// A daemon that works says how it stands within this time.
 const TOLD_WITHIN: Duration = Duration::from_secs(10);
@@ -96,7 +97,11 @@ pub async fn tell(target: &str) -> Result<Answer, Error> {
 /// # Errors
 /// No daemon answered.
 pub async fn act(path: &Path, target: &str, body: Option<&Value>) -> Result<Answer, Error> {
-    exchange(path, Method::POST, target, body).await
+    let acted = tokio::time::timeout(EXCHANGE, exchange(path, Method::POST, target, body)).await;
+    acted.unwrap_or_else(|_| {
+        let said = format!("nothing came within {} s, it may be done or not", EXCHANGE.as_secs());
+        Err(Error::Answer { path: path.to_owned(), said })
+    })
 }
 
 /// Asks for `target` (path and query).

@@ -65,11 +65,20 @@ pub enum Request {
     /// What a reload would change, or why that cannot be said.
     Plan(oneshot::Sender<Planned>),
     /// Read the config again.
-    Reload(oneshot::Sender<Reloaded>),
+    Reload(Reload),
     /// Give a server another weight, or drain it; what is said from now on, or why not.
     Override(Words, oneshot::Sender<Result<Override, String>>),
     /// Take back what operators say of a server; what was said, or why there is nothing to take back.
     TakeBack(Words, oneshot::Sender<Result<Override, String>>),
+}
+
+/// Somebody wants the config to be read again.
+#[derive(Debug)]
+pub struct Reload {
+    /// The operator's user ID; none: it was SIGHUP.
+    pub by: Option<u32>,
+    /// Where the answer goes.
+    pub answer: oneshot::Sender<Reloaded>,
 }
 
 /// How the daemon itself is.

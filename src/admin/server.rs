@@ -11,6 +11,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use super::answer::{Asker, answer};
 use super::{Listener, Request};
@@ -20,6 +21,8 @@ const CONNECTIONS: usize = 32;
 /// A request must be whole within this time, and its head within these bytes.
 pub(super) const HEAD_TIME: Duration = Duration::from_secs(5);
 const HEAD_BYTES: usize = 16 * 1024;
+/// All of an exchange: whoever reads more slowly gets no more. A reload of a config that cannot be read is waited for that long.
+pub(super) const EXCHANGE: Duration = Duration::from_secs(60);
 
 /// The open socket; closed when dropped, and its file removed if the daemon made it.
 #[derive(Debug)]
@@ -65,9 +68,8 @@ async fn accept(listener: Listener, requests: UnboundedSender<Request>) {
                 .header_read_timeout(HEAD_TIME)
                 .max_buf_size(HEAD_BYTES)
                 .keep_alive(false)
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
-            if let Err(error) = served {
+                .serve_connection(TokioIo::new(stream), service);
+            if let Ok(Err(error)) = timeout(EXCHANGE, served).await {
                 tracing::debug!(%error, "a connection to the admin socket failed");
             }
             drop(place);

@@ -42,7 +42,10 @@ impl Fake {
         tokio::spawn(async move {
             while let Some(request) = asked.recv().await {
                 match request {
-                    Request::Reload(answer) => drop(answer.send(outcome())),
+                    Request::Reload(Reload { by, answer }) => {
+                        assert_eq!(by, Some(nix::unistd::getuid().as_raw()));
+                        drop(answer.send(outcome()));
+                    }
                     Request::Status { answer, .. } => {
                         drop(answer.send(Core::new(Memory::default()).status(Time::ZERO)))
                     }

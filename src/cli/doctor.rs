@@ -65,7 +65,11 @@ pub fn main(options: &Options) -> ExitCode {
         let columns = if std::io::stdout().is_terminal() { super::width() } else { WIDTH };
         super::say(anstream::stdout(), &render(&report, columns.clamp(NARROW, WIDTH)));
     }
-    if report.findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(super::FAILED) }
+    if report.findings.is_empty() && !report.unprobed {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(super::FAILED)
+    }
 }
 
 /// Says every second what is being done; never ends.
@@ -124,7 +128,8 @@ fn render(report: &Report, width: usize) -> String {
         .map(|(count, word)| super::counted(count, word))
         .collect();
     text += &match found.is_empty() {
-        true => "nothing found\n".to_owned(),
+        true if report.skipped.is_empty() => "nothing found\n".to_owned(),
+        true => "nothing found in what could be looked at\n".to_owned(),
         false => format!("\n{}: see docs/troubleshooting.md\n", found.join(", ")),
     };
     text
@@ -178,6 +183,7 @@ mod tests {
             findings: vec![Finding::error(Id::DropsRequests, "chain input of table inet filter (hook input, policy drop) drops the requests to 192.0.2.53:53".into(), "requests do not reach IPVS", cure)],
             skipped: vec![Skipped { what: "reply rules".into(), why: "not permitted".into() }],
             probed: Vec::new(),
+            unprobed: false,
         }
     }
 

@@ -37,14 +37,15 @@ struct Told {
 /// What happened, the newest last.
 fn happened(history: &[Note]) -> String {
     let mut text = format!("{BOLD}History{BOLD:#}, times in UTC\n");
-    for Note { at, vip, server, what, .. } in history {
+    for Note { at, vip, server, what, by, .. } in history {
         let time = humantime::format_rfc3339_seconds(UNIX_EPOCH + *at)
             .to_string()
             .replace('T', " ")
             .replace('Z', "");
         let of = server.map(|server| server.to_string()).or_else(|| vip.clone());
         let of = of.map_or_else(String::new, |of| format!("{of}  "));
-        text += &format!("  {time}  {of}{what}\n");
+        let by = by.map_or_else(String::new, |user| format!(", by user {user}"));
+        text += &format!("  {time}  {of}{what}{by}\n");
     }
     if history.is_empty() {
         text += "  nothing is recorded\n";

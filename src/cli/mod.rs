@@ -113,7 +113,7 @@ enum Command {
     /// Find why it does not work, and say what to do.
     ///
     /// Reads the config and the kernel, whether a daemon runs or not, and changes nothing without `--probe`. Exit status 0
-    /// nothing found, 1 something found, 2 usage or config error.
+    /// nothing found, 1 something found or a probe that could not be made, 2 usage or config error.
     Doctor(doctor::Options),
     /// Let the running daemon read its config again, and wait until it has.
     ///

@@ -79,7 +79,7 @@ pub fn render(status: &Status, width: usize) -> String {
     if let Some(counted) = status.counted {
         text += &format!(", counters {} ago", span(status.now.saturating_sub(counted)));
     }
-    text += if status.ready { "\n" } else { "; not ready: verdicts or changes are under way\n" };
+    text += if status.ready { "\n" } else { "; not ready: verdicts, changes or repairs are outstanding\n" };
     text
 }
 

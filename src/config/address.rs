@@ -1,19 +1,11 @@
 //! Which addresses can be a VIP or a server. The kernel refuses the rest (`ip_vs_ctl.c`), or traffic to them.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::report::{Place, Problems};
 
 /// An error if traffic cannot go to `address`, the `what` of the config.
-pub fn judge(what: &str, address: SocketAddr, place: Place, problems: &mut Problems) {
-    judge_ip(what, address.ip(), place, problems);
-    if address.port() == 0 {
-        problems.error(place, format!("{what} {address} has port 0")).help("name the UDP port");
-    }
-}
-
-/// The same for an address without a port.
-pub fn judge_ip(what: &str, address: IpAddr, place: Place, problems: &mut Problems) {
+pub fn judge(what: &str, address: IpAddr, place: Place, problems: &mut Problems) {
     let mapped = match address {
         IpAddr::V6(v6) => v6.to_ipv4_mapped(),
         IpAddr::V4(_) => None,

@@ -3,8 +3,12 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use ipvs_netlink::{Family, Forward, ServiceKey};
+
+use super::draft::At;
 use super::report::{Place, Problems};
 use super::validate::Resolved;
+use crate::core::model::Vip;
 
 const ONE_VIP: &str = "under NAT with one-packet scheduling a reply can be given the address of one VIP only";
 const CURES: &str = "`forward = \"direct\"` or `\"tunnel\"`, another port on the servers for one of the VIPs, or `ops = false`";
@@ -15,9 +19,8 @@ pub fn judge(services: &[Resolved<'_>], problems: &mut Problems) {
     let vips = vips(services, problems);
     for service in services {
         two_vips(service, problems);
-        if service.is_nat() {
-            loops(service, &vips, problems);
-        }
+        marks(service, problems);
+        loops(service, &vips, problems);
     }
     shared_servers(services, problems);
 }
@@ -34,7 +37,7 @@ fn names(services: &[Resolved<'_>], problems: &mut Problems) {
     }
 }
 
-fn vips(services: &[Resolved<'_>], problems: &mut Problems) -> BTreeMap<SocketAddr, Place> {
+fn vips(services: &[Resolved<'_>], problems: &mut Problems) -> BTreeMap<Vip, Place> {
     let mut seen = BTreeMap::new();
     for vip in services.iter().flat_map(|service| service.listen()) {
         if let Some(first) = seen.insert(vip.value, vip.place) {
@@ -49,19 +52,16 @@ fn vips(services: &[Resolved<'_>], problems: &mut Problems) -> BTreeMap<SocketAd
 
 /// A service with the reply rewrite has one VIP in each family.
 fn two_vips(service: &Resolved<'_>, problems: &mut Problems) {
-    if !service.rewrites() {
-        return;
-    }
-    for is_v4 in [true, false] {
-        let mut vips = service.listen().iter().filter(|vip| vip.value.is_ipv4() == is_v4);
-        let served = service.servers().iter().any(|server| server.address.value.is_ipv4() == is_v4);
+    for (family, called) in [(Family::Inet, "IPv4"), (Family::Inet6, "IPv6")] {
+        let mut vips =
+            service.listen().iter().filter(|vip| vip.value.0.family() == family && vip.value.udp().is_some());
+        let served = service.servers_of(family).any(|server| service.rewrites(server));
         let Some(first) = vips.next().filter(|_| served) else { continue };
         if let Some(second) = vips.find(|vip| vip.value != first.value) {
-            let family = if is_v4 { "IPv4" } else { "IPv6" };
             problems
                 .error(
                     second.place,
-                    format!("{} has two {family} VIPs over the same servers: {ONE_VIP}", service.called),
+                    format!("{} has two {called} VIPs over the same servers: {ONE_VIP}", service.called),
                 )
                 .related(first.place, "the first VIP")
                 .help(CURES);
@@ -69,11 +69,43 @@ fn two_vips(service: &Resolved<'_>, problems: &mut Problems) {
     }
 }
 
+/// What a firewall mark selects has no address that ipvsd could give a reply.
+fn marks(service: &Resolved<'_>, problems: &mut Problems) {
+    if service.ops != Some(true) {
+        return;
+    }
+    for vip in service.listen().iter().filter(|vip| vip.value.address().is_none()) {
+        let nat = |forward: Forward| forward == Forward::Masquerade;
+        let mut servers = service.servers_of(vip.value.0.family());
+        if servers.any(|server| service.forward_to(server).is_some_and(|at| nat(at.value))) {
+            problems
+                .error(
+                    vip.place,
+                    format!(
+                        "{} has a firewall mark, NAT and one-packet scheduling: a reply cannot tell the address that its \
+                         client asked",
+                        service.called
+                    ),
+                )
+                .help("`forward = \"direct\"` or `\"tunnel\"`, `ops = false`, or VIPs by their addresses");
+        }
+    }
+}
+
 /// A server that is itself a VIP would send the datagrams back to the director.
-fn loops(service: &Resolved<'_>, vips: &BTreeMap<SocketAddr, Place>, problems: &mut Problems) {
+fn loops(service: &Resolved<'_>, vips: &BTreeMap<Vip, Place>, problems: &mut Problems) {
     for server in service.servers() {
+        let nat = service.forward_to(server).is_some_and(|at| at.value == Forward::Masquerade);
         let server = server.address;
-        if let Some(vip) = vips.get(&server.value) {
+        let same = |vip: &&At<Vip>| vip.value.0.family() == Family::of(server.value.ip());
+        let mut behind = service.listen().iter().filter(same).filter(|_| nat);
+        let vip = behind.find_map(|vip| match vip.value.0 {
+            ServiceKey::Address { protocol, .. } => {
+                vips.get(&Vip(ServiceKey::Address { protocol, address: server.value }))
+            }
+            ServiceKey::FwMark { .. } => None,
+        });
+        if let Some(vip) = vip {
             problems
                 .error(
                     server.place,
@@ -88,9 +120,9 @@ fn loops(service: &Resolved<'_>, vips: &BTreeMap<SocketAddr, Place>, problems: &
 /// Two services with the reply rewrite share no server. One error for each pair of services, however much they share.
 fn shared_servers(services: &[Resolved<'_>], problems: &mut Problems) {
     let mut owners: BTreeMap<SocketAddr, (usize, Place)> = BTreeMap::new();
-    for (index, service) in services.iter().enumerate().filter(|(_, service)| service.rewrites()) {
+    for (index, service) in services.iter().enumerate() {
         let mut shared: BTreeMap<usize, Vec<(SocketAddr, Place, Place)>> = BTreeMap::new();
-        for server in service.servers() {
+        for server in service.servers().iter().filter(|server| service.rewrites(server)) {
             let at = server.address;
             let (owner, first) = *owners.entry(at.value).or_insert((index, at.place));
             if owner != index {

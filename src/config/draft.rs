@@ -9,7 +9,7 @@ use ipvs_netlink::Forward;
 use super::check::CheckDraft;
 use super::policy::PolicyDraft;
 use super::report::{Place, Problems};
-use crate::core::model::{Drift, KernelSettings, OnStop, Refusals};
+use crate::core::model::{Drift, KernelSettings, OnStop, Refusals, Vip};
 
 /// A value and where it stands.
 #[derive(Clone, Copy, Debug)]
@@ -60,15 +60,26 @@ pub struct ServiceDraft {
     /// Where it begins.
     pub place: Place,
     pub name: Field<String>,
-    pub listen: Field<List<At<SocketAddr>>>,
+    pub listen: Field<List<At<Vip>>>,
     pub servers: Field<List<ServerDraft>>,
     pub ops: Field<bool>,
     pub scheduler: Field<String>,
+    pub scheduler_flags: Field<List<At<String>>>,
+    pub persistence: Field<PersistenceDraft>,
     pub forward: Field<Forward>,
     pub check: Field<List<At<CheckDraft>>>,
     pub policy: PolicyDraft,
     pub drift: Field<Drift>,
     pub drain: Field<Duration>,
+}
+
+/// For how long a client stays with a server, and who counts as one client.
+#[derive(Clone, Debug)]
+pub struct PersistenceDraft {
+    pub timeout: Field<Duration>,
+    pub prefix_v4: Field<i64>,
+    pub prefix_v6: Field<i64>,
+    pub engine: Field<String>,
 }
 
 /// Several values of one key.
@@ -84,8 +95,25 @@ pub struct List<T> {
 pub struct ServerDraft {
     pub address: At<SocketAddr>,
     pub weight: Field<i64>,
+    pub forward: Field<Forward>,
+    pub upper_threshold: Field<i64>,
+    pub lower_threshold: Field<i64>,
     /// It is one of the service's `fallback`.
     pub fallback: bool,
+}
+
+impl ServerDraft {
+    /// The server at this address, of which no more is said.
+    pub fn at(address: At<SocketAddr>) -> Self {
+        Self {
+            address,
+            weight: Field::Missing,
+            forward: Field::Missing,
+            upper_threshold: Field::Missing,
+            lower_threshold: Field::Missing,
+            fallback: false,
+        }
+    }
 }
 
 impl At<i64> {

@@ -12,6 +12,7 @@ mod check;
 mod conflicts;
 mod draft;
 mod masked;
+mod persistence;
 mod policy;
 mod report;
 mod rules;

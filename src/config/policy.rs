@@ -12,7 +12,7 @@ use super::scheduler;
 use super::toml_table::{Table, Value, list, place, wrong_kind};
 use super::toml_value::{choice, duration, number, string};
 use super::validate::Resolved;
-use crate::core::model::{Amount, Command, Policy, Quorum, WhenAllDown};
+use crate::core::model::{Amount, Command, Policy, Quorum, Vip, WhenAllDown};
 
 /// The keys of a service that are read here.
 pub const KEYS: [&str; 7] =
@@ -127,12 +127,9 @@ impl PolicyDraft {
         };
         let amount = amount.within("`min_healthy`", 1..=u32::MAX, problems)?;
         // Behind each VIP are the servers of its family.
-        let behind = |is_v4| {
-            let servers = service.servers().iter();
-            servers.filter(|server| server.address.value.is_ipv4() == is_v4 && usable(server)).count()
-        };
-        let fewest =
-            service.listen().iter().map(|vip| behind(vip.value.is_ipv4())).filter(|count| *count > 0).min();
+        let behind =
+            |vip: &At<Vip>| service.servers_of(vip.value.0.family()).filter(|server| usable(server)).count();
+        let fewest = service.listen().iter().map(behind).filter(|count| *count > 0).min();
         if fewest.is_some_and(|fewest| amount as usize > fewest) && knows_servers(service) {
             problems.error(at.place, format!("{} would always have too few servers", service.called)).help(
                 format!("a VIP has {} with weight; or say a percentage: \"50%\"", fewest.unwrap_or_default()),
@@ -193,12 +190,11 @@ impl PolicyDraft {
         let on_up = judge_command(&self.on_up, problems);
         let on_down = judge_command(&self.on_down, problems);
         let (weight, hysteresis) = (weight?, hysteresis?);
-        let behind = |is_v4| -> i64 {
-            let servers = service.servers().iter();
-            let servers = servers.filter(|server| server.address.value.is_ipv4() == is_v4 && usable(server));
+        let behind = |vip: &At<Vip>| -> i64 {
+            let servers = service.servers_of(vip.value.0.family()).filter(|server| usable(server));
             servers.map(|server| server.weight.value_or(1)).sum()
         };
-        let least = service.listen().iter().map(|vip| behind(vip.value.is_ipv4())).min();
+        let least = service.listen().iter().map(behind).min();
         if let (Some(at), Some(least)) = (self.quorum.given(), least)
             && i64::from(weight) + i64::from(hysteresis) > least
             && knows_servers(service)

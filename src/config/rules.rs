@@ -1,25 +1,35 @@
 //! What must hold within one service.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
 
-use ipvs_netlink::Forward;
+use ipvs_netlink::{Family, Forward};
 
-use super::draft::{Field, ServerDraft};
+use super::draft::{At, Field, ServerDraft};
 use super::report::{Place, Problems};
 use super::validate::Resolved;
 use super::{address, scheduler};
+use crate::core::model::{Check, Probe, Vip};
 
 /// All errors and warnings of one service; a setting in `advised` (by its place) has had its warning.
 pub fn judge(service: &Resolved<'_>, advised: &mut BTreeSet<Place>, problems: &mut Problems) {
     present(service, problems);
     for vip in service.listen() {
-        address::judge("the VIP", vip.value, vip.place, problems);
+        let Some(at) = vip.value.address() else { continue };
+        address::judge("the VIP", at.ip(), vip.place, problems);
+        if at.port() == 0 && matches!(service.draft.persistence, Field::Missing) {
+            problems.error(vip.place, format!("the VIP {at} has port 0, which is any port")).help(
+                "name the port, or add `persistence`: the kernel has services for any port with it only",
+            );
+        }
     }
     servers(service, problems);
     families(service, problems);
     ports(service, problems);
     weights(service, problems);
-    if let (Some(true), Some(scheduler)) = (service.ops, &service.scheduler)
+    if let (Some(true), Some(scheduler), Field::Missing) =
+        (service.ops, &service.scheduler, &service.draft.persistence)
         && advised.insert(scheduler.place)
     {
         scheduler::advise(&scheduler.value, scheduler.place, problems);
@@ -63,9 +73,17 @@ fn servers(service: &Resolved<'_>, problems: &mut Problems) {
     let mut seen = BTreeMap::new();
     for server in service.servers() {
         let at = server.address;
-        address::judge("the server", at.value, at.place, problems);
+        address::judge("the server", at.value.ip(), at.place, problems);
+        if at.value.port() == 0 {
+            no_port(service, at, problems);
+        }
         if let Some(weight) = server.weight.given() {
             weight.within("the weight", 0..=i32::MAX, problems);
+        }
+        for (field, what) in
+            [(&server.upper_threshold, "`upper_threshold`"), (&server.lower_threshold, "`lower_threshold`")]
+        {
+            field.given().and_then(|at| at.within(what, 0..=u32::MAX, problems));
         }
         if let Some(first) = seen.insert(at.value, at.place) {
             problems
@@ -76,14 +94,31 @@ fn servers(service: &Resolved<'_>, problems: &mut Problems) {
     }
 }
 
+/// A server without a port gets packets at theirs: behind VIPs without one, and asked at another.
+fn no_port(service: &Resolved<'_>, server: At<SocketAddr>, problems: &mut Problems) {
+    let any_port = |vip: &At<Vip>| vip.value.address().is_none_or(|vip| vip.port() == 0);
+    let asks_a_port = |check: &Arc<Check>| {
+        check.port.is_none() && !matches!(check.probe, Probe::Icmp | Probe::File(_) | Probe::Exec(_))
+    };
+    if !service.listen().iter().all(any_port) {
+        problems
+            .error(server.place, format!("the server {} has port 0", server.value))
+            .help("name the port: only behind VIPs without one it is that of the packet");
+    } else if service.checks.iter().flatten().any(asks_a_port) {
+        problems
+            .error(server.place, format!("the server {} has port 0, and a check needs a port", server.value))
+            .help("give the check a `port`");
+    }
+}
+
 /// Each family that has a VIP has a server, and the other way round.
 fn families(service: &Resolved<'_>, problems: &mut Problems) {
     let (Some(listen), Some(servers)) = (service.draft.listen.given(), service.draft.servers.given()) else {
         return;
     };
-    for (family, is_v4) in [("IPv4", true), ("IPv6", false)] {
-        let vip = service.listen().iter().find(|vip| vip.value.is_ipv4() == is_v4);
-        let mut of_family = service.servers().iter().filter(|server| server.address.value.is_ipv4() == is_v4);
+    for (family, of) in [("IPv4", Family::Inet), ("IPv6", Family::Inet6)] {
+        let vip = service.listen().iter().find(|vip| vip.value.0.family() == of);
+        let mut of_family = service.servers_of(of);
         // A fallback alone is no server, and needs a VIP all the same.
         let server = match vip {
             Some(_) => of_family.find(|server| !server.fallback),
@@ -111,18 +146,18 @@ fn families(service: &Resolved<'_>, problems: &mut Problems) {
 
 /// `direct` and `tunnel` leave the packet as it is: a server's port is the VIP's.
 fn ports(service: &Resolved<'_>, problems: &mut Problems) {
-    let word = match &service.forward {
-        Some(at) if at.value == Forward::Direct => "direct",
-        Some(at) if matches!(at.value, Forward::Tunnel(_)) => "tunnel",
-        _ => return,
-    };
     for server in service.servers() {
+        let word = match service.forward_to(server) {
+            Some(at) if at.value == Forward::Direct => "direct",
+            Some(at) if matches!(at.value, Forward::Tunnel(_)) => "tunnel",
+            _ => continue,
+        };
         let server = server.address;
-        let other = service.listen().iter().find(|vip| {
-            vip.value.is_ipv4() == server.value.is_ipv4() && vip.value.port() != server.value.port()
+        let other = service.listen().iter().find_map(|vip| {
+            let of = vip.value.address().filter(|of| of.is_ipv4() == server.value.is_ipv4())?;
+            (of.port() != server.value.port()).then_some((vip, of.port()))
         });
-        if let Some(vip) = other {
-            let port = vip.value.port();
+        if let Some((vip, port)) = other {
             problems
                 .error(
                     server.place,

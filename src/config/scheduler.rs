@@ -1,8 +1,8 @@
 //! What is known of the kernel's schedulers: which heed weights, and which spread the datagrams of one client under OPS.
 
-use ipvs_netlink::SchedulerName;
+use ipvs_netlink::{Flags, SchedulerName};
 
-use super::draft::At;
+use super::draft::{At, Field, List};
 use super::report::{Place, Problems};
 use super::words::suggest;
 
@@ -63,6 +63,53 @@ pub fn judge(name: &At<String>, problems: &mut Problems) -> Option<SchedulerName
             None
         }
     }
+}
+
+/// The flags of schedulers in `ipvsadm`'s words, and which scheduler knows one by that word.
+const FLAGS: [(&str, Option<&str>, u32); 7] = [
+    ("flag-1", None, Flags::SCHED1),
+    ("flag-2", None, Flags::SCHED2),
+    ("flag-3", None, Flags::SCHED3),
+    ("sh-fallback", Some("sh"), Flags::SCHED1),
+    ("sh-port", Some("sh"), Flags::SCHED2),
+    ("mh-fallback", Some("mh"), Flags::SCHED1),
+    ("mh-port", Some("mh"), Flags::SCHED2),
+];
+
+/// The flags that `words` mean for this scheduler; none if one of them means none.
+pub fn judge_flags(
+    words: &Field<List<At<String>>>,
+    scheduler: Option<&At<SchedulerName>>,
+    problems: &mut Problems,
+) -> Option<u32> {
+    let list = match words {
+        Field::Missing => return Some(0),
+        Field::Broken => return None,
+        Field::Given(list) => &list.value,
+    };
+    let mut flags = list.whole.then_some(0);
+    for word in &list.items {
+        let Some((_, of, flag)) = FLAGS.iter().find(|(known, ..)| *known == word.value) else {
+            let known: Vec<&str> = FLAGS.iter().map(|(known, ..)| *known).collect();
+            problems
+                .error(word.place, format!("no scheduler has a flag `{}`", word.value))
+                .help(suggest(&word.value, &known));
+            flags = None;
+            continue;
+        };
+        if let (Some(of), Some(scheduler)) = (of, scheduler)
+            && scheduler.value != **of
+        {
+            problems
+                .error(word.place, format!("`{}` is a flag of the scheduler `{of}`", word.value))
+                .related(scheduler.place, format!("the scheduler is `{}`", scheduler.value))
+                .help("remove it, or change the scheduler");
+            flags = None;
+            continue;
+        }
+        flags = flags.map(|flags| flags | flag);
+    }
+    flags
 }
 
 /// Whether weights that differ change nothing.

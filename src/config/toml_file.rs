@@ -7,13 +7,13 @@ use toml::de::{DeTable, DeValue};
 
 use super::check;
 use super::check::CheckDraft;
-use super::draft::{At, Defaults, Draft, Field, List, ServerDraft, ServiceDraft};
+use super::draft::{At, Defaults, Draft, Field, List, PersistenceDraft, ServerDraft, ServiceDraft};
 use super::policy::{self, PolicyDraft};
 use super::report::{Lines, Place, Problems};
 use super::toml_forward::forward;
 use super::toml_table::{Table, Value, list, place, wrong_kind};
-use super::toml_value::{boolean, choice, duration, number, socket_address, string};
-use crate::core::model::{Drift, Forwarding, KernelSettings, OnStop, Refusals, Sysctls};
+use super::toml_value::{boolean, choice, duration, number, socket_address, string, vip};
+use crate::core::model::{Drift, Forwarding, KernelSettings, OnStop, Refusals, Sysctls, Vip};
 
 /// What `[passive]` says unless the file says otherwise. Those who count their nflog groups begin with 0.
 const PASSIVE: Refusals = Refusals { group: Some(26_998), hidden: true };
@@ -159,8 +159,20 @@ fn metrics(value: Value<'_>, problems: &mut Problems) -> Option<SocketAddr> {
 }
 
 fn service(value: Value<'_>, problems: &mut Problems) -> Option<ServiceDraft> {
-    let keys =
-        ["name", "listen", "servers", "ops", "scheduler", "forward", "check", "drain", "drift", "fallback"];
+    let keys = [
+        "name",
+        "listen",
+        "servers",
+        "ops",
+        "scheduler",
+        "scheduler_flags",
+        "persistence",
+        "forward",
+        "check",
+        "drain",
+        "drift",
+        "fallback",
+    ];
     let keys: Vec<&str> = keys.into_iter().chain(policy::KEYS).collect();
     let table = table(value, "a service", &keys, problems)?;
     let drift = [("repair", Drift::Repair), ("report", Drift::Report)];
@@ -174,14 +186,16 @@ fn service(value: Value<'_>, problems: &mut Problems) -> Option<ServiceDraft> {
         name: table.get("name", problems, string),
         listen: table.get("listen", problems, |value, problems| match value.get_ref() {
             DeValue::String(_) => {
-                let vip = vip(value, problems);
+                let vip = listen_at(value, problems);
                 vip.map(|vip| List { items: vec![vip], whole: true })
             }
-            _ => list(value, "an address with a port or a list of them", problems, vip),
+            _ => list(value, "an address with a port or a list of them", problems, listen_at),
         }),
         servers: with_fallback(servers, fallback),
         ops: table.get("ops", problems, boolean),
         scheduler: table.get("scheduler", problems, string),
+        scheduler_flags: table.get("scheduler_flags", problems, |v, p| list(v, "a list of flags", p, flag)),
+        persistence: table.get("persistence", problems, persistence),
         forward: table.get("forward", problems, forward),
         check: table.get("check", problems, checks),
         policy: PolicyDraft::read(&table, problems),
@@ -223,8 +237,28 @@ fn checks(value: Value<'_>, problems: &mut Problems) -> Option<List<At<CheckDraf
     }
 }
 
-fn vip(value: Value<'_>, problems: &mut Problems) -> Option<At<SocketAddr>> {
-    Some(At { value: socket_address(value, problems)?, place: place(value) })
+fn flag(value: Value<'_>, problems: &mut Problems) -> Option<At<String>> {
+    Some(At { value: string(value, problems)?, place: place(value) })
+}
+
+/// A time, or a table of more.
+fn persistence(value: Value<'_>, problems: &mut Problems) -> Option<PersistenceDraft> {
+    let (prefix_v4, prefix_v6, engine) = (Field::Missing, Field::Missing, Field::Missing);
+    if !value.get_ref().is_table() {
+        let timeout = Field::Given(At { value: duration(value, problems)?, place: place(value) });
+        return Some(PersistenceDraft { timeout, prefix_v4, prefix_v6, engine });
+    }
+    let table = table(value, "`persistence`", &["timeout", "prefix_v4", "prefix_v6", "engine"], problems)?;
+    Some(PersistenceDraft {
+        timeout: table.get("timeout", problems, duration),
+        prefix_v4: table.get("prefix_v4", problems, number),
+        prefix_v6: table.get("prefix_v6", problems, number),
+        engine: table.get("engine", problems, string),
+    })
+}
+
+fn listen_at(value: Value<'_>, problems: &mut Problems) -> Option<At<Vip>> {
+    Some(At { value: vip(value, problems)?, place: place(value) })
 }
 
 fn server(value: Value<'_>, problems: &mut Problems) -> Option<ServerDraft> {
@@ -237,13 +271,23 @@ fn server(value: Value<'_>, problems: &mut Problems) -> Option<ServerDraft> {
             );
             return None;
         }
-        return Some(ServerDraft { address: vip(value, problems)?, weight: Field::Missing, fallback: false });
+        return Some(ServerDraft::at(At { value: socket_address(value, problems)?, place: place(value) }));
     };
-    let table = Table::new(entries, place(value), "a server", &["address", "weight"], problems);
+    let keys = ["address", "weight", "forward", "upper_threshold", "lower_threshold"];
+    let table = Table::new(entries, place(value), "a server", &keys, problems);
     let address = table.get("address", problems, socket_address);
     let weight = table.get("weight", problems, number);
+    let forward = table.get("forward", problems, forward);
+    let upper_threshold = table.get("upper_threshold", problems, number);
+    let lower_threshold = table.get("lower_threshold", problems, number);
     match address {
-        Field::Given(address) => Some(ServerDraft { address, weight, fallback: false }),
+        Field::Given(address) => Some(ServerDraft {
+            weight,
+            forward,
+            upper_threshold,
+            lower_threshold,
+            ..ServerDraft::at(address)
+        }),
         Field::Broken => None,
         Field::Missing => {
             problems.error(table.place, "a server needs an `address`");

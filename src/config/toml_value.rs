@@ -8,6 +8,7 @@ use toml::de::DeValue;
 use super::report::Problems;
 use super::toml_table::{Value, place, wrong_kind};
 use super::words::suggest;
+use crate::core::model::Vip;
 
 /// Text.
 pub fn string(value: Value<'_>, problems: &mut Problems) -> Option<String> {
@@ -67,6 +68,21 @@ pub fn socket_address(value: Value<'_>, problems: &mut Problems) -> Option<Socke
     };
     problems.error(place(value), format!("`{word}` {what}")).help(help);
     None
+}
+
+/// Where a service listens.
+pub fn vip(value: Value<'_>, problems: &mut Problems) -> Option<Vip> {
+    let word = text(value, "an address with a port", problems)?;
+    if !word.contains('/') && !word.starts_with("fwmark") {
+        return socket_address(value, problems).map(Vip::from);
+    }
+    let vip = word.parse().ok();
+    if vip.is_none() {
+        problems.error(place(value), format!("`{word}` is not a place to listen at")).help(
+            "written `192.0.2.53:53`, with `/tcp` or `/sctp` where it is not UDP, or `fwmark 7`, `fwmark 7/ipv6`",
+        );
+    }
+    vip
 }
 
 /// An address.

@@ -1,16 +1,15 @@
 //! A draft → a valid config, or errors.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ipvs_netlink::{Forward, SchedulerName};
+use ipvs_netlink::{Family, Forward, SchedulerName};
 
 use super::draft::{At, Draft, Field, ServerDraft, ServiceDraft};
 use super::report::{Place, Problems};
-use super::{MAX_DURATION, check, conflicts, rules, scheduler};
-use crate::core::model::{Check, Config, Drift, Policy, Server, Service};
+use super::{MAX_DURATION, check, conflicts, persistence, rules, scheduler};
+use crate::core::model::{Check, Config, Drift, Persistence, Policy, Server, Service, Vip};
 
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -21,6 +20,8 @@ pub struct Resolved<'a> {
     pub called: String,
     pub ops: Option<bool>,
     pub scheduler: Option<At<SchedulerName>>,
+    pub scheduler_flags: Option<u32>,
+    pub persistence: Option<Option<Persistence>>,
     pub forward: Option<At<Forward>>,
     pub checks: Option<Vec<Arc<Check>>>,
     pub policy: Option<Policy>,
@@ -76,7 +77,7 @@ pub fn validate(draft: &Draft, problems: &mut Problems) -> Option<Config> {
 
 impl Resolved<'_> {
     /// The VIPs that could be read.
-    pub fn listen(&self) -> &[At<SocketAddr>] {
+    pub fn listen(&self) -> &[At<Vip>] {
         self.draft.listen.given().map_or(&[], |at| &at.value.items)
     }
 
@@ -85,14 +86,25 @@ impl Resolved<'_> {
         self.draft.servers.given().map_or(&[], |at| &at.value.items)
     }
 
-    /// Whether the reply rewrite stands behind it.
-    pub fn rewrites(&self) -> bool {
-        self.ops == Some(true) && self.is_nat()
+    /// The servers of a family that could be read.
+    pub fn servers_of(&self, family: Family) -> impl Iterator<Item = &ServerDraft> {
+        self.servers().iter().filter(move |server| Family::of(server.address.value.ip()) == family)
     }
 
-    /// Whether its servers are reached by NAT.
-    pub fn is_nat(&self) -> bool {
-        self.forward.is_some_and(|forward| forward.value == Forward::Masquerade)
+    /// How packets reach a server; none where that could not be read.
+    pub fn forward_to(&self, server: &ServerDraft) -> Option<At<Forward>> {
+        match server.forward {
+            Field::Missing => self.forward,
+            field => field.given().copied(),
+        }
+    }
+
+    /// Whether the reply rewrite stands behind a server for some VIP of its family.
+    pub fn rewrites(&self, server: &ServerDraft) -> bool {
+        let family = Family::of(server.address.value.ip());
+        let nat = self.forward_to(server).is_some_and(|forward| forward.value == Forward::Masquerade);
+        let mut vips = self.listen().iter().filter(|vip| vip.value.0.family() == family);
+        self.ops == Some(true) && nat && vips.any(|vip| vip.value.udp().is_some())
     }
 }
 
@@ -123,14 +135,38 @@ fn resolve<'a>(draft: &'a ServiceDraft, defaults: &Defaults, problems: &mut Prob
         }
         field => field.given().map(|at| at.value.clone()),
     };
+    let datagrams = match &draft.listen {
+        Field::Given(list) => {
+            list.value.items.iter().any(|vip| vip.value.has_datagrams()) || !list.value.whole
+        }
+        Field::Missing | Field::Broken => true,
+    };
     let ops = match &draft.ops {
         Field::Broken => None,
-        field => Some(field.value_or(true)),
+        Field::Given(at) if at.value && !datagrams => {
+            problems
+                .error(at.place, format!("{called} has no datagrams that could be scheduled one by one"))
+                .help("remove `ops`: TCP and SCTP have connections");
+            None
+        }
+        field => Some(field.value_or(datagrams && matches!(draft.persistence, Field::Missing))),
     };
     if let Some(drain) = draft.drain.given().filter(|drain| drain.value > MAX_DURATION) {
         problems.error(drain.place, "`drain` must be at most a day");
     }
-    let mut service = Resolved { draft, called, ops, scheduler, forward, checks, policy: None };
+    let scheduler_flags = scheduler::judge_flags(&draft.scheduler_flags, scheduler.as_ref(), problems);
+    let persistence = persistence::judge(&draft.persistence, problems);
+    let mut service = Resolved {
+        draft,
+        called,
+        ops,
+        scheduler,
+        scheduler_flags,
+        persistence,
+        forward,
+        checks,
+        policy: None,
+    };
     service.policy = draft.policy.judge(&service, problems);
     service
 }
@@ -148,8 +184,13 @@ fn share_checks(services: &mut [Service]) {
 
 fn build(service: &Resolved<'_>) -> Option<Service> {
     let server = |server: &ServerDraft| {
-        let weight = u32::try_from(server.weight.value_or(1)).ok()?;
-        Some(Server { address: server.address.value, weight, fallback: server.fallback })
+        let number = |field: &Field<i64>, default| u32::try_from(field.value_or(default)).ok();
+        Some(Server {
+            fallback: server.fallback,
+            upper_threshold: number(&server.upper_threshold, 0)?,
+            lower_threshold: number(&server.lower_threshold, 0)?,
+            ..Server::new(server.address.value, number(&server.weight, 1)?, service.forward_to(server)?.value)
+        })
     };
     let mut servers: Vec<Server> = service.servers().iter().map(server).collect::<Option<_>>()?;
     servers.shrink_to_fit();
@@ -158,6 +199,8 @@ fn build(service: &Resolved<'_>) -> Option<Service> {
         listen: service.listen().iter().map(|vip| vip.value).collect(),
         ops: service.ops?,
         scheduler: service.scheduler.clone()?.value,
+        scheduler_flags: service.scheduler_flags?,
+        persistence: service.persistence.clone()?,
         forward: service.forward?.value,
         servers,
         checks: service.checks.clone()?,

@@ -11,7 +11,7 @@ use super::desired;
 use super::difference::{Difference, of_server, of_service};
 use super::evict::EXPIRE;
 use super::memory::Memory;
-use super::model::{Config, Outer, Rules, Service, TargetId};
+use super::model::{Config, Outer, Rules, Service, TargetId, Vip};
 use super::overrides::Override;
 use super::plan::{FoundService, FoundServices, Wanted};
 use super::pool::{Known, Member, Pool};
@@ -54,15 +54,15 @@ pub enum Object {
     Service {
         /// Its name in the config; none if it is not there.
         service: Option<String>,
-        /// VIP and port.
-        vip: SocketAddr,
+        /// Where it listens.
+        vip: Vip,
     },
     /// A server.
     Server {
         /// The name of its service in the config; none if it is not there.
         service: Option<String>,
-        /// VIP and port of its service.
-        vip: SocketAddr,
+        /// Where its service listens.
+        vip: Vip,
         /// The server.
         server: SocketAddr,
     },
@@ -70,8 +70,8 @@ pub enum Object {
     ConnectionEntries {
         /// The name of the service in the config.
         service: String,
-        /// Its VIP and port.
-        vip: SocketAddr,
+        /// Where it listens.
+        vip: Vip,
     },
     /// The rule that keeps requests to a VIP untracked.
     RequestRule {
@@ -115,20 +115,20 @@ pub fn changes(
     let mut changes = Vec::new();
     let mut named = BTreeSet::new();
     // Under NAT with OPS a server answers for one VIP, and for the one that it has until it has lost its weight there.
-    let other_vip = |vip: SocketAddr, server: SocketAddr| {
-        let other = *held.replies.get(&server).filter(|other| **other != vip)?;
+    let other_vip = |key: ServiceKey, server: SocketAddr| {
+        let other = *held.replies.get(&server).filter(|other| ServiceKey::udp(**other) != key)?;
         let there = found.get(&ServiceKey::udp(other))?.servers.get(&DestinationKey(server))?;
         (there.weight > 0).then_some(other)
     };
-    for (key, vip, place) in desired::listens(config) {
+    for (key, place) in desired::listens(config) {
         named.insert(key);
         let service = &config.services[place];
-        let wanted = wanted(service, vip, found.get(&key), overrides);
-        self::service(service, vip, &wanted, found.get(&key), other_vip, &mut changes);
+        let wanted = wanted(service, key, found.get(&key), overrides);
+        self::service(service, key, &wanted, found.get(&key), other_vip, &mut changes);
     }
     for key in own.difference(&named) {
-        if let (Some(found), ServiceKey::Address { address: vip, .. }) = (found.get(key), key) {
-            gone(*vip, found, &mut changes);
+        if let Some(found) = found.get(key) {
+            gone(*key, found, &mut changes);
         }
     }
     rules(held, &desired::rules_of(config), &mut changes);
@@ -146,12 +146,12 @@ pub fn evictions(
     entries: &BTreeSet<(ServiceKey, DestinationKey)>,
 ) -> Vec<Change> {
     let mut changes = Vec::new();
-    for (key, vip, place) in desired::listens(config) {
+    for (key, place) in desired::listens(config) {
         let service = &config.services[place];
         let to: BTreeSet<SocketAddr> =
-            desired::servers_of(service, vip).map(|server| server.address).collect();
+            desired::servers_of(service, key).map(|server| server.address).collect();
         let pinned = entries.iter().filter(|(of, server)| *of == key && to.contains(&server.0)).count();
-        if !service.ops || pinned == 0 {
+        if !service.pins_nobody_at(Vip(key)) || pinned == 0 {
             continue;
         }
         let servers = found.get(&key).into_iter().flat_map(|found| found.servers.values());
@@ -163,7 +163,7 @@ pub fn evictions(
                 "they pin clients to {pinned} servers: {when}each is taken out for a moment, one after the other"
             ),
         });
-        let object = Object::ConnectionEntries { service: service.name.clone(), vip };
+        let object = Object::ConnectionEntries { service: service.name.clone(), vip: Vip(key) };
         changes.push(Change { change: Kind::Remove, object, differences: Vec::new(), note });
     }
     changes
@@ -178,13 +178,13 @@ pub fn put_back(memory: &Memory, sysctls: &BTreeMap<String, String>) -> Option<C
 /// What the pool of `service` at `vip` makes of the weights that are found.
 fn wanted(
     service: &Service,
-    vip: SocketAddr,
+    key: ServiceKey,
     found: Option<&FoundService>,
     overrides: &[Override],
 ) -> Wanted {
-    let members = desired::servers_of(service, vip).map(|server| {
-        let key = DestinationKey(server.address);
-        let has = found.and_then(|found| found.servers.get(&key));
+    let members = desired::servers_of(service, key).map(|server| {
+        let name = DestinationKey(server.address);
+        let has = found.and_then(|found| found.servers.get(&name));
         let known = match has.is_some_and(|has| has.weight > 0) {
             true => Known::Up { reason: "it has weight".to_owned(), factor: 100 },
             false => Known::Unknown,
@@ -193,26 +193,27 @@ fn wanted(
         let mut member = Member::new(server.weight, server.fallback, check.into_iter().collect());
         let said = overrides.iter().find(|it| it.is_for(&service.name, server.address));
         member.operator = said.map(|it| it.weight);
-        (key, member)
+        (name, member)
     });
     let pool = Pool::new(members.collect(), service.policy.clone(), service.detection());
-    desired::wanted(service, vip, &pool)
+    desired::wanted(service, key, &pool)
 }
 
 fn service(
     service: &Service,
-    vip: SocketAddr,
+    key: ServiceKey,
     wanted: &Wanted,
     found: Option<&FoundService>,
-    other_vip: impl Fn(SocketAddr, SocketAddr) -> Option<SocketAddr>,
+    other_vip: impl Fn(ServiceKey, SocketAddr) -> Option<SocketAddr>,
     changes: &mut Vec<Change>,
 ) {
+    let vip = Vip(key);
     let name = Some(service.name.clone());
     let differences = of_service(found.map(|found| &found.config), &wanted.config);
     // The other VIP that each server must leave before it has weight here.
     let leaves: BTreeMap<&DestinationKey, SocketAddr> = (wanted.servers.iter())
         .filter(|(_, server)| matches!(server.need, Some(Need::Reply { .. })) && server.full > 0)
-        .filter_map(|(key, _)| Some((key, other_vip(vip, key.0)?)))
+        .filter_map(|(server, _)| Some((server, other_vip(key, server.0)?)))
         .collect();
     if !differences.is_empty() {
         let serve = wanted.servers.values().filter(|server| server.full > 0).count();
@@ -269,7 +270,8 @@ fn cost(found: &ServiceConfig, wanted: &ServiceConfig) -> Option<String> {
 }
 
 /// A service that no config names any more: its servers drain, then it goes.
-fn gone(vip: SocketAddr, found: &FoundService, changes: &mut Vec<Change>) {
+fn gone(key: ServiceKey, found: &FoundService, changes: &mut Vec<Change>) {
+    let vip = Vip(key);
     let note = "its servers get weight 0, and go with it when they are drained".to_owned();
     let remove = |object, note| Change { change: Kind::Remove, object, differences: Vec::new(), note };
     changes.push(remove(Object::Service { service: None, vip }, Some(note)));

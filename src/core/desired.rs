@@ -1,36 +1,34 @@
 //! What the kernel is to hold: a pure function of the config, the verdicts and what still drains.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 
 use ipvs_netlink::{
-    DestinationConfig, DestinationKey, Family, Flags, Forward, Protocol, ServiceConfig, ServiceKey,
+    DestinationConfig, DestinationKey, Family, Flags, Forward, Netmask, Protocol, ServiceConfig, ServiceKey,
 };
 
-use super::model::{Config, Rules, Server, Service};
+use super::model::{Config, Rules, Server, Service, Vip};
 use super::plan::{FoundServices, Wanted, WantedServer};
 use super::pool::Pool;
 use super::rules::Need;
 
-/// Every IPVS service that `config` asks for: its key, its VIP, and the place of its service in the config.
-pub fn listens(config: &Config) -> impl Iterator<Item = (ServiceKey, SocketAddr, usize)> {
+/// Every IPVS service that `config` asks for, and the place of its service in the config.
+pub fn listens(config: &Config) -> impl Iterator<Item = (ServiceKey, usize)> {
     let services = config.services.iter().enumerate();
-    services.flat_map(|(place, service)| {
-        service.listen.iter().map(move |vip| (ServiceKey::udp(*vip), *vip, place))
-    })
+    services.flat_map(|(place, service)| service.listen.iter().map(move |vip| (vip.0, place)))
 }
 
-/// The servers of `service` that can stand behind `vip`: those of its family.
-pub fn servers_of(service: &Service, vip: SocketAddr) -> impl Iterator<Item = &Server> {
-    let family = Family::of(vip.ip());
-    service.servers.iter().filter(move |server| Family::of(server.address.ip()) == family)
+/// The servers of `service` that can stand behind the VIP `key`: those of its family.
+pub fn servers_of(service: &Service, key: ServiceKey) -> impl Iterator<Item = &Server> {
+    service.servers.iter().filter(move |server| Family::of(server.address.ip()) == key.family())
 }
 
-/// The name of a service under NAT with a VIP of this family, if there is one: its replies need forwarding.
-pub fn nat(config: &Config, v6: bool) -> Option<&str> {
-    let nat = config.services.iter().filter(|service| service.forward == Forward::Masquerade);
-    let mut family = nat.filter(|service| service.listen.iter().any(|vip| vip.is_ipv6() == v6));
-    family.next().map(|service| service.name.as_str())
+/// The name of a service with a server under NAT and a VIP of this family, if there is one: its replies need forwarding.
+pub fn nat(config: &Config, family: Family) -> Option<&str> {
+    let nat = |service: &&Service| {
+        let mut vips = service.listen.iter().filter(|vip| vip.0.family() == family);
+        vips.any(|vip| servers_of(service, vip.0).any(|server| server.forward == Forward::Masquerade))
+    };
+    config.services.iter().find(nat).map(|service| service.name.as_str())
 }
 
 /// The rules that `config` asks for, whatever the kernel holds.
@@ -38,34 +36,67 @@ pub fn rules_of(config: &Config) -> Rules {
     let mut rules = Rules::default();
     for service in config.services.iter().filter(|service| service.ops) {
         for vip in &service.listen {
-            rules.add(Need::Request(*vip));
-            let servers = servers_of(service, *vip);
-            servers
-                .filter_map(|server| Need::of_server(*vip, server.address, service.forward))
-                .for_each(|need| rules.add(need));
+            let request = need_of(service, vip.0);
+            let servers =
+                servers_of(service, vip.0).filter_map(|server| need_of_server(service, vip.0, server));
+            request.into_iter().chain(servers).for_each(|need| rules.add(need));
         }
     }
     rules.refuse(config.refusals);
     rules
 }
 
-/// What the kernel is to hold for `service` at `vip`.
-pub fn wanted(service: &Service, vip: SocketAddr, pool: &Pool) -> Wanted {
-    let mut config = ServiceConfig::new(service.scheduler.clone(), Family::of(vip.ip()));
-    if service.ops {
-        config.flags = Flags::exactly(Flags::ONE_PACKET);
-    }
-    let servers = servers_of(service, vip).filter_map(|server| {
-        let key = DestinationKey(server.address);
-        let config =
-            DestinationConfig { forward: service.forward, weight: 0, upper_threshold: 0, lower_threshold: 0 };
-        let need = service.ops.then(|| Need::of_server(vip, server.address, service.forward)).flatten();
-        let member = pool.members.get(&key)?;
+/// What the VIP `key` of `service` needs of the rules.
+fn need_of(service: &Service, key: ServiceKey) -> Option<Need> {
+    Vip(key).udp().filter(|_| service.ops).map(Need::Request)
+}
+
+/// What a server needs of the rules behind the VIP `key` of `service`.
+fn need_of_server(service: &Service, key: ServiceKey, server: &Server) -> Option<Need> {
+    let vip = Vip(key).udp().filter(|_| service.ops)?;
+    Need::of_server(vip, server.address, server.forward)
+}
+
+/// What the kernel is to hold for `service` at the VIP `key`.
+pub fn wanted(service: &Service, key: ServiceKey, pool: &Pool) -> Wanted {
+    let servers = servers_of(service, key).filter_map(|server| {
+        let name = DestinationKey(server.address);
+        let config = DestinationConfig {
+            forward: server.forward,
+            weight: 0,
+            upper_threshold: server.upper_threshold,
+            lower_threshold: server.lower_threshold,
+        };
+        let member = pool.members.get(&name)?;
         let full = if server.fallback { 0 } else { member.full() };
         let operated = member.operator.is_some();
-        Some((key, WantedServer { config, full, operated, due: pool.due(&key)?, need }))
+        let need = need_of_server(service, key, server);
+        Some((name, WantedServer { config, full, operated, due: pool.due(&name)?, need }))
     });
-    Wanted { config, need: service.ops.then_some(Need::Request(vip)), servers: servers.collect() }
+    Wanted { config: service_config(service, key), need: need_of(service, key), servers: servers.collect() }
+}
+
+fn mask(prefix: u8) -> u32 {
+    u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0)
+}
+
+fn service_config(service: &Service, key: ServiceKey) -> ServiceConfig {
+    let mut config = ServiceConfig::new(service.scheduler.clone(), key.family());
+    let mut flags = service.scheduler_flags;
+    if service.ops_at(Vip(key)) {
+        flags |= Flags::ONE_PACKET;
+    }
+    if let Some(persistence) = &service.persistence {
+        flags |= Flags::PERSISTENT;
+        config.timeout = u32::try_from(persistence.timeout.as_secs()).unwrap_or(u32::MAX);
+        config.netmask = match key.family() {
+            Family::Inet => Netmask::V4(mask(persistence.prefix_v4).to_be_bytes()),
+            Family::Inet6 => Netmask::V6(persistence.prefix_v6.into()),
+        };
+        config.persistence_engine = persistence.engine.clone();
+    }
+    config.flags = Flags::exactly(flags);
+    config
 }
 
 /// What a service needs of the rules.

@@ -137,6 +137,11 @@ pub enum Event {
         /// All of the circle, this one first.
         circle: Vec<ServiceKey>,
     },
+    /// An operator let the config be read again.
+    ReloadAsked {
+        /// The operator's user ID.
+        by: u32,
+    },
     /// An operator has given a server another weight.
     Overridden(Override),
     /// That is no more.

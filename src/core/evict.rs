@@ -15,6 +15,7 @@ use ipvs_netlink::{DestinationKey, Flags, ServiceKey};
 
 use super::drift::Thing;
 use super::event::Event;
+use super::model::Vip;
 use super::plan::{Action, Step};
 use super::reported::as_wanted;
 use super::{Core, Output, Subject, Time, desired};
@@ -52,9 +53,13 @@ pub struct Eviction {
 }
 
 impl Core {
+    fn pins_nobody(&self, key: &ServiceKey) -> bool {
+        self.service(key).is_some_and(|service| service.pins_nobody_at(Vip(*key)))
+    }
+
     /// Asks for the connection entries of all services that are to have none.
     pub(super) fn look_at_connections(&self, out: &mut Vec<Output>) {
-        let ops = |key: &&ServiceKey| self.service(key).is_some_and(|(service, _)| service.ops);
+        let ops = |key: &&ServiceKey| self.pins_nobody(key);
         let keys: BTreeSet<ServiceKey> = self.index.keys().filter(ops).copied().collect();
         if !self.leaving && self.stopping.is_none() && (!keys.is_empty() || !self.evictions.is_empty()) {
             out.push(Output::LookAtConnections(keys));
@@ -70,7 +75,7 @@ impl Core {
     ) {
         self.connections_unread = false;
         for (key, server) in entries {
-            if self.service(key).is_some_and(|(service, _)| service.ops) && self.stopping.is_none() {
+            if self.pins_nobody(key) && self.stopping.is_none() {
                 self.evictions.entry(*key).or_default().pinned.entry(*server).or_default();
             }
         }
@@ -111,7 +116,7 @@ impl Core {
         let Some((next, _)) = self.next.as_ref().filter(|(_, since)| now < *since + RETURN) else {
             return true;
         };
-        let named: BTreeSet<ServiceKey> = desired::listens(next).map(|(key, ..)| key).collect();
+        let named: BTreeSet<ServiceKey> = desired::listens(next).map(|(key, _)| key).collect();
         let left = |key: &ServiceKey| !named.contains(key) && !self.memory.created.contains(key);
         let left: Vec<ServiceKey> = self.evictions.keys().filter(|key| left(key)).copied().collect();
         for key in &left {
@@ -127,7 +132,7 @@ impl Core {
     pub(super) fn evict(&mut self, key: ServiceKey, out: &mut Vec<Output>) {
         // One that nobody wants drains, and its entries go with it.
         let Some(pool) = self.pools.get(&key).filter(|_| !self.leaving) else { return };
-        if !self.service(&key).is_some_and(|(service, _)| service.ops) {
+        if !self.pins_nobody(&key) {
             return;
         }
         let (Some(eviction), Some(found)) = (self.evictions.get_mut(&key), &self.found) else { return };

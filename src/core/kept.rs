@@ -24,7 +24,11 @@ impl Kept {
         hold: impl Fn(&Need) -> bool,
         until: Time,
     ) {
-        let (before, after) = (needs(key, before), needs(key, after));
+        // Where only both ends are seen, OPS may have come before a server went.
+        let ops = [before, after].into_iter().flatten().any(has_ops);
+        let before = before.filter(|_| ops).map(|service| needs(key, service)).unwrap_or_default();
+        let after =
+            after.filter(|service| has_ops(service)).map(|service| needs(key, service)).unwrap_or_default();
         self.0.extend(before.difference(&after).filter(|need| hold(need)).map(|need| (*need, until)));
     }
 
@@ -57,15 +61,13 @@ impl Kept {
     }
 }
 
-/// What the replies of all servers with weight need of the rules.
-fn needs(key: &ServiceKey, service: Option<&FoundService>) -> BTreeSet<Need> {
-    let (Some(service), ServiceKey::Address { protocol: Protocol::UDP, address: vip }) = (service, *key)
-    else {
-        return BTreeSet::new();
-    };
-    if !service.config.flags.contains(Flags::ONE_PACKET) {
-        return BTreeSet::new();
-    }
+fn has_ops(service: &FoundService) -> bool {
+    service.config.flags.contains(Flags::ONE_PACKET)
+}
+
+/// What the replies of all servers with weight need of the rules, if the service has OPS.
+fn needs(key: &ServiceKey, service: &FoundService) -> BTreeSet<Need> {
+    let ServiceKey::Address { protocol: Protocol::UDP, address: vip } = *key else { return BTreeSet::new() };
     let weighted = service.servers.iter().filter(|(_, config)| config.weight > 0);
     let of_server = weighted.flat_map(|(server, config)| {
         [Some(Need::Request(vip)), Need::of_server(vip, server.0, config.forward)]

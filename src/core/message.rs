@@ -19,6 +19,8 @@ use super::plan::{FoundService, Step};
 pub enum Input {
     /// A config to go by from now on: at start, and after a reload.
     Config(Config),
+    /// The operator with this user ID let the config be read again, which follows.
+    ReloadAsked(u32),
     /// The services that the kernel holds; those of others without servers. Or why it could not be read.
     FoundServices(Result<Vec<(ServiceKey, FoundService)>, String>),
     /// The services are as they were at the last look, as far as a glance can tell.

@@ -74,7 +74,7 @@ pub struct Core {
     /// The config to go by as soon as the kernel was read for it, and since when it waits. Until then the other one goes on.
     next: Option<(Config, Time)>,
     /// The VIP of each IPVS service of the config, and the place of its service there.
-    index: BTreeMap<ServiceKey, (SocketAddr, usize)>,
+    index: BTreeMap<ServiceKey, usize>,
     pools: BTreeMap<ServiceKey, Pool>,
     quorums: BTreeMap<ServiceKey, Quorum>,
     /// The pools with a server that starts slowly: next to none, and asked for after each input.
@@ -135,6 +135,8 @@ pub struct Core {
     busy: BTreeSet<ServiceKey>,
     /// The transaction of rules that is under way.
     rules_asked: Option<Arc<Rules>>,
+    /// The one that failed since the rules were read last: it may have been done all the same.
+    rules_tried: Option<Arc<Rules>>,
     /// Rules were kept for steps that are under way.
     rules_kept: bool,
     retries: Retries<Subject>,
@@ -195,6 +197,7 @@ impl Core {
             started: false,
             busy: BTreeSet::new(),
             rules_asked: None,
+            rules_tried: None,
             rules_kept: false,
             retries: Retries::default(),
             waiting: BTreeMap::new(),
@@ -221,6 +224,7 @@ impl Core {
                 self.next = Some((config, now));
                 self.look(&mut out);
             }
+            Input::ReloadAsked(by) => out.push(Output::Say(Event::ReloadAsked { by })),
             Input::FoundServices(found) => self.look_ended(now, Some(found), &mut out),
             Input::Unchanged => self.look_ended(now, None, &mut out),
             Input::FoundRules(Ok(found)) => self.found_rules(now, found, &mut out),
@@ -275,9 +279,9 @@ impl Core {
         out
     }
 
-    /// The config's service behind an IPVS service, and its VIP.
-    fn service(&self, key: &ServiceKey) -> Option<(&Service, SocketAddr)> {
-        self.index.get(key).map(|(vip, place)| (&self.config.services[*place], *vip))
+    /// The config's service behind an IPVS service.
+    fn service(&self, key: &ServiceKey) -> Option<&Service> {
+        self.index.get(key).map(|place| &self.config.services[*place])
     }
 
     /// Before the first config is gone by, it says nevertheless what an end is.
@@ -297,7 +301,7 @@ impl Core {
 
     fn name(&self, key: &ServiceKey) -> Option<String> {
         let former = || self.former.get(key).map(|(name, _)| name.clone());
-        self.service(key).map(|(service, _)| service.name.clone()).or_else(former)
+        self.service(key).map(|service| service.name.clone()).or_else(former)
     }
 
     fn failed(&mut self, now: Time, subject: Subject, error: String, out: &mut Vec<Output>) {

@@ -2,6 +2,7 @@
 
 mod check;
 mod secret;
+mod vip;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::check::*;
 pub use self::secret::Secret;
+pub use self::vip::Vip;
 
 /// A valid config. Only [`crate::config`] makes one from a file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -86,13 +88,17 @@ pub enum OnStop {
 pub struct Service {
     /// Unique among the services.
     pub name: String,
-    /// VIP and port of each IPVS service that this one becomes; at least one, none twice.
-    pub listen: Vec<SocketAddr>,
-    /// One-packet scheduling, and with it the reply rewrite.
+    /// The IPVS services that this one becomes; at least one, none twice.
+    pub listen: Vec<Vip>,
+    /// One-packet scheduling, and with it the reply rewrite, for all datagrams.
     pub ops: bool,
     /// The IPVS scheduler.
     pub scheduler: SchedulerName,
-    /// How packets reach the servers: `Masquerade` (`nat` in the config), `Direct` or `Tunnel`.
+    /// The scheduler's flags, as [`ipvs_netlink::Flags`] has them: `SCHED1`, `SCHED2` and `SCHED3` only.
+    pub scheduler_flags: u32,
+    /// A client stays with a server for a while; none: it does not.
+    pub persistence: Option<Persistence>,
+    /// How packets reach a server that does not say it itself.
     pub forward: Forward,
     /// The servers of both families, fallbacks with them; each family of `listen` has at least one that is no fallback.
     pub servers: Vec<Server>,
@@ -106,7 +112,30 @@ pub struct Service {
     pub drift: Drift,
 }
 
+/// `persistence`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Persistence {
+    /// For so long after a client's last connection, 1 s to 31 days, in whole seconds.
+    pub timeout: Duration,
+    /// The IPv4 clients of a network with a prefix of this length, 0 to 32, count as one.
+    pub prefix_v4: u8,
+    /// The same for IPv6, 1 to 128.
+    pub prefix_v6: u8,
+    /// A persistence engine of the kernel (`sip`).
+    pub engine: Option<ipvs_netlink::Name>,
+}
+
 impl Service {
+    /// Whether what comes to this VIP is scheduled packet by packet.
+    pub fn ops_at(&self, vip: Vip) -> bool {
+        self.ops && vip.has_datagrams()
+    }
+
+    /// Whether no connection entry of this VIP may pin a client to a server: persistence makes some on purpose.
+    pub fn pins_nobody_at(&self, vip: Vip) -> bool {
+        self.ops_at(vip) && self.persistence.is_none()
+    }
+
     /// The longest time from a server's death to its verdict if it falls silent.
     pub fn detection(&self) -> Duration {
         self.checks.iter().map(|check| check.worst_case()).max().unwrap_or_default()
@@ -133,6 +162,19 @@ pub struct Server {
     pub weight: u32,
     /// It has weight only while no other server is up, and is not checked.
     pub fallback: bool,
+    /// How packets reach it: `Masquerade` (`nat` in the config), `Direct` or `Tunnel`.
+    pub forward: Forward,
+    /// With so many connections it gets no more, until it has fewer than the lower threshold; 0: no limit.
+    pub upper_threshold: u32,
+    /// See there; 0: three quarters of the upper one.
+    pub lower_threshold: u32,
+}
+
+impl Server {
+    /// A server without thresholds that is no fallback.
+    pub fn new(address: SocketAddr, weight: u32, forward: Forward) -> Self {
+        Self { address, weight, fallback: false, forward, upper_threshold: 0, lower_threshold: 0 }
+    }
 }
 
 /// What a service does with its verdicts.

@@ -6,6 +6,7 @@ use ipvs_netlink::{DestinationKey, ServiceKey};
 use serde::{Deserialize, Serialize};
 
 use super::event::Event;
+use super::model::Vip;
 use super::pool::Pool;
 use super::{Core, Output, Time};
 
@@ -56,9 +57,9 @@ impl Core {
     }
 
     /// A VIP of `service` of which no server would have weight if this one were drained, and one has it now.
-    pub fn would_empty(&self, now: Time, service: &str, server: SocketAddr) -> Option<SocketAddr> {
+    pub fn would_empty(&self, now: Time, service: &str, server: SocketAddr) -> Option<Vip> {
         let key = DestinationKey(server);
-        let of = self.index.iter().filter(|(_, (_, place))| self.config.services[*place].name == service);
+        let of = self.index.iter().filter(|(_, place)| self.config.services[**place].name == service);
         let weighted = |pool: &Pool| {
             let due =
                 |server| pool.due(server).is_some_and(|due| due.weight.is_some_and(|weight| weight > 0));
@@ -69,7 +70,7 @@ impl Core {
             after.operate(now, &key, Some(0));
             pool.members.contains_key(&key) && weighted(pool) && !weighted(&after)
         };
-        of.filter(|(of, _)| self.pools.get(*of).is_some_and(empties)).map(|(_, (vip, _))| *vip).next()
+        of.filter(|(of, _)| self.pools.get(*of).is_some_and(empties)).map(|(key, _)| Vip(*key)).next()
     }
 
     /// Ends those whose time is over.
@@ -113,7 +114,7 @@ impl Core {
         out: &mut Vec<Output>,
     ) {
         let behind = |place: &usize| self.config.services[*place].name == service;
-        let keys = self.index.iter().filter(|(_, (_, place))| behind(place)).map(|(key, _)| *key);
+        let keys = self.index.iter().filter(|(_, place)| behind(place)).map(|(key, _)| *key);
         let server = DestinationKey(server);
         for key in keys.collect::<Vec<ServiceKey>>() {
             let Some(pool) = self.pools.get_mut(&key) else { continue };

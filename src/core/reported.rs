@@ -7,6 +7,7 @@ use ipvs_netlink::{DestinationConfig, DestinationKey, Flags, ServiceKey};
 use super::drift::{Drift, Ruling, Thing, drifts};
 use super::event::Event;
 use super::model;
+use super::model::Vip;
 use super::plan::{FoundService, FoundServices, Wanted, same_service};
 use super::status::LastDrift;
 use super::{Core, Output, Subject, Time};
@@ -19,6 +20,11 @@ impl Reported {
     /// Whether `thing` is left as somebody made it.
     pub fn leaves(&self, key: &ServiceKey, thing: Thing) -> bool {
         self.0.contains(&(*key, thing))
+    }
+
+    /// What is left so.
+    fn iter(&self) -> impl Iterator<Item = &(ServiceKey, Thing)> {
+        self.0.iter()
     }
 
     /// A verdict changes what is wanted of a server: that is no repair.
@@ -58,14 +64,30 @@ pub fn as_wanted(thing: Thing, wanted: Option<&Wanted>, found: Option<&FoundServ
 }
 
 impl Core {
+    /// What somebody else changed and ipvsd leaves so, in words.
+    pub(super) fn left(&self) -> Option<String> {
+        let mut left = self.reported.iter();
+        let (key, thing) = left.next()?;
+        let what = match thing {
+            Thing::Service => format!("{key}"),
+            Thing::Server(server) => format!("{} of {key}", server.0),
+        };
+        let more = match left.count() {
+            0 => String::new(),
+            more => format!(", and {more} more"),
+        };
+        Some(format!("somebody else changed {what}{more}, and the config says that this is only reported"))
+    }
+
     /// Compares what is found with what was last made.
     pub(super) fn judge_drift(&mut self, now: Time, services: &FoundServices, out: &mut Vec<Output>) {
         let Some(made) = &self.found else { return };
         let mut lost_ops = false;
         for key in self.index.keys().chain(self.unnamed.keys()) {
-            let service = self.index.get(key).map(|(_, place)| &self.config.services[*place]);
+            let service = self.index.get(key).map(|place| &self.config.services[*place]);
             let lost = |found: &FoundService| !found.config.flags.contains(Flags::ONE_PACKET);
-            lost_ops |= service.is_some_and(|service| service.ops) && services.get(key).is_some_and(lost);
+            lost_ops |= service.is_some_and(|service| service.ops_at(Vip(*key)))
+                && services.get(key).is_some_and(lost);
             // What failed may have been done in part: that is no drift.
             if self.retries.fails(&Subject::Service(*key)) || self.out_of(key).is_some() {
                 continue;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use ipvs_netlink::{Forward, ServiceKey, TunnelKind};
 
-use super::model::{Outer, Refusals, Rules};
+use super::model::{Outer, Refusals, Rules, Vip};
 
 impl Refusals {
     /// Each setting and its value in words.
@@ -68,7 +68,7 @@ impl Rules {
     /// Takes over from `held` what it has for one service, and all tunnels, of which it is not said whose they are: steps
     /// that need it may be under way.
     pub fn keep(&mut self, held: &Self, key: &ServiceKey) {
-        let ServiceKey::Address { address: vip, .. } = *key else { return };
+        let Some(vip) = Vip(*key).udp() else { return };
         self.tunnels.extend(&held.tunnels);
         if held.requests.contains(&vip) {
             self.requests.insert(vip);

@@ -26,13 +26,13 @@ const LOOK_AT_MANY: Duration = Duration::from_millis(1850);
 
 impl Core {
     fn configure(&mut self, now: Time, config: Config, out: &mut Vec<Output>) {
-        for (key, (_, place)) in &self.index {
+        for (key, place) in &self.index {
             let service = &self.config.services[*place];
             self.former.insert(*key, (service.name.clone(), service.drain));
         }
         let left: Vec<ServiceKey> = self.index.keys().copied().collect();
         self.config = config;
-        self.index = desired::listens(&self.config).map(|(key, vip, place)| (key, (vip, place))).collect();
+        self.index = desired::listens(&self.config).collect();
         for key in left {
             let there = self.found.as_ref().is_some_and(|found| found.contains_key(&key));
             if there && !self.index.contains_key(&key) && !self.memory.created.contains(&key) && !self.leaving
@@ -52,10 +52,10 @@ impl Core {
         let known: BTreeMap<TargetId, &Known> =
             members.flat_map(|member| &member.checks).map(|(id, known)| (*id, known)).collect();
         let (mut targets, mut probed_for) = (BTreeMap::new(), BTreeSet::new());
-        for (key, (vip, place)) in &self.index {
+        for (key, place) in &self.index {
             let service = &self.config.services[*place];
             let mut members = BTreeMap::new();
-            for server in desired::servers_of(service, *vip) {
+            for server in desired::servers_of(service, *key) {
                 let name = DestinationKey(server.address);
                 let checks = service.checks.iter().filter(|_| !server.fallback).map(|check| {
                     let probed = (check.target(server.address), check.clone());
@@ -146,6 +146,7 @@ impl Core {
             self.rules = Some(Arc::new(found.rules));
         }
         self.rules_unread = false;
+        self.rules_tried = None;
         if self.looking && !self.services_asked {
             self.services_asked = true;
             out.push(Output::LookAtServices(self.watched()));
@@ -166,7 +167,7 @@ impl Core {
     /// The services whose servers are read.
     pub(super) fn watched(&self) -> BTreeSet<ServiceKey> {
         let rewritten = self.rules.iter().flat_map(|rules| &rules.requests).map(|vip| ServiceKey::udp(*vip));
-        let next = self.next.iter().flat_map(|(config, _)| desired::listens(config)).map(|(key, ..)| key);
+        let next = self.next.iter().flat_map(|(config, _)| desired::listens(config)).map(|(key, _)| key);
         self.own().copied().chain(rewritten).chain(next).collect()
     }
 
@@ -255,7 +256,7 @@ impl Core {
 
     /// Somebody else, or a step of which nothing was heard, has taken servers whose replies may be on the way.
     fn keep_what_is_lost(&mut self, now: Time, services: &FoundServices) {
-        let rules = [&self.rules, &self.rules_asked];
+        let rules = [&self.rules, &self.rules_asked, &self.rules_tried];
         let hold = |need: &Need| rules.into_iter().flatten().any(|rules| rules.hold(need));
         let mut kept = std::mem::take(&mut self.kept);
         match &self.found {

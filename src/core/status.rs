@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::difference::forward;
 use super::drift::Thing;
-use super::model::{Service, TargetId, WhenAllDown};
+use super::model::{Service, TargetId, Vip, WhenAllDown};
 use super::overrides::Override;
 use super::pool::{Health, Known, Member, Standing};
 use super::probes::{Ended, Probes};
@@ -41,7 +41,7 @@ pub struct ServiceStatus {
     /// Its name in the config; several have the same if it listens on several addresses.
     pub name: String,
     /// Its VIP and port.
-    pub vip: SocketAddr,
+    pub vip: Vip,
     /// Whether it has one-packet scheduling in the config.
     pub ops: bool,
     /// Its scheduler in the config.
@@ -165,9 +165,7 @@ impl Status {
         self.services = of;
         self.overrides.retain(|it| it.service == name);
         let Some(server) = server else { return Ok(self) };
-        let is =
-            |it: &ServerStatus| it.address.to_string() == server || it.address.ip().to_string() == server;
-        self.services.iter_mut().for_each(|it| it.servers.retain(is));
+        self.services.iter_mut().for_each(|it| it.servers.retain(|it| means(server, it.address)));
         self.services.retain(|it| !it.servers.is_empty());
         match self.services.is_empty() {
             true => {
@@ -181,7 +179,7 @@ impl Status {
     pub fn count(&mut self, counters: &Counters) {
         self.counted = Some(counters.at);
         for service in &mut self.services {
-            let Some(counted) = counters.services.get(&ServiceKey::udp(service.vip)) else { continue };
+            let Some(counted) = counters.services.get(&service.vip.0) else { continue };
             service.traffic = Some(counted.traffic);
             for server in &mut service.servers {
                 server.traffic = counted.servers.get(&DestinationKey(server.address)).copied();
@@ -202,6 +200,12 @@ impl Status {
     }
 }
 
+/// Whether somebody who writes `words` means this server: its address and port, or its address alone, in brackets or not.
+pub fn means(words: &str, server: SocketAddr) -> bool {
+    let bare = words.trim_matches(['[', ']']);
+    words.parse() == Ok(server) || bare.parse() == Ok(server.ip())
+}
+
 impl Core {
     /// How everything stands.
     pub fn status(&self, now: Time) -> Status {
@@ -211,7 +215,7 @@ impl Core {
             ready: self.unready().is_none(),
             failing: self.retries.errors().map(str::to_owned).collect(),
             services: desired::listens(&self.config)
-                .filter_map(|(key, vip, place)| self.service_status(key, vip, place))
+                .filter_map(|(key, place)| self.service_status(key, place))
                 .collect(),
             overrides: self.memory.overrides.clone(),
             counted: None,
@@ -230,16 +234,19 @@ impl Core {
         if unsettled > 0 {
             return Some(format!("{unsettled} of {} VIPs wait for first verdicts", self.pools.len()));
         }
+        if let Some(left) = self.left() {
+            return Some(left);
+        }
         let busy = !self.busy.is_empty() || self.rules_asked.is_some();
         busy.then(|| "changes of the kernel are under way".to_owned())
     }
 
-    fn service_status(&self, key: ServiceKey, vip: SocketAddr, place: usize) -> Option<ServiceStatus> {
+    fn service_status(&self, key: ServiceKey, place: usize) -> Option<ServiceStatus> {
         let (service, pool) = (&self.config.services[place], self.pools.get(&key)?);
         let found = self.found.as_ref().and_then(|found| found.get(&key));
         let weight =
             |server: &DestinationKey| found.and_then(|found| Some(found.servers.get(server)?.weight));
-        let listed = desired::servers_of(service, vip).filter_map(|server| {
+        let listed = desired::servers_of(service, key).filter_map(|server| {
             let key = DestinationKey(server.address);
             let member = pool.members.get(&key)?;
             let due = pool.due(&key)?;
@@ -276,8 +283,8 @@ impl Core {
         });
         Some(ServiceStatus {
             name: service.name.clone(),
-            vip,
-            ops: service.ops,
+            vip: Vip(key),
+            ops: service.ops_at(Vip(key)),
             scheduler: service.scheduler.to_string(),
             forward: forward(service.forward),
             present: found.is_some(),

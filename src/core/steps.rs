@@ -16,8 +16,8 @@ use super::{Core, DRAIN_OF_STRANGERS, Output, Subject, Time, desired};
 
 impl Core {
     pub(super) fn wanted(&self, key: &ServiceKey) -> Option<Wanted> {
-        let (service, vip) = self.service(key).filter(|_| !self.leaving)?;
-        Some(desired::wanted(service, vip, self.pools.get(key)?))
+        let service = self.service(key).filter(|_| !self.leaving)?;
+        Some(desired::wanted(service, *key, self.pools.get(key)?))
     }
 
     /// How long replies of a service may be on the way.
@@ -25,10 +25,10 @@ impl Core {
         let former = || self.former.get(key).map(|(_, drain)| *drain);
         let next = || {
             let (config, _) = self.next.as_ref()?;
-            let (.., place) = desired::listens(config).find(|(listed, ..)| listed == key)?;
+            let (_, place) = desired::listens(config).find(|(listed, _)| listed == key)?;
             Some(config.services[place].drain)
         };
-        let drain = self.service(key).map(|(service, _)| service.drain);
+        let drain = self.service(key).map(|service| service.drain);
         drain.or_else(former).or_else(next).unwrap_or(DRAIN_OF_STRANGERS)
     }
 
@@ -166,7 +166,7 @@ impl Core {
         result: Result<Arc<Rules>, String>,
         out: &mut Vec<Output>,
     ) {
-        self.rules_asked = None;
+        let asked = self.rules_asked.take();
         match result {
             Ok(rules) => {
                 self.works(&Subject::Rules, "the reply rules", out);
@@ -181,6 +181,7 @@ impl Core {
             Err(error) => {
                 // They may have been set all the same.
                 self.rules_unread = true;
+                self.rules_tried = asked;
                 self.failed(now, Subject::Rules, error, out);
             }
         }
@@ -251,7 +252,7 @@ impl Core {
         }
         let before = change(found, key, action);
         let new = part(found, &key, &thing);
-        let rules = [&self.rules, &self.rules_asked];
+        let rules = [&self.rules, &self.rules_asked, &self.rules_tried];
         let hold = |need: &Need| rules.into_iter().flatten().any(|rules| rules.hold(need));
         self.kept.lost(&key, old.as_ref(), new.as_ref(), hold, until);
         match action {

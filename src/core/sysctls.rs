@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use ipvs_netlink::Family;
+
 use super::drift::Ruling;
 use super::event::Event;
 use super::evict::EXPIRE;
@@ -87,8 +89,8 @@ pub fn due(
         due.extend(VITAL.iter().filter(broken).map(|vital| (vital.key, vital.right, vital.why)));
     }
     if config.kernel.forwarding == Forwarding::Set {
-        for (key, v6) in [(IP_FORWARD, false), (IP6_FORWARD, true)] {
-            if found.get(key).is_some_and(|value| value == "0") && desired::nat(config, v6).is_some() {
+        for (key, family) in [(IP_FORWARD, Family::Inet), (IP6_FORWARD, Family::Inet6)] {
+            if found.get(key).is_some_and(|value| value == "0") && desired::nat(config, family).is_some() {
                 due.push((key, "1", "replies are not forwarded"));
             }
         }

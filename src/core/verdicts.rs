@@ -79,7 +79,7 @@ impl Core {
 
     /// Whether the quorum of a service has turned, and the command that is told so.
     pub(super) fn quorum(&mut self, key: ServiceKey, out: &mut Vec<Output>) {
-        let Some((_, place)) = self.index.get(&key) else { return };
+        let Some(place) = self.index.get(&key) else { return };
         let (Some(pool), service) = (self.pools.get(&key), &self.config.services[*place]) else { return };
         let quorum = &service.policy.quorum;
         let Some(up) = self.quorums.entry(key).or_default().turn(quorum, pool) else { return };

@@ -26,7 +26,7 @@ pub struct Ending {
 impl Ending {
     /// The services of this config are to be removed, too, and their servers drained.
     pub fn follow(&mut self, config: &Config) {
-        self.own.extend(desired::listens(config).map(|(key, ..)| key));
+        self.own.extend(desired::listens(config).map(|(key, _)| key));
         self.longest = config.services.iter().map(|service| service.drain).fold(self.longest, Duration::max);
     }
 

@@ -9,6 +9,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::command::{End, Privileges, Runner};
 use crate::core::Hook;
+use crate::core::model::Vip;
 
 /// So many commands run at a time.
 const AT_ONCE: usize = 32;
@@ -43,7 +44,7 @@ impl Hooks {
 
 async fn one_by_one(runners: Arc<Runners>, mut hooks: UnboundedReceiver<Hook>) {
     while let Some(hook) = hooks.recv().await {
-        let (service, vip, command) = (&hook.service, vip(&hook.key), hook.command.argv.join(" "));
+        let (service, vip, command) = (&hook.service, Vip(hook.key).to_string(), hook.command.argv.join(" "));
         let state = if hook.up { "up" } else { "down" };
         let Some(runner) = runners.of(hook.command.network).await else { continue };
         let servers: Vec<String> = hook.servers.iter().map(ToString::to_string).collect();
@@ -60,14 +61,6 @@ async fn one_by_one(runners: Arc<Runners>, mut hooks: UnboundedReceiver<Hook>) {
             End::Exit(0) => tracing::info!(service, vip, state, command, said, "command run"),
             end => tracing::error!(service, vip, state, command, said, %end, "command failed"),
         }
-    }
-}
-
-/// As the config has it: `192.0.2.53:53`.
-fn vip(key: &ServiceKey) -> String {
-    match key {
-        ServiceKey::Address { address, .. } => address.to_string(),
-        ServiceKey::FwMark { .. } => key.to_string(),
     }
 }
 

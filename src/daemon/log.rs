@@ -99,6 +99,7 @@ pub fn say(event: &Event) {
                  its clients are refused until the server that it gets is free"
             );
         }
+        Event::ReloadAsked { by } => tracing::info!(by, "an operator lets the config be read again"),
         Event::Overridden(Override { service, server, weight, by, until, since }) => {
             let lasts = until.map_or_else(
                 || "until it is taken back".to_owned(),

@@ -44,7 +44,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
-use crate::admin::{self, Access};
+use crate::admin::{self, Access, Reload};
 use crate::core::model::{Config, Rules};
 use crate::core::{Input, desired};
 use crate::nft::{self, Nft};
@@ -94,7 +94,7 @@ pub async fn run(path: &Path, config: Config) -> Result<(), Refusal> {
             input = tasks.next() => input?,
             _ = hangup.recv() => {
                 // Nobody waits for the answer; the log has it.
-                drop(requests.reloads.send(oneshot::channel().0));
+                drop(requests.reloads.send(Reload { by: None, answer: oneshot::channel().0 }));
                 continue;
             }
             Some(request) = requested.recv() => {

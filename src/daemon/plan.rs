@@ -30,7 +30,7 @@ pub async fn plan(config: &Config) -> Result<Vec<Change>, Refusal> {
         Err(nft::Error::NotInstalled { .. }) if !needs_rules => (Rules::default(), Vec::new()),
         Err(error) => return Err(Refusal::new(error.to_string())),
     };
-    let named: BTreeSet<ServiceKey> = desired::listens(config).map(|(key, ..)| key).collect();
+    let named: BTreeSet<ServiceKey> = desired::listens(config).map(|(key, _)| key).collect();
     let (_, memory) = remember::read()?;
     let memory = memory.unwrap_or_default();
     let own: BTreeSet<ServiceKey> = named.union(&memory.created).copied().collect();

@@ -1,8 +1,9 @@
 //! Before the first change: what the daemon needs is there, and what would silently break it is said.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 use std::path::Path;
 
 use ipvs_netlink::Error;
@@ -80,7 +81,7 @@ pub async fn prepare(config: &Config) -> Result<Client, Refusal> {
     let services = client.list_services().await.map_err(|error| Refusal::new(error.to_string()))?;
     let (_, memory) = remember::read()?;
     let mut own = memory.unwrap_or_default().created;
-    own.extend(desired::listens(config).map(|(key, ..)| key));
+    own.extend(desired::listens(config).map(|(key, _)| key));
     let foreign = services.iter().filter(|service| !own.contains(&service.key)).count();
     let facts = facts::read(config, foreign).map_err(Refusal::io("read the network's settings"))?;
 
@@ -92,7 +93,7 @@ pub async fn prepare(config: &Config) -> Result<Client, Refusal> {
     let rules = desired::rules_of(config);
     if !rules.is_empty() {
         match Nft::new().ruleset_json().await {
-            Ok(ruleset) => say_obstacles(&ruleset, &rules),
+            Ok(ruleset) => say_obstacles(&ruleset, &rules, facts.server_links),
             Err(error @ nft::Error::Unreadable { .. }) => {
                 tracing::warn!(%error, "whether a firewall drops requests or replies could not be looked at");
             }
@@ -103,8 +104,9 @@ pub async fn prepare(config: &Config) -> Result<Client, Refusal> {
 }
 
 /// Rules of iptables do not show everything that they match: what they seem to drop may be let through already.
-fn say_obstacles(ruleset: &serde_json::Value, rules: &Rules) {
-    for obstacle in firewall::obstacles(ruleset, rules) {
+fn say_obstacles(ruleset: &serde_json::Value, rules: &Rules, servers: BTreeMap<IpAddr, String>) {
+    let ways = firewall::Ways { servers, ..firewall::Ways::default() };
+    for obstacle in firewall::obstacles(ruleset, rules, &ways) {
         let cure = obstacle.cure();
         if obstacle.certain {
             tracing::warn!("{obstacle}; run\n{cure}");

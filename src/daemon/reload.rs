@@ -1,15 +1,15 @@
 //! Reading the config again, one time after the other, beside the loop: verdicts do not wait for it.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
-use tokio::sync::oneshot;
 
 use super::prepare;
 use super::supervise::Ready;
-use crate::admin::{Rejected, Reloaded};
+use crate::admin::{Rejected, Reload, Reloaded};
 use crate::config::{self, LoadError, Loaded};
 use crate::core::Input;
 use crate::metrics::Reloads;
@@ -18,7 +18,7 @@ use crate::metrics::Reloads;
 /// while the config is being read get what the next reading brings.
 pub async fn run(
     path: PathBuf,
-    mut requests: UnboundedReceiver<oneshot::Sender<Reloaded>>,
+    mut requests: UnboundedReceiver<Reload>,
     to_core: UnboundedSender<Input>,
     ready: Ready,
     counts: Arc<Reloads>,
@@ -29,20 +29,27 @@ pub async fn run(
             callers.push(request);
         }
         let reloading = ready.reload();
-        let reloaded = reload(&path, &to_core).await;
+        let by: BTreeSet<u32> = callers.iter().filter_map(|caller| caller.by).collect();
+        let reloaded = reload(&path, &by, &to_core).await;
         drop(reloading);
         counts.count(reloaded.is_ok());
-        let config = path.display();
+        let (config, by) = (path.display(), said(&by));
         match &reloaded {
-            Ok(warnings) if warnings.is_empty() => tracing::info!(%config, "reloaded"),
-            Ok(warnings) => tracing::warn!(%config, "reloaded\n{warnings}"),
-            Err(error) => tracing::error!(%config, "reload refused, the running config goes on\n{error}"),
+            Ok(warnings) if warnings.is_empty() => tracing::info!(%config, by, "reloaded"),
+            Ok(warnings) => tracing::warn!(%config, by, "reloaded\n{warnings}"),
+            Err(error) => tracing::error!(%config, by, "reload refused, the running config goes on\n{error}"),
         }
         for caller in callers {
             // Whoever asked may have gone.
-            let _ = caller.send(reloaded.clone());
+            let _ = caller.answer.send(reloaded.clone());
         }
     }
+}
+
+/// The operators' user IDs in words; none where it was SIGHUP.
+fn said(by: &BTreeSet<u32>) -> Option<String> {
+    let users: Vec<String> = by.iter().map(u32::to_string).collect();
+    (!users.is_empty()).then(|| users.join(", "))
 }
 
 /// Reads the config's file on a thread of its own: it may take for ever (NFS without its server, say).
@@ -53,10 +60,13 @@ pub async fn load(path: &Path) -> Result<Loaded, Rejected> {
 }
 
 /// A bad file changes nothing: the config that is running goes on.
-async fn reload(path: &Path, to_core: &UnboundedSender<Input>) -> Reloaded {
+async fn reload(path: &Path, by: &BTreeSet<u32>, to_core: &UnboundedSender<Input>) -> Reloaded {
     let loaded = load(path).await?;
     let machine = |refusal: prepare::Refusal| Rejected::Machine(refusal.to_string());
     prepare::prepare(&loaded.config).await.map_err(machine)?;
+    for user in by {
+        let _ = to_core.send(Input::ReloadAsked(*user));
+    }
     let _ = to_core.send(Input::Config(loaded.config));
     Ok(loaded.warnings)
 }
@@ -77,6 +87,7 @@ mod tests {
 
     use nix::sys::stat::Mode;
     use tokio::sync::mpsc::unbounded_channel;
+    use tokio::sync::oneshot;
     use tokio::time::timeout;
 
     use super::*;
@@ -90,7 +101,7 @@ mod tests {
         let callers: Vec<_> = (0..3)
             .map(|_| {
                 let (answer, answered) = oneshot::channel();
-                reloads.send(answer).unwrap();
+                reloads.send(Reload { by: None, answer }).unwrap();
                 answered
             })
             .collect();

@@ -1,11 +1,10 @@
 //! What is asked at the admin sockets, answered by the loop; what takes time is done beside it.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use ipvs_netlink::ServiceKey;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
@@ -13,13 +12,13 @@ use super::notes::{About, notes};
 use super::recorder::HistoryFile;
 use super::reload;
 use super::tasks::Tasks;
-use crate::admin::{self, Health, Planned, Rejected, Reloaded, Request, Words};
+use crate::admin::{self, Health, Planned, Rejected, Reload, Request, Words};
 use crate::config::heeds_weight;
 use crate::core::Input;
 use crate::core::history::Note;
 use crate::core::overrides::Override;
 use crate::core::probes::Probes;
-use crate::core::status::Status;
+use crate::core::status::{Status, means};
 use crate::metrics::Observed;
 
 /// A task of the daemon that owes an answer for longer than this hangs.
@@ -32,7 +31,7 @@ const NOTES: usize = 100;
 pub struct Requests {
     /// The config's file.
     pub config: PathBuf,
-    pub reloads: UnboundedSender<oneshot::Sender<Reloaded>>,
+    pub reloads: UnboundedSender<Reload>,
 }
 
 impl Requests {
@@ -58,7 +57,7 @@ impl Requests {
                     answer.send(Observed { status, probes, happened })
                 });
             }
-            Request::Reload(answer) => drop(self.reloads.send(answer)),
+            Request::Reload(reload) => drop(self.reloads.send(reload)),
             Request::Plan(answer) => drop(tokio::spawn(plan(self.config.clone(), answer))),
             Request::Override(words, answer) => drop(answer.send(say(tasks, words))),
             Request::TakeBack(words, answer) => drop(answer.send(take_back(tasks, &words))),
@@ -79,7 +78,7 @@ async fn history(about: About, answer: oneshot::Sender<Result<Vec<Note>, String>
 /// How everything stands, with what went through services and servers and what became of probes; and the latter by check.
 fn figures(tasks: &Tasks, rates: bool) -> impl Future<Output = (Status, Probes)> + use<> {
     let mut status = tasks.status();
-    let own = status.services.iter().map(|service| ServiceKey::udp(service.vip)).collect();
+    let own = status.services.iter().map(|service| service.vip.0).collect();
     let figures = tasks.figures(own, rates);
     async move {
         let (probes, counters) = figures.await;
@@ -162,9 +161,7 @@ fn find(status: &Status, service: &str, server: &str) -> Result<SocketAddr, Stri
     let mut servers: Vec<SocketAddr> = configured.map(|it| it.address).collect();
     servers.sort();
     servers.dedup();
-    let bare: Option<IpAddr> = server.trim_matches(['[', ']']).parse().ok();
-    let means = |it: &&SocketAddr| server.parse() == Ok(**it) || bare == Some(it.ip());
-    let found: Vec<&SocketAddr> = servers.iter().filter(means).collect();
+    let found: Vec<&SocketAddr> = servers.iter().filter(|it| means(server, **it)).collect();
     let list = |servers: &mut dyn Iterator<Item = &SocketAddr>| {
         servers.take(20).map(ToString::to_string).collect::<Vec<_>>().join(", ")
     };

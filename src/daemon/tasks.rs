@@ -18,7 +18,7 @@ use super::progress::Progress;
 use super::recorder::Recorder;
 use super::remember::Remembered;
 use crate::admin;
-use crate::core::model::Verdict;
+use crate::core::model::{Verdict, Vip};
 use crate::core::probes::Probes;
 use crate::core::status::Status;
 use crate::core::traffic::Counters;
@@ -198,7 +198,7 @@ impl Tasks {
     }
 
     /// [`Core::would_empty`], now.
-    pub fn would_empty(&self, service: &str, server: SocketAddr) -> Option<SocketAddr> {
+    pub fn would_empty(&self, service: &str, server: SocketAddr) -> Option<Vip> {
         self.core.would_empty(self.clock.now(), service, server)
     }
 

@@ -47,6 +47,8 @@ pub struct Facts {
     pub tracked: Option<Vec<Tracked>>,
     /// The servers that no route leads to, and what the kernel says of it.
     pub unreached: BTreeMap<IpAddr, String>,
+    /// The interface that the route to each server leaves by, where there is one.
+    pub links_to: BTreeMap<IpAddr, String>,
     /// The addresses of this machine, and how many bits of each are its network's.
     pub addresses: Vec<Address>,
     /// The interfaces that are up, without lo.
@@ -121,7 +123,7 @@ impl Facts {
         };
         progress.step("IPVS");
         facts.read_table(skipped).await;
-        match connections::read(&desired::listens(scope).map(|(key, ..)| key).collect()) {
+        match connections::read(&desired::listens(scope).map(|(key, _)| key).collect()) {
             Ok(entries) => facts.entries = Some(entries),
             Err(error) => skipped.push(Skipped::new("connection entries", error.to_string())),
         }

@@ -75,10 +75,9 @@ mod testing {
             ..Facts::default()
         };
         let services = facts.services.get_or_insert_default();
-        for (key, vip, place) in desired::listens(&config) {
+        for (key, place) in desired::listens(&config) {
             let service = &config.services[place];
-            let mut found =
-                ipvs_netlink::ServiceConfig::new("rr".parse().unwrap(), ipvs_netlink::Family::of(vip.ip()));
+            let mut found = ipvs_netlink::ServiceConfig::new("rr".parse().unwrap(), key.family());
             found.flags = Flags::exactly(Flags::ONE_PACKET);
             let server = DestinationConfig {
                 forward: Forward::Masquerade,
@@ -86,7 +85,7 @@ mod testing {
                 upper_threshold: 0,
                 lower_threshold: 0,
             };
-            let servers = desired::servers_of(service, vip)
+            let servers = desired::servers_of(service, key)
                 .map(|it| (DestinationKey(it.address), server))
                 .collect::<BTreeMap<_, _>>();
             services.insert(key, FoundService { config: found, servers: servers.into() });

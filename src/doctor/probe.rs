@@ -6,7 +6,7 @@ mod hops;
 mod send;
 mod space;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{self, UnixListener};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use ipvs_netlink::{DestinationKey, Forward, TunnelKind};
 use super::facts::Facts;
 use super::{Progress, program};
 use crate::core::desired;
-use crate::core::model::{Config, Service};
+use crate::core::model::{Config, Service, Vip};
 use crate::core::plan::FoundService;
 use crate::health::protocol::{self, Protocol};
 use crate::kernel::finding::Finding;
@@ -72,11 +72,23 @@ pub async fn probe(
     })?;
     progress.step("making a client for the probe");
     space::remove_stale();
-    let space = Space::make(facts).await?;
+    let vips = scope.services.iter().flat_map(|service| &service.listen);
+    let vips: Vec<IpAddr> = vips.filter_map(|vip| Some(vip.udp()?.ip())).collect();
+    let space = Space::make(facts, &vips).await?;
     let (mut findings, mut said) = (Vec::new(), Vec::new());
-    for (key, vip, place) in desired::listens(scope) {
+    for (key, place) in desired::listens(scope) {
         let service = &scope.services[place];
+        let Some(vip) = Vip(key).udp() else {
+            said.push(format!("{} of {}: not probed, for only datagrams are sent", Vip(key), service.name));
+            continue;
+        };
         match services.get(&key) {
+            Some(found) if found.servers.values().any(|server| server.forward != service.forward) => {
+                said.push(format!(
+                    "{vip} of {}: not probed, for its servers are reached in several ways",
+                    service.name
+                ));
+            }
             Some(found) => {
                 progress.step(format!("probing {vip} of {}", service.name));
                 let course = Course::of(service, vip, found);

@@ -8,10 +8,14 @@ use std::time::Duration;
 use ipvs_netlink::{Error, ServiceKey, tokio::Client};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use crate::core::Time;
 use crate::core::traffic::{Counters, LONGEST, Reading, SHORTEST};
 use crate::nft::Nft;
+
+/// Whoever asks does not wait longer, whatever nft does: all else that there is to say is more important.
+const ENOUGH: Duration = Duration::from_secs(4);
 
 /// Somebody wants to know.
 #[derive(Debug)]
@@ -20,7 +24,7 @@ pub struct Ask {
     pub own: BTreeSet<ServiceKey>,
     /// It is worth a second to know the rates of replies, too.
     pub rates: bool,
-    /// None if the kernel cannot be read.
+    /// Those of the last time if the kernel cannot be read now; none if it never could.
     pub answer: oneshot::Sender<Option<Arc<Counters>>>,
 }
 
@@ -36,7 +40,8 @@ pub async fn run(mut asked: UnboundedReceiver<Ask>, now: impl Fn() -> Time) {
         }
         let own = asks.iter().flat_map(|ask| &ask.own).copied().collect();
         let rates = asks.iter().any(|ask| ask.rates);
-        let counters = match reader.current(&own, rates).await {
+        let late = |_| format!("nothing came within {} s", ENOUGH.as_secs());
+        let counters = match timeout(ENOUGH, reader.current(&own, rates)).await.map_err(late).flatten() {
             Ok(counters) => {
                 said = None;
                 Some(counters)
@@ -46,7 +51,8 @@ pub async fn run(mut asked: UnboundedReceiver<Ask>, now: impl Fn() -> Time) {
                     tracing::warn!(error, "the kernel's counters cannot be read");
                 }
                 said = Some(error);
-                None
+                // They say how old they are.
+                reader.last.clone()
             }
         };
         for ask in asks {

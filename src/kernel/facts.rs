@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::unix::fs::MetadataExt;
 
 use super::preflight::{Facts, addresses, keys};
@@ -66,9 +66,17 @@ fn interfaces() -> io::Result<Vec<String>> {
     Ok(names)
 }
 
-/// Only an address of this machine can be bound (`ip_nonlocal_bind` is off unless somebody wants this).
+/// To an address of its own the machine speaks from that very address. (To bind it proves nothing where `ip_nonlocal_bind` is on, as
+/// on many a director.) Nothing is sent.
 fn is_local(address: IpAddr) -> bool {
-    UdpSocket::bind(SocketAddr::new(address, 0)).is_ok()
+    let any: IpAddr =
+        if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let source = || {
+        let socket = UdpSocket::bind(SocketAddr::new(any, 0))?;
+        socket.connect(SocketAddr::new(address, 9))?;
+        socket.local_addr()
+    };
+    source().is_ok_and(|source| source.ip() == address)
 }
 
 fn client_links(routes: &[Route]) -> BTreeSet<String> {

@@ -1,9 +1,9 @@
 //! What would silently break the service, judged from facts: pure. `facts.rs` reads them, the daemon acts.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
-use ipvs_netlink::Forward;
+use ipvs_netlink::{Family, Forward};
 
 use super::finding::{Finding, Id};
 use crate::core::desired;
@@ -87,15 +87,17 @@ const ACCEPT_RA: &str = "a host that learns its default route from router advert
 
 /// The families with a service under NAT that are not forwarded.
 pub fn forwarding_off(config: &Config, facts: &Facts) -> Vec<Finding> {
-    let families =
-        [(IP_FORWARD, "IPv4", false, String::new()), (IP6_FORWARD, "IPv6", true, format!("; {ACCEPT_RA}"))];
-    let off = families.into_iter().filter_map(|(key, family, v6, note)| {
-        let name = desired::nat(config, v6)?;
+    let families = [
+        (IP_FORWARD, "IPv4", Family::Inet, String::new()),
+        (IP6_FORWARD, "IPv6", Family::Inet6, format!("; {ACCEPT_RA}")),
+    ];
+    let off = families.into_iter().filter_map(|(key, called, family, note)| {
+        let name = desired::nat(config, family)?;
         facts.sysctls.get(key).filter(|value| *value == "0")?;
         Some(Finding::error(
             Id::ForwardingOff,
             format!("{key} is 0"),
-            format!("{family} is not forwarded, so no reply of service \"{name}\" reaches a client"),
+            format!("{called} is not forwarded, so no reply of service \"{name}\" reaches a client"),
             format!("run `sysctl -w {key}=1`, or set `forwarding = \"set\"` in [kernel]{note}"),
         ))
     });
@@ -194,8 +196,8 @@ pub fn reply_path(config: &Config, facts: &Facts) -> Vec<Finding> {
 
 /// What a VIP or a server needs checked before start.
 pub fn addresses(config: &Config) -> (BTreeSet<IpAddr>, BTreeSet<IpAddr>) {
-    let ip = |address: &SocketAddr| address.ip();
-    let vips = config.services.iter().flat_map(|service| service.listen.iter().map(ip)).collect();
+    let vips = config.services.iter().flat_map(|service| &service.listen);
+    let vips = vips.filter_map(|vip| Some(vip.address()?.ip())).collect();
     let servers = config.services.iter().flat_map(|service| service.servers.iter().map(|s| s.address.ip()));
     (vips, servers.collect())
 }
@@ -213,8 +215,12 @@ mod tests {
             listen: vec!["192.0.2.53:53".parse().unwrap(), "[2001:db8::53]:53".parse().unwrap()],
             ops: true,
             scheduler: "rr".parse().unwrap(),
+            scheduler_flags: 0,
+            persistence: None,
             forward,
-            servers: vec![Server { address: "10.0.1.11:53".parse().unwrap(), weight: 1, fallback: false }],
+            servers: ["10.0.1.11:53", "[fd00::11]:53"]
+                .map(|it| Server::new(it.parse().unwrap(), 1, forward))
+                .to_vec(),
             checks: Vec::new(),
             policy: Default::default(),
             drain: Duration::from_secs(5),

@@ -1,5 +1,6 @@
 //! What is served, family by family. `docs/metrics.md` has the same list; a test compares them.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -168,13 +169,22 @@ impl Families {
                 Ok(())
             })?;
         }
-        let mut family = gauge(to, "ipvsd_probe_latency_seconds", "How long the last right answer took")?;
+        let mut family = gauge(
+            to,
+            "ipvsd_probe_latency_seconds",
+            "How long the last right answer took, the slowest of one type of check",
+        )?;
         self.each_server(|[service, vip, server], it| {
+            // A server may have several checks of one type, and a series has one value.
+            let mut slowest: BTreeMap<&str, Duration> = BTreeMap::new();
             for check in &it.checks {
                 if let Some(latency) = check.last.and_then(|last| last.latency) {
-                    let labels = [service, vip, server, ("check", check.check.as_str())];
-                    set(&mut family, labels, latency.as_secs_f64())?;
+                    let known = slowest.entry(&check.check).or_default();
+                    *known = latency.max(*known);
                 }
+            }
+            for (check, latency) in slowest {
+                set(&mut family, [service, vip, server, ("check", check)], latency.as_secs_f64())?;
             }
             Ok(())
         })

@@ -56,7 +56,7 @@ fn observed(services: u16, servers: u16) -> Observed {
     };
     let service = |number: u16| ServiceStatus {
         name: format!("dns \"{number}\""),
-        vip: SocketAddr::from(([192, 0, (number >> 8) as u8, number as u8], 53)),
+        vip: SocketAddr::from(([192, 0, (number >> 8) as u8, number as u8], 53)).into(),
         ops: true,
         scheduler: "rr".to_owned(),
         forward: "nat".to_owned(),

@@ -1,8 +1,8 @@
 //! Whether someone's firewall would drop our packets. They are untracked, so a chain that lets in what is `established`
 //! or `new` and drops the rest drops them, and no rule of ours can overrule that: it is found and said with its cure.
 //!
-//! Pure: from the listing of the whole ruleset. What a rule asks that cannot be known here (interfaces, marks, limits)
-//! may be true or false; only a chain that drops either way is an obstacle.
+//! Pure: from the listing of the whole ruleset. What a rule asks that cannot be known here (marks, limits, interfaces where
+//! [`Ways`] does not tell) may be true or false; only a chain that drops either way is an obstacle.
 
 pub mod iptables;
 mod matching;
@@ -15,7 +15,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use serde_json::Value;
 
@@ -46,6 +46,15 @@ pub struct Obstacle {
     pub sockets: BTreeSet<SocketAddr>,
 }
 
+/// The interfaces of the director, where they are known: what a rule that names one means for our packets.
+#[derive(Clone, Debug, Default)]
+pub struct Ways {
+    /// Those by which clients may come, and be answered.
+    pub clients: BTreeSet<String>,
+    /// The one that the route to each server leaves by.
+    pub servers: BTreeMap<IpAddr, String>,
+}
+
 /// One of the ways of our packets through the hooks of the director.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Direction {
@@ -59,13 +68,14 @@ pub enum Direction {
 
 /// The obstacles that `ruleset` (as printed by `nft -j list ruleset`) puts in the way of requests to the VIPs in `rules`,
 /// and of requests to and replies of the servers under NAT, for clients and servers on other machines. Of VIPs and of
-/// servers the first 256 of each family are tried: a ruleset may be long, and seldom knows servers one by one.
-pub fn obstacles(ruleset: &Value, rules: &Rules) -> Vec<Obstacle> {
+/// servers the first 256 of each family are tried: a ruleset may be long, and seldom knows servers one by one. What is dropped
+/// on some interfaces only is no obstacle.
+pub fn obstacles(ruleset: &Value, rules: &Rules, ways: &Ways) -> Vec<Obstacle> {
     let tables = Tables::read(ruleset);
     let asked = |direction, sockets: &mut dyn Iterator<Item = &SocketAddr>| -> Vec<Packet> {
         let (four, six): (Vec<_>, Vec<_>) = sockets.partition(|socket| socket.is_ipv4());
         let some = [four, six].into_iter().flat_map(|sockets| sockets.into_iter().take(ASKED));
-        some.map(|&socket| Packet { direction, socket }).collect()
+        some.map(|&socket| Packet::new(direction, socket)).collect()
     };
     let packets = [
         asked(Direction::Request, &mut rules.requests.iter()),
@@ -75,7 +85,7 @@ pub fn obstacles(ruleset: &Value, rules: &Rules) -> Vec<Obstacle> {
     let mut found: BTreeMap<_, Obstacle> = BTreeMap::new();
     for packet in packets.into_iter().flatten() {
         for chain in tables.base_chains(&packet) {
-            let Some((reason, certain)) = dropped(&tables, chain, packet) else { continue };
+            let Some((reason, certain)) = dropped(&tables, chain, packet, ways) else { continue };
             let (family, table, name) = chain.id;
             (found.entry((chain.id, packet.direction, reason.clone(), certain)))
                 .or_insert_with(|| Obstacle {
@@ -96,13 +106,35 @@ pub fn obstacles(ruleset: &Value, rules: &Rules) -> Vec<Obstacle> {
 
 /// A datagram of ours at the hook of its direction: untracked UDP, of which one end is known.
 #[derive(Clone, Copy, Debug)]
-struct Packet {
+struct Packet<'w> {
     direction: Direction,
     /// Source of a reply, destination of all others.
     socket: SocketAddr,
+    /// The interface that it came by, where that is known; it is not lo.
+    from: Option<&'w str>,
+    /// The same of the one that it leaves by.
+    to: Option<&'w str>,
 }
 
-impl Packet {
+impl<'w> Packet<'w> {
+    fn new(direction: Direction, socket: SocketAddr) -> Self {
+        Packet { direction, socket, from: None, to: None }
+    }
+
+    /// The packet on each of the ways that it may take.
+    fn on(self, ways: &'w Ways) -> Vec<Self> {
+        let clients = || match ways.clients.len() {
+            1..=INTERFACES => ways.clients.iter().map(|link| Some(link.as_str())).collect(),
+            _ => vec![None],
+        };
+        let server = ways.servers.get(&self.socket.ip()).map(String::as_str);
+        match self.direction {
+            Direction::Request => clients().into_iter().map(|from| Packet { from, ..self }).collect(),
+            Direction::Scheduled => vec![Packet { to: server, ..self }],
+            Direction::Reply => clients().into_iter().map(|to| Packet { from: server, to, ..self }).collect(),
+        }
+    }
+
     fn family(&self) -> Family {
         Family::of(self.socket.ip())
     }
@@ -129,10 +161,23 @@ impl Direction {
 /// So many VIPs and servers of each family are tried.
 const ASKED: usize = 256;
 
-/// What drops the packet, and whether it does so for certain.
-fn dropped(tables: &Tables<'_>, chain: &BaseChain<'_>, packet: Packet) -> Option<(String, bool)> {
-    let certain = Walk::new(tables, packet, false).drops(chain).map(|reason| (reason, true));
-    certain.or_else(|| Walk::new(tables, packet, true).drops(chain).map(|reason| (reason, false)))
+/// Where clients may come by more interfaces, it is not asked which.
+const INTERFACES: usize = 16;
+
+/// What drops the packet whichever way it takes, and whether it does so for certain.
+fn dropped(
+    tables: &Tables<'_>,
+    chain: &BaseChain<'_>,
+    packet: Packet<'_>,
+    ways: &Ways,
+) -> Option<(String, bool)> {
+    let packets = packet.on(ways);
+    let every = |state_fails| {
+        let drops = |packet: &Packet<'_>| Walk::new(tables, *packet, state_fails).drops(chain);
+        let reasons: Option<Vec<String>> = packets.iter().map(drops).collect();
+        Some((reasons?.into_iter().next()?, !state_fails))
+    };
+    every(false).or_else(|| every(true))
 }
 
 /// So many addresses stand in a cure; where there are more it names only ports.

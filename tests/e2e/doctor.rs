@@ -3,6 +3,7 @@
 
 mod filters;
 mod healthy;
+mod machine;
 mod network;
 mod probe;
 mod table;
@@ -17,7 +18,7 @@ use serde_json::Value;
 use crate::setup::{LIMIT, PATIENT, command, echoes, ipvsd, servers, service, wait_until_all_up};
 
 pub fn tests() -> Vec<Trial> {
-    [healthy::tests(), network::tests(), table::tests(), filters::tests(), probe::tests()]
+    [healthy::tests(), machine::tests(), network::tests(), table::tests(), filters::tests(), probe::tests()]
         .into_iter()
         .flatten()
         .collect()
@@ -64,35 +65,25 @@ impl Ward {
 
     /// `provoke` brings these findings and no others, `cure` is given them, and nothing is found any more.
     fn named(&self, ids: &[&str], provoke: impl FnOnce(&Network), cure: impl FnOnce(&Network, &[Value])) {
-        self.named_with(&[], ids, provoke, cure);
+        provoke(&self.network);
+        cure(&self.network, &self.until(&[], ids));
+        self.until(&[], &[]);
     }
 
-    /// The same with more arguments for the doctor.
-    fn named_with(
-        &self,
-        more: &[&str],
-        ids: &[&str],
-        provoke: impl FnOnce(&Network),
-        cure: impl FnOnce(&Network, &[Value]),
-    ) {
-        let until = |ids: &[&str]| {
-            let (mut found, mut before) = (Vec::new(), String::new());
-            wait_until(LIMIT, &format!("{ids:?} are found"), || {
-                found = self.findings(more);
-                let same = names(&found) == ids;
-                let now = names(&found).join(", ");
-                if !same && now != before {
-                    println!("found {found:#?}");
-                    before = now;
-                }
-                same
-            });
-            found
-        };
-        provoke(&self.network);
-        let found = until(ids);
-        cure(&self.network, &found);
-        until(&[]);
+    /// Waits until the doctor, with these arguments, finds these and no others.
+    fn until(&self, more: &[&str], ids: &[&str]) -> Vec<Value> {
+        let (mut found, mut before) = (Vec::new(), String::new());
+        wait_until(LIMIT, &format!("{ids:?} are found"), || {
+            found = self.findings(more);
+            let same = names(&found) == ids;
+            let now = names(&found).join(", ");
+            if !same && now != before {
+                println!("found {found:#?}");
+                before = now;
+            }
+            same
+        });
+        found
     }
 }
 

@@ -49,20 +49,20 @@ fn said_once(daemon: &Daemon, traffic: &Traffic, said: &str) {
 }
 
 /// An `nft` of the daemon's own, which can be made to fail.
-struct Nft {
+pub struct Nft {
     dir: TempDir,
     real: String,
 }
 
 impl Nft {
-    fn new(network: &Network) -> Nft {
+    pub fn new(network: &Network) -> Nft {
         let real = network.director.check("sh", &["-c", "command -v nft"]).trim().to_owned();
         let nft = Nft { dir: tempfile::tempdir().expect("a temporary directory"), real };
         nft.works();
         nft
     }
 
-    fn script(&self, name: &str, line: &str) -> PathBuf {
+    pub fn script(&self, name: &str, line: &str) -> PathBuf {
         let path = self.dir.path().join(name);
         // A new file: the old one may be running.
         let _ = fs::remove_file(&path);
@@ -85,7 +85,7 @@ impl Nft {
     }
 
     /// A program that is ipvsd with this `nft` in its `PATH`, and nothing else.
-    fn ipvsd(&self) -> PathBuf {
+    pub fn ipvsd(&self) -> PathBuf {
         self.script("ipvsd", &format!("PATH={} exec {IPVSD} \"$@\"", self.dir.path().display()))
     }
 }

@@ -2,8 +2,10 @@
 //! One file for each theme; a test fails by panicking, and what the kernel held then is printed.
 
 mod admin;
+
 mod capability;
 mod change;
+mod connections;
 mod crash;
 mod dns;
 mod doctor;
@@ -28,6 +30,7 @@ mod start;
 mod supervise;
 mod takeover;
 mod terminal;
+mod told;
 mod traffic;
 mod watch;
 
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
     let themes = [
         admin::tests(),
         change::tests(),
+        connections::tests(),
         crash::tests(),
         dns::tests(),
         doctor::tests(),
@@ -60,6 +64,7 @@ fn main() -> ExitCode {
         supervise::tests(),
         takeover::tests(),
         terminal::tests(),
+        told::tests(),
     ];
     lab::suite(themes.into_iter().flatten().collect())
 }

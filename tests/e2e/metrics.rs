@@ -17,7 +17,7 @@ use crate::setup::{LIMIT, PATIENT, command, config, echoes, ipvsd, server, servi
 use crate::traffic::Traffic;
 
 const FAMILY: Family = Family::V4;
-const METRICS: &str = "127.0.0.1:9532";
+pub const METRICS: &str = "127.0.0.1:9532";
 const PROMETHEUS: &str = "127.0.0.1:9090";
 /// A Prometheus in an emulated machine takes its time.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -32,7 +32,7 @@ pub fn tests() -> Vec<Trial> {
 }
 
 /// What `GET target` is answered there: status and body.
-fn get(netns: &Netns, address: &str, target: &str, accept: &str) -> Option<(u16, String)> {
+pub fn get(netns: &Netns, address: &str, target: &str, accept: &str) -> Option<(u16, String)> {
     let address: SocketAddr = address.parse().expect("an address");
     let request = format!("GET {target} HTTP/1.0\r\nHost: x\r\nAccept: {accept}\r\n\r\n");
     let raw = netns.run(|| {
@@ -46,14 +46,14 @@ fn get(netns: &Netns, address: &str, target: &str, accept: &str) -> Option<(u16,
     Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
 }
 
-fn told(network: &Network) -> Value {
+pub fn told(network: &Network) -> Value {
     let (status, out, said) = command(&network.director, &["status", "--json"]);
     assert_eq!(status, 0, "{said}");
     serde_json::from_str(&out).expect("JSON")
 }
 
 /// Packets or bytes in and out.
-fn both(traffic: &Value, what: &str) -> (u64, u64) {
+pub fn both(traffic: &Value, what: &str) -> (u64, u64) {
     let count =
         |way: &str| traffic[way][what].as_u64().unwrap_or_else(|| panic!("no {way} {what}: {traffic:#}"));
     (count("in"), count("out"))

@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 
 use crate::cli::words::short;
+use crate::core::model::Vip;
 use crate::core::status::{ServerStatus, ServiceStatus, Status};
 use crate::core::traffic::Traffic;
 
@@ -11,7 +12,7 @@ use crate::core::traffic::Traffic;
 const RATES: usize = 60;
 
 /// Names a service by its VIP and port, or a server of it.
-pub type Key = (SocketAddr, Option<SocketAddr>);
+pub type Key = (Vip, Option<SocketAddr>);
 
 /// The key of a line of the list.
 pub fn key(service: &ServiceStatus, server: Option<&ServerStatus>) -> Key {

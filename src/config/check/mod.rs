@@ -146,7 +146,7 @@ fn judge(draft: &At<CheckDraft>, problems: &mut Problems) -> Option<Option<Arc<C
     let rise = field::number("`rise`", &ask.rise, 2, 1..=MAX_COUNT, problems);
     let fall = field::number("`fall`", &ask.fall, 3, 1..=MAX_COUNT, problems);
     if let Some(at) = ask.address.given() {
-        address::judge_ip("the probed address", at.value, at.place, problems);
+        address::judge("the probed address", at.value, at.place, problems);
     }
     let port = match &ask.port {
         Field::Missing => Some(None),

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ipvs_netlink::{Forward, Tunnel, TunnelChecksum, TunnelKind};
+use ipvs_netlink::{Flags, Forward, Protocol, ServiceKey, Tunnel, TunnelChecksum, TunnelKind};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
@@ -12,9 +12,9 @@ use super::super::parse;
 use super::written::write;
 use crate::core::model::{
     Amount, Check, Command, Config, DnsProbe, Drift, ExecProbe, FileProbe, Forwarding, HttpProbe,
-    KernelSettings, NtpProbe, OnStop, Pattern, Policy, Probe, Quorum, Refusals, Reply, Secret, Server,
-    Service, SipProbe, SnmpProbe, StatusRange, StunProbe, Sysctls, SyslogProbe, TcpProbe, TftpProbe,
-    TlsProbe, Trust, WhenAllDown,
+    KernelSettings, NtpProbe, OnStop, Pattern, Persistence, Policy, Probe, Quorum, Refusals, Reply, Secret,
+    Server, Service, SipProbe, SnmpProbe, StatusRange, StunProbe, Sysctls, SyslogProbe, TcpProbe, TftpProbe,
+    TlsProbe, Trust, Vip, WhenAllDown,
 };
 
 const VALID: [&str; 3] = [
@@ -123,6 +123,13 @@ fn word() -> impl Strategy<Value = String> {
             "#",
             "\"[2001:db8::1]:53\"",
             "\"192.0.2.1:53\"",
+            "\"192.0.2.1:53/tcp\"",
+            "\"192.0.2.1:53/icmp\"",
+            "\"fwmark 7\"",
+            "\"fwmark 7/ipv6\"",
+            "persistence = ",
+            "scheduler_flags = ",
+            "\"sh-port\"",
             "\"10.0.0.1:0\"",
             "\"500ms\"",
             "\"999999999y\"",
@@ -165,7 +172,28 @@ pub fn config() -> impl Strategy<Value = Config> {
     )
 }
 
-type Settings = (String, Vec<u32>, (bool, bool), bool, &'static str, Forward, Vec<Check>, Policy, Duration);
+type Settings =
+    (String, Vec<u32>, (bool, bool), bool, &'static str, Forward, Vec<Check>, Policy, Duration, Connections);
+
+/// What is of use with connections: the VIPs of other protocols, flags, persistence, thresholds.
+type Connections = (Vec<Protocol>, u32, Option<Persistence>, (u32, u32));
+
+fn connections() -> impl Strategy<Value = Connections> {
+    let persistence = (1..=2_678_400u64, 0..=32u8, 1..=128u8, any::<bool>()).prop_map(
+        |(seconds, prefix_v4, prefix_v6, sip)| Persistence {
+            timeout: Duration::from_secs(seconds),
+            prefix_v4,
+            prefix_v6,
+            engine: sip.then(|| "sip".parse().unwrap()),
+        },
+    );
+    (
+        prop::sample::subsequence(vec![Protocol::TCP, Protocol::SCTP], 0..=2),
+        prop::sample::select(vec![0, Flags::SCHED1, Flags::SCHED1 | Flags::SCHED2, Flags::SCHED3]),
+        prop::option::of(persistence),
+        any::<(u32, u32)>(),
+    )
+}
 
 fn settings() -> impl Strategy<Value = Settings> {
     let tunnel = |kind, checksum| Forward::Tunnel(Tunnel { kind, checksum });
@@ -186,12 +214,14 @@ fn settings() -> impl Strategy<Value = Settings> {
         prop::collection::vec(check(), 0..3).prop_filter("twice", |checks| checks.first() != checks.get(1)),
         policy(),
         duration(0),
+        connections(),
     )
 }
 
 /// A service that conflicts with no other `index`.
 fn service(index: u16, settings: Settings) -> Service {
-    let (name, weights, (v4, v6), ops, scheduler, forward, checks, policy, drain) = settings;
+    let (name, weights, (v4, v6), ops, scheduler, forward, checks, policy, drain, connections) = settings;
+    let (protocols, scheduler_flags, persistence, (upper_threshold, lower_threshold)) = connections;
     let scheduler = if checks.iter().any(Check::weighs) { "wrr" } else { scheduler };
     let server_port = if forward == Forward::Masquerade { 5300 } else { 53 };
     let address = |is_v4: bool, net: u16, host: u16, port: u16| -> SocketAddr {
@@ -206,17 +236,21 @@ fn service(index: u16, settings: Settings) -> Service {
     let servers = families.iter().flat_map(|family| {
         weights.iter().enumerate().map(move |(host, weight)| (*family, host as u16 + 1, *weight))
     });
+    let vips: Vec<SocketAddr> = families.iter().map(|family| address(*family, 1, 1, 53)).collect();
+    let over = |protocol| vips.iter().map(move |vip| Vip(ServiceKey::Address { protocol, address: *vip }));
     Service {
         name: format!("{name}{index}"),
-        listen: families.iter().map(|family| address(*family, 1, 1, 53)).collect(),
+        listen: vips.iter().copied().map(Vip::from).chain(protocols.into_iter().flat_map(over)).collect(),
         ops,
         scheduler: scheduler.parse().unwrap(),
+        scheduler_flags,
+        persistence,
         forward,
         servers: servers
             .map(|(family, host, weight)| Server {
-                address: address(family, 2, host, server_port),
-                weight,
-                fallback: false,
+                upper_threshold,
+                lower_threshold,
+                ..Server::new(address(family, 2, host, server_port), weight, forward)
             })
             .collect(),
         checks: checks.into_iter().map(Arc::new).collect(),

@@ -4,9 +4,11 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ipvs_netlink::{Forward, Tunnel, TunnelKind};
+use ipvs_netlink::{Flags, Forward, Tunnel, TunnelKind};
 
-use crate::core::model::{Amount, Check, Config, HttpProbe, Pattern, Policy, Probe, Reply, Trust};
+use crate::core::model::{
+    Amount, Check, Config, HttpProbe, Pattern, Persistence, Policy, Probe, Reply, Server, Trust,
+};
 
 /// The config as a file that leaves nothing to the defaults.
 pub fn write(config: &Config) -> String {
@@ -25,20 +27,18 @@ pub fn write(config: &Config) -> String {
         writeln!(out, "[metrics]\nlisten = \"{listen}\"").unwrap();
     }
     for service in &config.services {
-        let servers: Vec<String> = service
-            .servers
-            .iter()
-            .map(|server| format!("{{ address = \"{}\", weight = {} }}", server.address, server.weight))
-            .collect();
+        let servers: Vec<String> = service.servers.iter().map(written_server).collect();
         writeln!(
             out,
-            "[[service]]\nname = {}\nlisten = {}\nservers = [{}]\nops = {}\nscheduler = {}\nforward = {}\ncheck = {}\n\
+            "[[service]]\nname = {}\nlisten = {}\nservers = [{}]\nops = {}\nscheduler = {}\nscheduler_flags = {}\n{}forward = {}\ncheck = {}\n\
              {}drain = {}",
             quoted(&service.name),
             quoted(&service.listen),
             servers.join(", "),
             service.ops,
             quoted(&service.scheduler),
+            written_flags(service.scheduler_flags),
+            written_persistence(service.persistence.as_ref()),
             written_forward(service.forward),
             written_checks(&service.checks),
             written_policy(&service.policy),
@@ -47,6 +47,35 @@ pub fn write(config: &Config) -> String {
         .unwrap();
     }
     out
+}
+
+fn written_server(server: &Server) -> String {
+    format!(
+        "{{ address = \"{}\", weight = {}, forward = {}, upper_threshold = {}, lower_threshold = {} }}",
+        server.address,
+        server.weight,
+        written_forward(server.forward),
+        server.upper_threshold,
+        server.lower_threshold
+    )
+}
+
+fn written_flags(flags: u32) -> String {
+    let words = [(Flags::SCHED1, "flag-1"), (Flags::SCHED2, "flag-2"), (Flags::SCHED3, "flag-3")];
+    let words: Vec<&str> =
+        words.iter().filter(|(flag, _)| flags & flag != 0).map(|(_, word)| *word).collect();
+    quoted(&words)
+}
+
+fn written_persistence(persistence: Option<&Persistence>) -> String {
+    let Some(Persistence { timeout, prefix_v4, prefix_v6, engine }) = persistence else {
+        return String::new();
+    };
+    let engine = engine.as_ref().map_or(String::new(), |engine| format!(", engine = \"{engine}\""));
+    let timeout = written_duration(*timeout);
+    format!(
+        "persistence = {{ timeout = {timeout}, prefix_v4 = {prefix_v4}, prefix_v6 = {prefix_v6}{engine} }}\n"
+    )
 }
 
 fn written_checks(checks: &[Arc<Check>]) -> String {

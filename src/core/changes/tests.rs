@@ -35,8 +35,8 @@ fn parsed(text: &str) -> Config {
 
 /// The kernel as it is when all that `config` asks for is there, every server with its weight.
 fn made(config: &Config) -> (FoundServices, Rules) {
-    let services = desired::listens(config).map(|(key, vip, place)| {
-        let Wanted { config, servers, .. } = wanted(&config.services[place], vip, None, &[]);
+    let services = desired::listens(config).map(|(key, place)| {
+        let Wanted { config, servers, .. } = wanted(&config.services[place], key, None, &[]);
         let servers = servers
             .into_iter()
             .map(|(key, server)| (key, DestinationConfig { weight: server.full, ..server.config }));
@@ -330,17 +330,14 @@ fn asks_for(kernel: &FoundServices, check: bool) -> Config {
     let log = config.services.remove(1);
     let checks = if check { config.services.remove(0).checks } else { Vec::new() };
     for (number, (key, found)) in kernel.iter().enumerate() {
-        let ServiceKey::Address { address: vip, .. } = *key else { unreachable!() };
         let servers = found.servers.iter();
         config.services.push(Service {
             name: format!("s{number}"),
-            listen: vec![vip],
+            listen: vec![Vip(*key)],
             ops: found.config.flags.contains(Flags::ONE_PACKET),
             scheduler: found.config.scheduler.clone(),
             forward: Forward::Masquerade,
-            servers: servers
-                .map(|(key, has)| Server { address: key.0, weight: has.weight, fallback: false })
-                .collect(),
+            servers: servers.map(|(key, has)| Server::new(key.0, has.weight, Forward::Masquerade)).collect(),
             checks: checks.clone(),
             ..log.clone()
         });
@@ -357,7 +354,7 @@ proptest! {
         let own: BTreeSet<ServiceKey> =
             found.keys().chain(asked.keys()).copied().chain(held.requests.iter().map(|vip| ServiceKey::udp(*vip))).collect();
         let all = changes(&config, &found, &own, &held, &[], &[]);
-        let said = |vip: SocketAddr, server: Option<SocketAddr>| all.iter().any(|change| match &change.object {
+        let said = |vip: Vip, server: Option<SocketAddr>| all.iter().any(|change| match &change.object {
             Object::Service { vip: at, .. } => *at == vip && server.is_none(),
             Object::Server { vip: at, server: it, .. } => *at == vip && server == Some(*it),
             _ => false,
@@ -365,7 +362,7 @@ proptest! {
         for round in 0.. {
             prop_assert!(round < 20, "no end");
             let wanted: BTreeMap<ServiceKey, Wanted> = desired::listens(&config)
-                .map(|(key, vip, place)| (key, wanted(&config.services[place], vip, found.get(&key), &[])))
+                .map(|(key, place)| (key, wanted(&config.services[place], key, found.get(&key), &[])))
                 .collect();
             let needs = wanted.iter().map(|(key, wanted)| (*key, Needs::of(wanted))).collect();
             let mut rules = desired::rules(&needs, &found, &held, std::iter::empty());
@@ -380,7 +377,7 @@ proptest! {
                     gives_up: false,
                     unwanted: "",
                 };
-                let ServiceKey::Address { address: vip, .. } = *key else { unreachable!() };
+                let vip = Vip(*key);
                 for step in plan::plan(wanted.get(key), found.get(key), &circumstances) {
                     idle = false;
                     match step.action {

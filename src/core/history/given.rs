@@ -19,6 +19,8 @@ use crate::core::{Core, FoundRules, Input, Output};
 pub enum Given {
     /// [`Input::Config`]: how it differs from the config that the core goes by.
     Config(ConfigChange),
+    /// [`Input::ReloadAsked`].
+    ReloadAsked(u32),
     /// [`Input::FoundServices`], all of them as the core thinks that they are.
     ServicesAsKnown,
     /// The same with others: how these differ.
@@ -117,6 +119,7 @@ impl Given {
     pub(super) fn of(input: &Input, core: &Core, known: &Known) -> Self {
         match input {
             Input::Config(config) => Self::Config(ConfigChange::between(&core.config, config)),
+            Input::ReloadAsked(user) => Self::ReloadAsked(*user),
             Input::FoundServices(Ok(services)) => {
                 let changes = ServiceChange::between(core.found.as_ref(), services);
                 if changes.is_empty() { Self::ServicesAsKnown } else { Self::Services(changes) }
@@ -172,6 +175,7 @@ impl Given {
             || core.rules.as_deref().cloned().map(|rules| FoundRules { rules, damage: Vec::new() });
         Some(match self {
             Self::Config(change) => Input::Config(change.applied(&core.config)?),
+            Self::ReloadAsked(user) => Input::ReloadAsked(user),
             Self::ServicesAsKnown => services(Vec::new()),
             Self::Services(changes) => services(changes),
             Self::NoServices(error) => Input::FoundServices(Err(error)),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipvs_netlink::{
-    DestinationConfig, DestinationKey, Family, Flags, Forward, ServiceConfig, ServiceKey, Tunnel,
+    DestinationConfig, DestinationKey, Family, Flags, Forward, Protocol, ServiceConfig, ServiceKey, Tunnel,
     TunnelChecksum, TunnelKind,
 };
 
@@ -77,15 +77,21 @@ fn draw_service(random: &mut Random, number: usize) -> Service {
     for _ in 0..=random.below(4) {
         let address = server(random.below(SERVERS));
         if servers.iter().all(|other| other.address != address) {
-            servers.push(Server { address, weight: [1, 1, 1, 3, 0][random.below(5)], fallback: false });
+            servers.push(Server::new(address, [1, 1, 1, 3, 0][random.below(5)], Forward::Masquerade));
         }
     }
-    Service {
+    let mut listen = listen(number, &servers);
+    if random.one_in(4) {
+        listen.extend(listen.clone().into_iter().map(over_tcp));
+    }
+    let service = Service {
         name: format!("service {number}"),
-        listen: listen(number, &servers),
+        listen,
         ops: random.one_in(8) != (number != 3),
         scheduler: if random.one_in(4) { "rr" } else { "wrr" }.parse().expect("a scheduler"),
-        forward: draw_forward(random, number),
+        scheduler_flags: 0,
+        persistence: None,
+        forward: Forward::Masquerade,
         servers,
         checks: (!random.one_in(6))
             .then(|| Arc::new(check(if random.one_in(4) { 50 } else { 100 })))
@@ -97,24 +103,44 @@ fn draw_service(random: &mut Random, number: usize) -> Service {
         },
         drain: Duration::from_secs(2 + random.below(4) as u64),
         drift: if random.one_in(10) { Drift::Report } else { Drift::Repair },
-    }
+    };
+    forwarded(service, draw_forward(random, number))
+}
+
+/// The same service with this way to all its servers.
+fn forwarded(mut service: Service, forward: Forward) -> Service {
+    service.forward = forward;
+    service.servers.iter_mut().for_each(|server| server.forward = forward);
+    service
+}
+
+/// Whether the reply rewrite stands behind this server of an OPS service.
+pub fn rewritten(service: &Service, server: SocketAddr) -> bool {
+    let mut nat = service.servers.iter().filter(|server| server.forward == Forward::Masquerade);
+    service.ops && nat.any(|listed| listed.address == server)
+}
+
+/// The VIP of connections at the same address and port.
+fn over_tcp(vip: Vip) -> Vip {
+    let address = vip.address().expect("an address");
+    Vip(ServiceKey::Address { protocol: Protocol::TCP, address })
 }
 
 /// The VIPs that some of these servers can stand behind.
-fn listen(number: usize, servers: &[Server]) -> Vec<SocketAddr> {
+fn listen(number: usize, servers: &[Server]) -> Vec<Vip> {
     let served = |v6: &bool| servers.iter().any(|server| server.address.is_ipv6() == *v6);
-    [false, true].into_iter().filter(served).map(|v6| vip(number, v6)).collect()
+    [false, true].into_iter().filter(served).map(|v6| vip(number, v6).into()).collect()
 }
 
 /// Each VIP is listed once, and a server is behind one service under NAT with OPS.
 fn valid(config: &Config) -> bool {
     let mut vips = BTreeSet::new();
-    let mut rewritten = BTreeSet::new();
+    let mut seen = BTreeSet::new();
     config.services.iter().all(|service| {
-        let nat = service.ops && service.forward == Forward::Masquerade;
+        let mut nat = service.servers.iter().filter(|server| rewritten(service, server.address));
         !service.listen.is_empty()
             && service.listen.iter().all(|vip| vips.insert(*vip))
-            && (!nat || service.servers.iter().all(|server| rewritten.insert(server.address)))
+            && nat.all(|server| seen.insert(server.address))
     })
 }
 
@@ -124,11 +150,15 @@ pub fn edit_config(random: &mut Random, config: &Config) -> Config {
     let services = &mut edited.services;
     let some = (!services.is_empty()).then(|| (random.below(services.len()), random.below(services.len())));
     let number = |service: &Service| {
-        (0..VIPS).find(|number| service.listen.contains(&vip(*number, service.listen[0].is_ipv6())))
+        let v6 = service.servers[0].address.is_ipv6();
+        (0..VIPS).find(|number| service.listen.contains(&vip(*number, v6).into()))
     };
     match (random.below(8), some) {
         (0, Some((one, _))) => services[one].ops ^= true,
-        (1, Some((one, _))) => services[one].forward = draw_forward(random, 0),
+        (1, Some((one, _))) => {
+            let forward = draw_forward(random, 0);
+            services[one] = forwarded(services[one].clone(), forward);
+        }
         // Two exchange their servers, or the second gets one of the first's.
         (choice @ 2..5, Some((one, other))) if one != other => {
             let numbers =

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ipvs_netlink::{DestinationConfig, DestinationKey, Flags, Forward, ServiceKey};
 
+use super::configs::rewritten;
 use super::history::History;
 use super::promises::is_ipv4;
 use super::tasks::GLANCES;
@@ -114,14 +115,16 @@ fn difference(history: &History) -> Option<String> {
         }
         for (server, weight) in &due {
             let config = &found.servers[server];
-            let comes = config.weight > 0 && config.forward == service.forward;
+            let listed = service.servers.iter().find(|listed| listed.address == server.0);
+            let forward = listed.map_or(config.forward, |listed| listed.forward);
+            let comes = config.weight > 0 && config.forward == forward;
             if !comes && answers_elsewhere(history, key, server, &mut BTreeSet::from([*key])) {
                 continue;
             }
             if weight.is_some_and(|weight| weight != config.weight) || config.upper_threshold != 0 {
                 return Some(format!("{key} {server} has weight {}, due is {weight:?}", config.weight));
             }
-            if config.forward != service.forward {
+            if config.forward != forward {
                 return Some(format!("{key} {server} is {:?}", config.forward));
             }
         }
@@ -165,8 +168,7 @@ fn answers_elsewhere(
     seen: &mut BTreeSet<ServiceKey>,
 ) -> bool {
     let (promises, kernel) = (&history.world.promises, &history.world.kernel);
-    let nat =
-        promises.config.get(key).is_some_and(|service| service.ops && service.forward == Forward::Masquerade);
+    let nat = promises.config.get(key).is_some_and(|service| rewritten(service, server.0));
     let other = kernel.rules.replies.get(&server.0).map(|vip| ServiceKey::udp(*vip));
     let Some(other) = other.filter(|other| nat && other != key) else { return false };
     if !promises.ours.contains(&other) {

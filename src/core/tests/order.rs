@@ -23,16 +23,15 @@ pub fn world() -> World {
 }
 
 pub fn service(vip: &str, servers: &[(&str, u32)]) -> Service {
-    let server = |(address, weight): &(&str, u32)| Server {
-        address: address.parse().unwrap(),
-        weight: *weight,
-        fallback: false,
-    };
+    let server =
+        |(address, weight): &(&str, u32)| Server::new(address.parse().unwrap(), *weight, Forward::Masquerade);
     Service {
         name: format!("service at {vip}"),
         listen: vec![vip.parse().unwrap()],
         ops: true,
         scheduler: "wrr".parse().unwrap(),
+        scheduler_flags: 0,
+        persistence: None,
         forward: Forward::Masquerade,
         servers: servers.iter().map(server).collect(),
         checks: vec![Arc::new(check(100))],
@@ -234,7 +233,8 @@ fn a_weight_that_the_config_changes_is_said_so() {
 #[test]
 fn a_server_comes_under_nat_only_when_its_reply_rule_is_there() {
     let mut world = world();
-    let direct = Service { forward: Forward::Direct, ..service(VIP, &[(A, 1)]) };
+    let mut direct = service(VIP, &[(A, 1)]);
+    direct.servers[0].forward = Forward::Direct;
     world.input(Input::Config(config(vec![direct])));
     world.verdict(A, true);
     world.written();

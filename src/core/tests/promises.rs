@@ -9,7 +9,7 @@ use super::kernel::{Errno, Kernel};
 use super::replies::Replies;
 use crate::core::Time;
 use crate::core::evict::EXPIRE;
-use crate::core::model::{Config, Drift, OnStop, Rules, Server, Service, TargetId};
+use crate::core::model::{Config, Drift, OnStop, Rules, Server, Service, TargetId, Vip};
 use crate::core::overrides::Override;
 use crate::core::plan::{Action, FoundService, FoundServices, Step};
 use crate::core::{desired, model::Target};
@@ -82,7 +82,10 @@ impl Promises {
 
     /// The core has a config. What it takes over is as others left it.
     pub fn configured(&mut self, now: Time, kernel: &Kernel, config: &Config) {
-        let services = desired::listens(config).map(|(key, _, place)| (key, config.services[place].clone()));
+        let services = desired::listens(config).map(|(key, place)| {
+            let service = &config.services[place];
+            (key, Service { ops: service.ops_at(Vip(key)), ..service.clone() })
+        });
         self.plain = services.collect();
         self.operated();
         self.taken_out.clear();

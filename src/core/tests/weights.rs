@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use ipvs_netlink::{DestinationKey, Forward, ServiceKey};
 
+use super::configs::rewritten;
 use super::kernel::Kernel;
 use super::promises::{Promises, is_ipv4};
 use crate::core::model::{Service, WhenAllDown};
@@ -71,9 +72,10 @@ impl Promises {
         seen: &mut BTreeSet<ServiceKey>,
     ) -> bool {
         let Some(service) = self.config.get(&from) else { return false };
-        let nat = service.ops && service.forward == Forward::Masquerade;
         let due = service.servers.iter().filter(|server| {
-            nat && server.weight > 0 && self.verdict(service, server.address) != Some(false)
+            rewritten(service, server.address)
+                && server.weight > 0
+                && self.verdict(service, server.address) != Some(false)
         });
         let others = due.filter_map(|server| {
             let other = ServiceKey::udp(*self.known_rules.as_ref()?.replies.get(&server.address)?);

@@ -17,7 +17,12 @@ impl Facts {
         let (_, mut servers) = preflight::addresses(scope);
         let asked: String = servers.iter().map(|server| format!("route get {server}\n")).collect();
         match program::feed("ip", &["-j", "-force", "-batch", "-"], &asked).await {
-            Ok(text) => reached(&text).for_each(|server| _ = servers.remove(&server)),
+            Ok(text) => {
+                for (server, link) in reached(&text) {
+                    servers.remove(&server);
+                    self.links_to.insert(server, link);
+                }
+            }
             Err(why) => return skipped.push(Skipped::new("routes to servers", why)),
         }
         // Of those that are left it is not said which failed why.
@@ -62,13 +67,14 @@ const UNREACHED: usize = 16;
 
 const GRO: &str = "UDP GRO of the interfaces";
 
-/// `ip -j -batch` of many `route get ADDRESS`, one document each: the addresses that there is a way to.
-fn reached(text: &str) -> impl Iterator<Item = IpAddr> {
+/// `ip -j -batch` of many `route get ADDRESS`, one document each: the addresses that there is a way to, and
+/// its interface.
+fn reached(text: &str) -> impl Iterator<Item = (IpAddr, String)> {
     let documents = serde_json::Deserializer::from_str(text).into_iter::<Value>().map_while(Result::ok);
     documents.filter_map(|document| {
         let text = |key| document.get(0)?.get(key)?.as_str();
         let nowhere = matches!(text("type"), Some("blackhole" | "unreachable" | "prohibit" | "throw"));
-        if nowhere { None } else { text("dst")?.parse().ok() }
+        if nowhere { None } else { Some((text("dst")?.parse().ok()?, text("dev")?.to_owned())) }
     })
 }
 
@@ -131,7 +137,7 @@ mod tests {
 [{"type":"blackhole","dst":"10.9.9.9","dev":"lo"}]
 [{"dst":"fd00:1::11","dev":"back","table":"main"}]
 "#;
-        let expected: [IpAddr; 2] = ["10.0.1.11".parse().unwrap(), "fd00:1::11".parse().unwrap()];
+        let expected = ["10.0.1.11", "fd00:1::11"].map(|it| (it.parse().unwrap(), "back".to_owned()));
         assert_eq!(reached(text).collect::<Vec<_>>(), expected);
     }
 

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use ipvs_netlink::Forward;
+use ipvs_netlink::{Forward, ServiceKey};
 
 use crate::core::desired;
-use crate::core::model::{Config, Service};
+use crate::core::model::{Config, Service, Vip};
 use crate::doctor::facts::{Address, Facts};
 use crate::kernel::finding::{Finding, Id};
 
@@ -36,8 +36,8 @@ fn shared_segment(scope: &Config, facts: &Facts) -> Vec<Finding> {
     let nat = |service: &&Service| service.ops && service.forward == Forward::Masquerade;
     let mut shared: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for service in scope.services.iter().filter(nat) {
-        for vip in &service.listen {
-            for server in desired::servers_of(service, *vip) {
+        for vip in service.listen.iter().filter_map(Vip::udp) {
+            for server in desired::servers_of(service, ServiceKey::udp(vip)) {
                 let on =
                     facts.addresses.iter().find(|it| holds(it, vip.ip()) && holds(it, server.address.ip()));
                 if let Some(on) = on {

@@ -172,9 +172,10 @@ fn obstacles(facts: &Facts, rules: &Rules) -> Vec<(FilterKind, Obstacle)> {
             .filter(is)
             .any(|filter| filter.ruleset.to_string().contains(&format!("\"family\":\"{family}\"")))
     };
+    let ways = firewall::Ways { clients: clients_links(facts), servers: facts.links_to.clone() };
     let mut found: BTreeMap<_, (FilterKind, Obstacle)> = BTreeMap::new();
     for filter in &facts.filters {
-        for obstacle in firewall::obstacles(&filter.ruleset, rules) {
+        for obstacle in firewall::obstacles(&filter.ruleset, rules, &ways) {
             if filter.kind == FilterKind::Nftables && !obstacle.certain && saved(&obstacle.family) {
                 continue;
             }
@@ -186,6 +187,13 @@ fn obstacles(facts: &Facts, rules: &Rules) -> Vec<(FilterKind, Obstacle)> {
         }
     }
     found.into_values().collect()
+}
+
+/// The interfaces by which clients may come: those of the servers are so only where the way to everybody is the same.
+fn clients_links(facts: &Facts) -> BTreeSet<String> {
+    let all = facts.addresses.iter().map(|it| it.interface.clone()).filter(|name| name != "lo");
+    let shared = |name: &String| facts.start.as_ref().is_some_and(|start| start.client_links.contains(name));
+    all.filter(|name| shared(name) || !facts.links_to.values().any(|link| link == name)).collect()
 }
 
 fn drops(kind: FilterKind, obstacle: &Obstacle) -> Finding {

@@ -1,13 +1,12 @@
 //! The IPVS table against the config: what keeps each datagram from being scheduled on its own, to a server that lives.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 
 use ipvs_netlink::{DestinationKey, Flags, Forward, Protocol, ServiceKey};
 
 use super::apply;
 use crate::core::desired;
-use crate::core::model::{Config, Service};
+use crate::core::model::{Config, Service, Vip};
 use crate::core::plan::{FoundService, FoundServices};
 use crate::doctor::facts::Facts;
 use crate::kernel::finding::{Finding, Id};
@@ -20,8 +19,8 @@ const HASHING: [&str; 2] = ["sh", "mh"];
 pub fn judge(config: &Config, scope: &Config, facts: &Facts) -> Vec<Finding> {
     let Some(services) = &facts.services else { return Vec::new() };
     let mut findings = Vec::new();
-    for (key, vip, place) in desired::listens(scope) {
-        let wanted = &scope.services[place];
+    for (key, place) in desired::listens(scope) {
+        let (wanted, vip) = (&scope.services[place], Vip(key));
         match services.get(&key) {
             None => findings.push(Finding::error(
                 Id::ServiceMissing,
@@ -34,30 +33,24 @@ pub fn judge(config: &Config, scope: &Config, facts: &Facts) -> Vec<Finding> {
                 servers(wanted, vip, found, facts, &mut findings);
             }
         }
-        findings.extend(pinned(key, vip, wanted, facts));
+        findings.extend(pinned(vip, wanted, facts));
     }
     findings.extend(shared(config, scope, services));
     findings.extend(on_loopback(scope));
     findings
 }
 
-fn settings(
-    wanted: &Service,
-    vip: SocketAddr,
-    found: &FoundService,
-    facts: &Facts,
-    findings: &mut Vec<Finding>,
-) {
+fn settings(wanted: &Service, vip: Vip, found: &FoundService, facts: &Facts, findings: &mut Vec<Finding>) {
     let name = &wanted.name;
     let flags = found.config.flags;
-    if wanted.ops && !flags.contains(Flags::ONE_PACKET) {
+    if wanted.ops_at(vip) && !flags.contains(Flags::ONE_PACKET) {
         findings.push(Finding::error(
             Id::NoOps,
             format!("the IPVS service {vip} (\"{name}\") is without one-packet scheduling"),
             "each client port is pinned to one server, also when that server is dead",
             apply(facts),
         ));
-    } else if wanted.ops && flags.contains(Flags::PERSISTENT) {
+    } else if wanted.pins_nobody_at(vip) && flags.contains(Flags::PERSISTENT) {
         findings.push(Finding::error(
             Id::NoOps,
             format!("the IPVS service {vip} (\"{name}\") is persistent"),
@@ -66,7 +59,7 @@ fn settings(
         ));
     }
     let scheduler = found.config.scheduler.to_string();
-    if wanted.ops && !SPREADING.contains(&scheduler.as_str()) {
+    if wanted.pins_nobody_at(vip) && !SPREADING.contains(&scheduler.as_str()) {
         findings.push(Finding::warning(
             Id::Scheduler,
             format!("the IPVS service {vip} (\"{name}\") has the scheduler {scheduler}"),
@@ -79,13 +72,7 @@ fn settings(
     }
 }
 
-fn servers(
-    wanted: &Service,
-    vip: SocketAddr,
-    found: &FoundService,
-    facts: &Facts,
-    findings: &mut Vec<Finding>,
-) {
+fn servers(wanted: &Service, vip: Vip, found: &FoundService, facts: &Facts, findings: &mut Vec<Finding>) {
     let name = &wanted.name;
     let down: Vec<String> =
         found.servers.iter().filter(|(_, it)| it.weight == 0).map(|(key, _)| key.0.to_string()).collect();
@@ -116,10 +103,10 @@ fn servers(
     }
 }
 
-fn pinned(key: ServiceKey, vip: SocketAddr, wanted: &Service, facts: &Facts) -> Option<Finding> {
-    let entries = facts.entries.as_ref()?.iter().filter(|(service, _)| *service == key);
+fn pinned(vip: Vip, wanted: &Service, facts: &Facts) -> Option<Finding> {
+    let entries = facts.entries.as_ref()?.iter().filter(|(service, _)| *service == vip.0);
     let servers: Vec<String> = entries.map(|(_, server)| server.0.to_string()).collect();
-    if !wanted.ops || servers.is_empty() {
+    if !wanted.pins_nobody_at(vip) || servers.is_empty() {
         return None;
     }
     Some(Finding::error(
@@ -138,7 +125,7 @@ fn pinned(key: ServiceKey, vip: SocketAddr, wanted: &Service, facts: &Facts) -> 
 
 /// Servers under NAT with OPS that a service of somebody else has as well.
 fn shared(config: &Config, scope: &Config, services: &FoundServices) -> Vec<Finding> {
-    let own: BTreeSet<ServiceKey> = desired::listens(config).map(|(key, ..)| key).collect();
+    let own: BTreeSet<ServiceKey> = desired::listens(config).map(|(key, _)| key).collect();
     let rules = desired::rules_of(scope);
     let foreign = services.iter().filter(|(key, found)| {
         let udp =

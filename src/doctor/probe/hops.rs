@@ -10,7 +10,7 @@ use crate::kernel::finding::{Finding, Id};
 
 /// What the datagrams of a course show. `direct` says of each server whether it answers the director itself, where it was asked.
 pub fn judge(course: &Course, client: IpAddr, seen: &Seen, direct: &[Option<bool>]) -> Vec<Finding> {
-    let at = format!("{} of \"{}\"", course.vip, course.name);
+    let at = at(course);
     let mut findings: Vec<Finding> = request(&at, seen).into_iter().collect();
     for place in 0..seen.left.len() {
         let server = match (course.forward, course.servers.get(place)) {
@@ -20,13 +20,17 @@ pub fn judge(course: &Course, client: IpAddr, seen: &Seen, direct: &[Option<bool
         findings.extend(to_server(&at, &server, place, seen));
         if course.forward == Forward::Masquerade {
             let answers = direct.get(place).copied().flatten();
-            findings.extend(reply(&at, &server, client, place, seen, answers));
+            findings.extend(reply(course, &server, client, place, seen, answers));
         }
     }
     if course.forward == Forward::Masquerade {
         findings.extend(to_client(&at, seen));
     }
     findings
+}
+
+fn at(course: &Course) -> String {
+    format!("{} of \"{}\"", course.vip, course.name)
 }
 
 fn request(at: &str, seen: &Seen) -> Option<Finding> {
@@ -72,13 +76,14 @@ fn to_server(at: &str, server: &str, place: usize, seen: &Seen) -> Option<Findin
 }
 
 fn reply(
-    at: &str,
+    course: &Course,
     server: &str,
     client: IpAddr,
     place: usize,
     seen: &Seen,
     answers: Option<bool>,
 ) -> Option<Finding> {
+    let (at, asked) = (at(course), course.question.is_some());
     let (left, back, errors) = (seen.left[place], seen.back[place], seen.errors[place]);
     let (routed, forwarded) = (seen.routed[place], seen.forwarded[place]);
     let (id, seen, follows, cure) = if errors > 0 {
@@ -93,7 +98,8 @@ fn reply(
             Some(true) => {
                 let cure = format!(
                     "let the director be the server's only route to the clients: on the server `ip route get {client}` must \
-                     name the director; servers on a network with clients, or with another gateway, need `forward = \"direct\"`"
+                     name the director; servers on a network with clients, or with another gateway, need `forward = \"direct\"` \
+                     (where the server knows the way to your clients' networks only, nothing is wrong but with this probe)"
                 );
                 let follows = "it answers the director itself, so its replies to clients go past the director, from its own \
                                address";
@@ -106,6 +112,11 @@ fn reply(
             // It was not asked anything that must be answered.
             None => return None,
         }
+    } else if back < left && asked {
+        let seen = format!("of {left} datagrams to {at} that left for {server} {back} were answered");
+        let cure = "look at the load and the packet filter of the server, and at the way to it (`ping -f`)"
+            .to_owned();
+        (Id::ServerSilent, seen, "it, or the network between, loses requests or answers", cure)
     } else if routed < back {
         let seen = format!("of {back} replies of {server} to {client} {routed} were forwarded");
         let cure = "look at `sysctl net.ipv4.ip_forward net.ipv6.conf.all.forwarding`, at rp_filter and at the chains of the \

@@ -25,11 +25,11 @@ pub struct Space {
 }
 
 impl Space {
-    /// Makes it, with addresses that this machine neither has nor has a route for.
+    /// Makes it, with addresses of the families of these VIPs that this machine neither has nor has a route for.
     ///
     /// # Errors
     /// What could not be made, and what ip(8) said.
-    pub async fn make(facts: &Facts) -> Result<Space, String> {
+    pub async fn make(facts: &Facts, vips: &[IpAddr]) -> Result<Space, String> {
         let mut routes = String::new();
         for family in ["-4", "-6"] {
             routes += &program::run("ip", &[family, "route", "show"]).await?;
@@ -43,7 +43,13 @@ impl Space {
             })
         };
         let none = "this machine uses every network that the probe could take";
-        let (four, six) = (free(FOUR).ok_or(none)?, free(SIX).ok_or(none)?);
+        // A machine without IPv6 lets nobody have an address of it.
+        let wanted = |six: bool| vips.iter().any(|vip| vip.is_ipv6() == six);
+        let pick = |six, networks: [_; 2]| match wanted(six) {
+            true => free(networks).ok_or(none),
+            false => Ok(networks[0]),
+        };
+        let (four, six) = (pick(false, FOUR)?, pick(true, SIX)?);
         let address = |text: &str| text.parse::<IpAddr>().map_err(|error| error.to_string());
         let name = format!("{PREFIX}{}", std::process::id());
         let space = Space { four: address(four.1)?, six: address(six.1)?, name };
@@ -56,6 +62,9 @@ impl Space {
             format!("-n {name} link set eth0 up"),
         ];
         for (family, (director, client, prefix)) in [("-4", four), ("-6", six)] {
+            if !wanted(family == "-6") {
+                continue;
+            }
             let nodad = if family == "-6" { " nodad" } else { "" };
             commands.push(format!("addr add {director}/{prefix} dev {port}{nodad}"));
             commands.push(format!("-n {name} addr add {client}/{prefix} dev eth0{nodad}"));

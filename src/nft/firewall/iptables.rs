@@ -197,7 +197,7 @@ mod tests {
 
     use super::*;
     use crate::core::model::Rules;
-    use crate::nft::firewall::{Direction, obstacles, translations};
+    use crate::nft::firewall::{Direction, Ways, obstacles, translations};
 
     /// `iptables-legacy-save` of a director with the usual firewall; the last rule of each chain is that of the cure.
     const SAVED: &str = "\
@@ -232,7 +232,7 @@ COMMIT
     }
 
     fn dropped(saved: &str) -> Vec<(Direction, bool)> {
-        let found = obstacles(&ruleset(saved, Family::Ip), &rules());
+        let found = obstacles(&ruleset(saved, Family::Ip), &rules(), &Ways::default());
         found.into_iter().map(|obstacle| (obstacle.direction, obstacle.certain)).collect()
     }
 
@@ -244,6 +244,30 @@ COMMIT
             .replace("-A dns", "-A FORWARD -s 10.0.1.11/32 -p udp -m udp --sport 5000:5999 -m conntrack --ctstate UNTRACKED -j ACCEPT\n-A dns");
         assert_eq!(dropped(&cured), []);
         assert_eq!(dropped(&SAVED.replace("NEW -j", "NEW,UNTRACKED -j")), [(Direction::Reply, true)]);
+    }
+
+    /// As Docker has them: the policy drops what does not concern its own bridge.
+    #[test]
+    fn rules_that_name_interfaces_are_judged_where_those_are_known() {
+        let saved = "*filter\n:FORWARD DROP [0:0]\n:DOCKER - [0:0]\n\
+            -A FORWARD -o docker0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\n-A FORWARD -o docker0 -j DOCKER\n\
+            -A FORWARD -i docker0 ! -o docker0 -j ACCEPT\n-A DOCKER -d 172.17.0.2/32 ! -i docker0 -p tcp -j ACCEPT\nCOMMIT\n";
+        assert_eq!(dropped(saved), [], "the servers may be behind docker0");
+        let server = |link: &str| [("10.0.1.11".parse().unwrap(), link.to_owned())].into();
+        let clients = BTreeSet::from(["eth0", "eth1", "docker0"].map(str::to_owned));
+        let found = |saved: &str, link: &str| {
+            let ways = Ways { clients: clients.clone(), servers: server(link) };
+            !obstacles(&ruleset(saved, Family::Ip), &rules(), &ways).is_empty()
+        };
+        assert!(found(saved, "eth1"));
+        assert!(!found(saved, "docker0"), "replies may leave by eth0");
+        for passes in ["-i eth1", "-i eth+", "-o eth0", "-i eth1 -o eth0", "! -i docker0"] {
+            let cured =
+                saved.replace("-A FORWARD -i", &format!("-A FORWARD {passes} -j ACCEPT\n-A FORWARD -i"));
+            assert!(!found(&cured, "eth1"), "{passes}: some clients are served");
+        }
+        let other = saved.replace("-A FORWARD -i", "-A FORWARD -i eth0 -o eth1 -j ACCEPT\n-A FORWARD -i");
+        assert!(found(&other, "eth1"), "that is the way of requests");
     }
 
     #[test]
@@ -265,7 +289,7 @@ COMMIT
         ) {
             for text in [text, lines] {
                 let ruleset = ruleset(&text, Family::Ip6);
-                let _ = (obstacles(&ruleset, &rules()), translations(&ruleset, rules().replies.keys()));
+                let _ = (obstacles(&ruleset, &rules(), &Ways::default()), translations(&ruleset, rules().replies.keys()));
             }
         }
     }

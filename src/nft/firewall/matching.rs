@@ -52,13 +52,13 @@ impl From<bool> for Truth {
 }
 
 /// The left side of a comparison.
-pub enum Datum {
+pub enum Datum<'w> {
     Address(IpAddr),
     Number(u64),
     Word(&'static str),
-    /// The name of an interface: some other than lo.
-    Interface,
-    Concat(Vec<Datum>),
+    /// The name of an interface; if none, then some other than lo.
+    Interface(Option<&'w str>),
+    Concat(Vec<Datum<'w>>),
     /// The packet has no such field: the rule ends here, whatever it compares with.
     Absent,
     Unknown,
@@ -69,12 +69,12 @@ const UDP: u64 = 17;
 /// Evaluates expressions in the rules of one table.
 pub struct Matching<'a, 't> {
     pub tables: &'t Tables<'a>,
-    pub packet: Packet,
+    pub packet: Packet<'t>,
     /// Family and name of the table.
     pub table: (&'a str, &'a str),
 }
 
-impl<'a> Matching<'a, '_> {
+impl<'a, 't> Matching<'a, 't> {
     /// A `match` statement.
     pub fn holds(&self, statement: &'a Value) -> Truth {
         let (Some(left), Some(right)) = (statement.get("left"), statement.get("right")) else {
@@ -100,7 +100,7 @@ impl<'a> Matching<'a, '_> {
     }
 
     /// The value of an expression for the packet.
-    pub fn datum(&self, expression: &Value) -> Datum {
+    pub fn datum(&self, expression: &Value) -> Datum<'t> {
         let Some((kind, body)) = expression.as_object().and_then(|object| object.iter().next()) else {
             return Datum::Unknown;
         };
@@ -133,8 +133,8 @@ impl<'a> Matching<'a, '_> {
         }
     }
 
-    fn payload(&self, protocol: &str, field: &str) -> Datum {
-        let Packet { direction, socket } = self.packet;
+    fn payload(&self, protocol: &str, field: &str) -> Datum<'t> {
+        let Packet { direction, socket, .. } = self.packet;
         let header = match protocol {
             "ip" => Some(Family::Ip),
             "ip6" => Some(Family::Ip6),
@@ -154,19 +154,19 @@ impl<'a> Matching<'a, '_> {
         }
     }
 
-    fn meta(&self, key: &str) -> Datum {
+    fn meta(&self, key: &str) -> Datum<'t> {
         match (key, self.packet.direction) {
             ("l4proto", _) => Datum::Number(UDP),
             ("nfproto", _) => Datum::Word(nfproto(self.packet.family())),
             ("protocol", _) => Datum::Word(self.packet.family().word()),
-            ("iif" | "iifname", Direction::Request | Direction::Reply) => Datum::Interface,
-            ("oif" | "oifname", Direction::Scheduled | Direction::Reply) => Datum::Interface,
+            ("iif" | "iifname", Direction::Request | Direction::Reply) => Datum::Interface(self.packet.from),
+            ("oif" | "oifname", Direction::Scheduled | Direction::Reply) => Datum::Interface(self.packet.to),
             _ => Datum::Unknown,
         }
     }
 
     /// Whether a value is, or is among, what stands on the right side.
-    pub fn equals(&self, left: &Datum, right: &'a Value) -> Truth {
+    pub fn equals(&self, left: &Datum<'_>, right: &'a Value) -> Truth {
         let any = |items: &'a [Value]| items.iter().fold(No, |found, item| found.or(self.equals(left, item)));
         match right {
             Value::Array(items) => any(items),
@@ -199,11 +199,15 @@ impl<'a> Matching<'a, '_> {
     }
 }
 
-fn is_text(left: &Datum, text: &str) -> Truth {
+fn is_text(left: &Datum<'_>, text: &str) -> Truth {
     match left {
         Datum::Address(address) => text.parse::<IpAddr>().map_or(Unknown, |right| (*address == right).into()),
         Datum::Word(word) => (*word == text).into(),
-        Datum::Interface if text == "lo" => No,
+        Datum::Interface(_) if text == "lo" => No,
+        Datum::Interface(Some(name)) => match text.strip_suffix('*') {
+            Some(stem) => name.starts_with(stem).into(),
+            None => (*name == text).into(),
+        },
         // Protocols by name; the names of ports depend on the machine.
         Datum::Number(UDP) => match text {
             "udp" => Yes,
@@ -214,7 +218,7 @@ fn is_text(left: &Datum, text: &str) -> Truth {
     }
 }
 
-fn in_range(left: &Datum, ends: &[Value]) -> Truth {
+fn in_range(left: &Datum<'_>, ends: &[Value]) -> Truth {
     let [low, high] = ends else { return Unknown };
     let address = |end: &Value| end.as_str()?.parse::<IpAddr>().ok();
     match left {
@@ -230,7 +234,7 @@ fn in_range(left: &Datum, ends: &[Value]) -> Truth {
     }
 }
 
-fn in_prefix(left: &Datum, prefix: &Value) -> Truth {
+fn in_prefix(left: &Datum<'_>, prefix: &Value) -> Truth {
     let network = prefix.get("addr").and_then(Value::as_str).and_then(|text| text.parse::<IpAddr>().ok());
     let length = prefix.get("len").and_then(Value::as_u64).and_then(|length| u32::try_from(length).ok());
     let (Datum::Address(address), Some(network), Some(length)) = (left, network, length) else {

@@ -75,7 +75,7 @@ impl<'a> Tables<'a> {
     }
 
     /// The base chains that see the packet. NAT chains see no untracked packet.
-    pub fn base_chains(&self, packet: &Packet) -> impl Iterator<Item = &BaseChain<'a>> {
+    pub fn base_chains(&self, packet: &Packet<'_>) -> impl Iterator<Item = &BaseChain<'a>> {
         let Packet { direction, .. } = *packet;
         let family = packet.family().word();
         self.base_chains.iter().filter(move |chain| {

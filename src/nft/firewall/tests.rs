@@ -26,7 +26,7 @@ fn listed(chains: &str) -> Vec<Obstacle> {
     let lines = chains.replace("; ", ";\n").replace("} chain", "}\nchain");
     nft(&format!("table inet filter {{\n{lines}\n}}"));
     wait(Nft::new().apply(&every_shape()));
-    obstacles(&wait(Nft::new().ruleset_json()), &every_shape())
+    obstacles(&wait(Nft::new().ruleset_json()), &every_shape(), &Ways::default())
 }
 
 fn request(reason: &str, sockets: usize) -> (Direction, String, usize) {
@@ -138,7 +138,7 @@ fn zones() {
 fn iptables() {
     let listing: Value = serde_json::from_str(include_str!("iptables.json")).unwrap();
     let mut rules = every_shape();
-    let found = obstacles(&listing, &rules);
+    let found = obstacles(&listing, &rules, &Ways::default());
     let [forward] = found.as_slice() else { panic!("{found:?}") };
     assert_eq!((forward.direction, forward.certain, forward.sockets.len()), (Direction::Reply, false, 2));
     assert_eq!(
@@ -146,7 +146,7 @@ fn iptables() {
         Some("iptables -I FORWARD -s 10.0.1.11 -p udp --sport 53 -m conntrack --ctstate UNTRACKED -j ACCEPT")
     );
     rules.requests = ["192.0.2.53:123".parse().unwrap()].into();
-    let found = obstacles(&listing, &rules);
+    let found = obstacles(&listing, &rules, &Ways::default());
     assert!(
         found.iter().any(|obstacle| obstacle.direction == Direction::Request && !obstacle.certain),
         "{found:?}"
@@ -166,18 +166,18 @@ fn the_cure_cures() {
                 nft(line.strip_prefix("nft ").unwrap());
             }
         }
-        assert_eq!(obstacles(&wait(Nft::new().ruleset_json()), &every_shape()), []);
+        assert_eq!(obstacles(&wait(Nft::new().ruleset_json()), &every_shape(), &Ways::default()), []);
 
         let mut many = every_shape();
         let server = |n: u8| (SocketAddr::from(([10, 1, 0, n], 5300)), "192.0.2.53:53".parse().unwrap());
         many.replies.extend((0..100).map(server));
-        let found = obstacles(&wait(Nft::new().ruleset_json()), &many);
+        let found = obstacles(&wait(Nft::new().ruleset_json()), &many, &Ways::default());
         let [output, forward] = found.as_slice() else { panic!("{found:?}") };
         for obstacle in [output, forward] {
             assert!(obstacle.cure().len() < 200, "{}", obstacle.cure());
             nft(obstacle.cure().strip_prefix("nft ").unwrap());
         }
-        assert_eq!(obstacles(&wait(Nft::new().ruleset_json()), &many), []);
+        assert_eq!(obstacles(&wait(Nft::new().ruleset_json()), &many, &Ways::default()), []);
     });
 }
 
@@ -185,7 +185,7 @@ fn the_cure_cures() {
 fn it_reads_as_a_sentence() {
     let listing = json!({"nftables": [{"chain": {"family": "inet", "table": "fw", "name": "fwd", "type": "filter",
         "hook": "forward", "prio": 0, "policy": "drop"}}]});
-    let found = obstacles(&listing, &every_shape());
+    let found = obstacles(&listing, &every_shape(), &Ways::default());
     assert_eq!(
         found[0].to_string(),
         "chain fwd of table inet fw (hook forward, policy drop) drops the replies of 10.0.1.11:53 and 3 more: they \
@@ -231,7 +231,7 @@ proptest! {
             {"rule": {"family": "ip", "table": "t", "chain": "c", "handle": 1, "expr": expr}},
             object,
         ]});
-        obstacles(&listing, &every_shape());
+        obstacles(&listing, &every_shape(), &Ways::default());
         for family in Family::ALL {
             let mut read = crate::nft::Listing::default();
             read.read(family, listing.to_string().as_bytes()).unwrap();

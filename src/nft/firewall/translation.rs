@@ -37,7 +37,7 @@ pub fn translations<'s>(
     let tables = Tables::read(ruleset);
     let mut found: BTreeMap<_, Translation> = BTreeMap::new();
     for &socket in servers.into_iter().take(ASKED) {
-        let packet = Packet { direction: Direction::Reply, socket };
+        let packet = Packet::new(Direction::Reply, socket);
         for hook in ["prerouting", "forward", "postrouting"] {
             for chain in tables.hooked(packet.family(), hook) {
                 let Some(rule) = Walk::new(&tables, packet, false).translates(chain) else { continue };

@@ -33,7 +33,7 @@ enum Next {
 /// One packet's walk.
 pub struct Walk<'a, 't> {
     tables: &'t Tables<'a>,
-    packet: Packet,
+    packet: Packet<'t>,
     /// Takes the matches of iptables on the connection state for ones that an untracked packet does not fulfil.
     iptables_state_fails: bool,
     /// Chains walked already, and none for those that are being walked.
@@ -41,7 +41,7 @@ pub struct Walk<'a, 't> {
 }
 
 impl<'a, 't> Walk<'a, 't> {
-    pub fn new(tables: &'t Tables<'a>, packet: Packet, iptables_state_fails: bool) -> Self {
+    pub fn new(tables: &'t Tables<'a>, packet: Packet<'t>, iptables_state_fails: bool) -> Self {
         Walk { tables, packet, iptables_state_fails, done: HashMap::new() }
     }
 
@@ -132,7 +132,7 @@ impl<'a, 't> Walk<'a, 't> {
         &mut self,
         table: (&'a str, &'a str),
         place: (&str, u64),
-        key: &Datum,
+        key: &Datum<'_>,
         elements: &'a [Value],
         mut reached: Truth,
         outcome: &mut Outcome,

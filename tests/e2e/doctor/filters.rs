@@ -1,16 +1,20 @@
 //! Packet filters: what drops, what rewrites, and rules of ours that are gone.
 
-use lab::{Network, case, wait_until};
+use std::time::Duration;
+
+use lab::{Burst, Family, Network, case, wait_until};
 use libtest_mimic::Trial;
 
 use super::{Ward, findings, names, run_cures};
-use crate::setup::{IPVSD, LIMIT};
+use crate::setup::{IPVSD, LIMIT, service};
 
 pub fn tests() -> Vec<Trial> {
     vec![
         case("doctor::filters_of_nftables", nftables),
         case("doctor::filters_of_iptables", || iptables("nft")),
         case("doctor::filters_of_iptables_legacy", || iptables("legacy")),
+        case("doctor::a_docker_beside_it", docker),
+        case("doctor::a_firewalld_beside_it", firewalld),
         case("doctor::rewrites_of_others", rewrites),
         case("doctor::reply_rules_that_are_gone", reply_rules),
     ]
@@ -69,6 +73,151 @@ fn iptables(variant: &str) {
         run_cures(network, found, &format!("{} -I", alias("iptables")));
         run_cures(network, found, &format!("{} -I", alias("ip6tables")));
     });
+}
+
+/// As Docker makes them, with one container.
+const DOCKER: &str = "
+*nat
+:PREROUTING ACCEPT [0:0]
+:INPUT ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+:POSTROUTING ACCEPT [0:0]
+:DOCKER - [0:0]
+-A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER
+-A OUTPUT ! -d 127.0.0.0/8 -m addrtype --dst-type LOCAL -j DOCKER
+-A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE
+-A DOCKER -i docker0 -j RETURN
+-A DOCKER ! -i docker0 -p tcp -m tcp --dport 8080 -j DNAT --to-destination 172.17.0.2:80
+COMMIT
+*filter
+:INPUT ACCEPT [0:0]
+:FORWARD DROP [0:0]
+:OUTPUT ACCEPT [0:0]
+:DOCKER - [0:0]
+:DOCKER-ISOLATION-STAGE-1 - [0:0]
+:DOCKER-ISOLATION-STAGE-2 - [0:0]
+:DOCKER-USER - [0:0]
+-A FORWARD -j DOCKER-USER
+-A FORWARD -j DOCKER-ISOLATION-STAGE-1
+-A FORWARD -o docker0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A FORWARD -o docker0 -j DOCKER
+-A FORWARD -i docker0 ! -o docker0 -j ACCEPT
+-A FORWARD -i docker0 -o docker0 -j ACCEPT
+-A DOCKER -d 172.17.0.2/32 ! -i docker0 -o docker0 -p tcp -m tcp --dport 80 -j ACCEPT
+-A DOCKER-ISOLATION-STAGE-1 -i docker0 ! -o docker0 -j DOCKER-ISOLATION-STAGE-2
+-A DOCKER-ISOLATION-STAGE-1 -j RETURN
+-A DOCKER-ISOLATION-STAGE-2 -o docker0 -j DROP
+-A DOCKER-ISOLATION-STAGE-2 -j RETURN
+-A DOCKER-USER -j RETURN
+COMMIT
+";
+
+/// Its policy drops all that does not concern its bridge: replies among that.
+fn docker() {
+    let ward = Ward::new(2, "");
+    ward.network.director.ip(&[
+        "link add docker0 type bridge",
+        "link set docker0 up",
+        "addr add 172.17.0.1/16 dev docker0",
+    ]);
+    ward.named(
+        &["drops-replies"],
+        |network| network.director.feed("iptables-nft-restore", &[], DOCKER),
+        |network, found| {
+            assert_eq!(answered(network), 0);
+            run_cures(network, found, "iptables -I");
+            assert_eq!(answered(network), 10);
+        },
+    );
+    ward.network.director.check("iptables-nft", &["-F", "FORWARD"]);
+    ward.network.director.feed(
+        "iptables-nft-restore",
+        &[],
+        &DOCKER.replace("FORWARD DROP", "FORWARD ACCEPT"),
+    );
+    assert!(ward.findings(&[]).is_empty(), "all is well with a policy that accepts");
+    assert_eq!(answered(&ward.network), 10);
+}
+
+/// As firewalld makes them, with an interface in each of two zones.
+const FIREWALLD: &str = "
+table inet firewalld {
+    chain filter_INPUT {
+        type filter hook input priority filter + 10; policy accept;
+        ct state { established, related } accept
+        ct status dnat accept
+        iifname \"lo\" accept
+        ct state invalid drop
+        jump filter_INPUT_ZONES
+        reject with icmpx admin-prohibited
+    }
+    chain filter_INPUT_ZONES {
+        iifname \"back\" goto filter_IN_internal
+        iifname \"front\" goto filter_IN_public
+        goto filter_IN_public
+    }
+    chain filter_IN_public {
+        meta l4proto { icmp, ipv6-icmp } accept
+        tcp dport 22 accept
+        reject with icmpx admin-prohibited
+    }
+    chain filter_IN_internal {
+        meta l4proto { icmp, ipv6-icmp } accept
+        tcp dport 22 accept
+        reject with icmpx admin-prohibited
+    }
+    chain filter_FORWARD {
+        type filter hook forward priority filter + 10; policy accept;
+        ct state { established, related } accept
+        ct status dnat accept
+        iifname \"lo\" accept
+        ct state invalid drop
+        jump filter_FORWARD_ZONES
+        reject with icmpx admin-prohibited
+    }
+    chain filter_FORWARD_ZONES {
+        iifname \"back\" goto filter_FWD_internal
+        iifname \"front\" goto filter_FWD_public
+        goto filter_FWD_public
+    }
+    chain filter_FWD_public {
+        reject with icmpx admin-prohibited
+    }
+    chain filter_FWD_internal {
+        oifname \"back\" accept
+    }
+    chain filter_OUTPUT {
+        type filter hook output priority filter + 10; policy accept;
+        ct state { established, related } accept
+        oifname \"lo\" accept
+    }
+}";
+
+/// Zones that nobody told of the service; and then somebody does, in firewalld's own way.
+fn firewalld() {
+    let ward = Ward::new(2, "");
+    ward.named(
+        &["drops-replies", "drops-requests"],
+        |network| network.director.nft(FIREWALLD),
+        |network, found| {
+            assert_eq!(answered(network), 0);
+            run_cures(network, found, "nft insert");
+            assert_eq!(answered(network), 10);
+        },
+    );
+    ward.network.director.nft("delete table inet firewalld");
+    let open = FIREWALLD
+        .replace("tcp dport 22 accept", "udp dport 53 accept")
+        .replace("oifname \"back\" accept", "oifname \"front\" accept");
+    ward.network.director.nft(&open);
+    assert!(ward.findings(&[]).is_empty());
+    assert_eq!(answered(&ward.network), 10);
+}
+
+/// How many of ten datagrams of a client are answered.
+fn answered(network: &Network) -> usize {
+    let burst = Burst { patience: Duration::from_millis(300), ..Burst::new(service(Family::V4), 10) };
+    10 - burst.run(network.client()).lost.len()
 }
 
 fn rewrites() {

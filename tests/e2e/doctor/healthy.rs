@@ -85,6 +85,13 @@ fn without_privilege() {
     {
         assert!(out.contains(what), "{what}: {out}");
     }
+    assert!(out.ends_with("nothing found in what could be looked at\n"), "{out}");
+    let output = ward.network.director.output("setpriv", &[&arguments[..], &["--probe"]].concat());
+    assert_eq!(
+        output.status.code(),
+        Some(1),
+        "a probe that is not made finds nothing, and does not say that all is well"
+    );
     // What needs no privilege is still looked for.
     ward.network.director.set_sysctl("net.ipv4.conf.back.rp_filter", "1");
     let output = ward.network.director.output("setpriv", &arguments);

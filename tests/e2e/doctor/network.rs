@@ -68,6 +68,23 @@ fn ways() {
         ip(format!("addr del {six}/128 dev lo")),
         undo(format!("addr add {six} dev lo")),
     );
+    // As where a proxy or VRRP shares the machine: any address can be bound then.
+    for (family, key) in [(four, "net.ipv4.ip_nonlocal_bind"), (six, "net.ipv6.ip_nonlocal_bind")] {
+        ward.network.director.set_sysctl(key, "1");
+        ward.named(
+            &["vip-absent"],
+            ip(format!("addr del {family} dev lo")),
+            undo(format!("addr add {family} dev lo")),
+        );
+    }
+    // The VIP is one of a whole network that is this machine's.
+    ward.network
+        .director
+        .ip(&[format!("addr del {four} dev lo"), "route add local 192.0.2.0/24 dev lo".to_owned()]);
+    assert!(ward.findings(&[]).is_empty());
+    ward.network
+        .director
+        .ip(&["route del local 192.0.2.0/24 dev lo".to_owned(), format!("addr add {four} dev lo")]);
     for family in Family::BOTH {
         let server = ward.network.server_address(1, family);
         let add = ip(format!("route add unreachable {server}"));

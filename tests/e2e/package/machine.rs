@@ -17,7 +17,8 @@ const BOOT: Duration = Duration::from_secs(180);
 const OUTSIDE: &str = "mkdir -p /sys/fs/cgroup/machine && echo $$ > /sys/fs/cgroup/machine/cgroup.procs && \
     exec unshare --mount --propagation private --pid --fork --kill-child --cgroup --uts --ipc sh -ec \"$1\"";
 
-/// Nothing of what the guest's Debian has for other tests is started, and dpkg leaves no documentation out.
+/// Nothing of what the guest's Debian has for other tests is started, and dpkg leaves no documentation out. systemd expects of those
+/// who start a container that its mounts are shared: without that it hands no credentials over.
 const INSIDE: &str = "
 d=$(mktemp -d)
 mount -t tmpfs machine $d
@@ -36,6 +37,7 @@ mount -t sysfs -o ro sysfs sys
 mount -t cgroup2 cgroup2 sys/fs/cgroup
 pivot_root . mnt
 umount -l /mnt
+mount --make-rshared /
 exec env -i container=lab PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd --unit=multi-user.target
 ";
 
@@ -58,6 +60,7 @@ fn packages() -> PathBuf {
 impl<'n> Machine<'n> {
     /// Boots one.
     pub fn boot(netns: &'n Netns) -> Machine<'n> {
+        assert!(packages().is_dir(), "no package in {}: see what its build said", packages().display());
         let inside = INSIDE.replace("PACKAGES", &packages().display().to_string());
         let mut command = std::process::Command::new("sh");
         command.args(["-ec", OUTSIDE, "sh", &inside]);
@@ -99,19 +102,43 @@ impl<'n> Machine<'n> {
 
     /// Writes a file of the machine, and makes the directory for it.
     pub fn write(&self, path: &str, text: &str) {
-        let path = PathBuf::from(format!("/proc/{}/root{path}", self.first));
+        let path = self.file(path);
         fs::create_dir_all(path.parent().expect("a directory")).expect("a directory of the machine");
         fs::write(&path, text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     }
 
+    /// A file of the machine, as the world outside of it names it.
+    pub fn file(&self, path: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root{path}", self.first))
+    }
+
     /// Whether the machine has this file.
     pub fn has(&self, path: &str) -> bool {
-        Path::new(&format!("/proc/{}/root{path}", self.first)).exists()
+        self.file(path).exists()
     }
 
     /// A property of the unit, as systemd has it.
     pub fn property(&self, name: &str) -> String {
         self.check(&["systemctl", "show", "--value", "--property", name, "ipvsd"]).trim_end().to_owned()
+    }
+
+    /// The daemon's process, as the world outside of the machine knows it.
+    pub fn process(&self) -> u32 {
+        let inside = self.property("MainPID");
+        let processes = fs::read_dir("/proc").expect("/proc").flatten();
+        let mut numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+        let is = |number: &u32| {
+            let status = fs::read_to_string(format!("/proc/{number}/status")).unwrap_or_default();
+            let mut its = status
+                .lines()
+                .find_map(|line| line.strip_prefix("NSpid:"))
+                .unwrap_or_default()
+                .split_whitespace();
+            its.clone().count() > 1
+                && its.next_back() == Some(&inside)
+                && status.starts_with("Name:\tipvsd\n")
+        };
+        numbers.find(is).unwrap_or_else(|| panic!("no process {inside} of the machine"))
     }
 
     /// The journal of the unit, systemd's lines about it among them.

@@ -1,6 +1,8 @@
 //! The Debian package on a fresh machine with a real systemd: from its installation to its removal, under traffic.
 
 mod machine;
+mod page;
+mod promises;
 
 use std::time::Instant;
 
@@ -10,6 +12,7 @@ use libtest_mimic::Trial;
 use crate::setup::{LIMIT, PATIENT, config, echoes, key, service, wait_for_weights};
 use crate::traffic::{lost_between, measured};
 use machine::{Machine, package};
+use promises::promises;
 
 const FAMILY: Family = Family::V4;
 const CONFIG: &str = "/etc/ipvsd/ipvsd.toml";
@@ -17,7 +20,11 @@ const CONFIG: &str = "/etc/ipvsd/ipvsd.toml";
 const EXPOSURE: f32 = 2.0;
 
 pub fn tests() -> Vec<Trial> {
-    vec![case_in_vm("package::installed_supervised_upgraded_and_purged", life)]
+    vec![
+        case_in_vm("package::installed_supervised_upgraded_and_purged", life),
+        case_in_vm("package::the_unit_keeps_its_promises", promises),
+        case_in_vm("package::the_commands_of_the_docs", page::commands),
+    ]
 }
 
 fn life() {
