@@ -8,6 +8,7 @@ pub mod core;
 pub mod daemon;
 pub mod doctor;
 pub mod health;
+pub mod keepalived;
 pub mod kernel;
 pub mod logging;
 pub mod metrics;

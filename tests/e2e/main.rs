@@ -16,6 +16,7 @@ mod firewall;
 mod forwarding;
 mod health;
 mod history;
+mod keepalived;
 mod lab_itself;
 mod metrics;
 mod operate;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         forwarding::tests(),
         health::tests(),
         history::tests(),
+        keepalived::tests(),
         lab_itself::tests(),
         metrics::tests(),
         operate::tests(),
