@@ -76,7 +76,7 @@ impl Workspace {
         let file = |revision: u32| folder.join(format!("ipvsd-{revision}.deb"));
         for revision in [1, 2] {
             let mut build = std::process::Command::new(self.root.join("examples/debian/build"));
-            build.args(["--built", "--profile", "dev", "--fast"]);
+            build.args(["--profile", "dev", "--fast"]);
             build.args(["--revision", &revision.to_string(), "--output"]);
             let status = build.arg(file(revision)).stdout(Stdio::null()).current_dir(&self.root).status();
             if !status.map_err(|error| format!("examples/debian/build: {error}"))?.success() {
