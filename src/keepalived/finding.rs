@@ -22,8 +22,10 @@ pub enum Severity {
 pub enum Rule {
     /// A limit of this parser is reached; the rest of the file is not read.
     Limit,
-    /// A file could not be read or found.
+    /// A file is not there.
     Include,
+    /// A file is there and could not be read.
+    Unread,
     /// A quote has no end, or a file is not text.
     Text,
     /// A `~SEQ` or `~LST` that cannot be.

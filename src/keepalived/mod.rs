@@ -17,6 +17,7 @@ mod read;
 #[cfg(test)]
 mod tests;
 mod text;
+mod translate;
 mod tree;
 
 use std::io;
@@ -32,6 +33,7 @@ pub use model::{
 pub use outside::{Machine, Outside};
 pub use place::{At, Place, Sources};
 pub use text::Word;
+pub use translate::{Note, Translation, Written, translate};
 pub use tree::Statement;
 
 use self::finding::Findings;

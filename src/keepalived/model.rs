@@ -496,6 +496,13 @@ impl Script {
     }
 }
 
+impl RealServer {
+    /// Whether one of its checks asks over HTTP, so that `virtualhost` is more than a label.
+    pub fn asks_http(&self) -> bool {
+        self.checks.iter().any(|check| matches!(check.kind, CheckKind::Http { .. }))
+    }
+}
+
 impl Family {
     /// The family of an address.
     pub fn of(address: IpAddr) -> Self {

@@ -1,6 +1,7 @@
 //! Where something stands: in which of the files that were read, at which line and column.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A place in one of the files of a [`Sources`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -25,23 +26,23 @@ pub struct At<T> {
 /// The files that were read, the first one first, an included one when it was opened.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
-    paths: Vec<PathBuf>,
+    files: Vec<(PathBuf, Arc<str>)>,
 }
 
 impl Sources {
     /// The path of a file, as it was opened.
     pub fn path(&self, file: u32) -> &Path {
-        self.paths.get(file as usize).map_or(Path::new(""), PathBuf::as_path)
+        self.files.get(file as usize).map_or(Path::new(""), |(path, _)| path.as_path())
     }
 
-    /// All files, in the order of their numbers; a file that was included twice is there twice.
-    pub fn paths(&self) -> &[PathBuf] {
-        &self.paths
+    /// All files with their texts, in the order of their numbers; a file that was included twice is there twice.
+    pub fn files(&self) -> impl ExactSizeIterator<Item = (&Path, &str)> {
+        self.files.iter().map(|(path, text)| (path.as_path(), &**text))
     }
 
-    pub(super) fn add(&mut self, path: PathBuf) -> u32 {
-        self.paths.push(path);
-        (self.paths.len() - 1) as u32
+    pub(super) fn add(&mut self, path: PathBuf, text: impl Into<Arc<str>>) -> u32 {
+        self.files.push((path, text.into()));
+        (self.files.len() - 1) as u32
     }
 }
 

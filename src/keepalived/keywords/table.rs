@@ -44,6 +44,7 @@ const SAME_NAMESPACE: &str =
     "start ipvsd in that namespace (`ip netns exec`, or `NetworkNamespacePath=` of its unit)";
 const NFT: &str = "ipvsd needs no marks for a group: each address is a service of its own";
 const LABEL: &str = "it is a name for humans only: give the service a `name`";
+const USER: &str = "where ipvsd may not change users (CAP_SETUID, CAP_SETGID) only its own user will do";
 const DPVS: &str = "this is DPVS and not keepalived: ipvsd drives the kernel's IPVS";
 const NO_KEYWORD: &str = "no keepalived knows it: it never had an effect";
 
@@ -122,16 +123,11 @@ pub const ROWS: &[Row] = &[
     row(
         &[GlobalDefs],
         Noted,
-        "ipvsd runs no notify script for the state that a server starts in",
+        "ipvsd always runs the notify scripts of a server for its first verdict, too",
         &["rs_init_notifies"],
     ),
     row(&[GlobalDefs], NotNeeded, LOGS, &["checker_log_all_failures"]),
-    row(
-        &[GlobalDefs],
-        Refused,
-        "scripts run as ipvsd's own user unless ipvsd may change users: take it out, or name that user",
-        &["script_user"],
-    ),
+    row(&[GlobalDefs], Noted, USER, &["script_user"]),
     row(&[GlobalDefs], Taken, "", &["enable_script_security"]),
     row(
         &[GlobalDefs],
@@ -375,7 +371,7 @@ pub const ROWS: &[Row] = &[
     row(
         &[VirtualServer],
         Noted,
-        "the down scripts run when ipvsd stops and takes its services along",
+        "the down scripts run when ipvsd stops, also where the kernel goes on forwarding",
         &["omega"],
     ),
     row(&[VirtualServer], Noted, "probes pause while the VIP is not on this machine", &["ha_suspend"]),
@@ -483,16 +479,12 @@ pub const ROWS: &[Row] = &[
     ),
     row(&[DnsCheck], Taken, "", &["type", "name"]),
     row(&[MiscCheck], Taken, "", &["misc_path", "misc_timeout", "misc_dynamic"]),
-    row(
-        &[MiscCheck],
-        Refused,
-        "scripts run as ipvsd's own user unless ipvsd may change users: take it out, or name that user",
-        &["user"],
-    ),
-    row(HTTP, Taken, "", &["url", "http_protocol", "virtualhost"]),
-    row(HTTP, Noted, "ipvsd asks all URLs in one probe: a recovery never takes longer", &["fast_recovery"]),
+    row(&[MiscCheck], Noted, USER, &["user"]),
+    row(HTTP, Taken, "", &["url", "virtualhost"]),
+    row(HTTP, Noted, "ipvsd asks in HTTP/1.1", &["http_protocol"]),
+    row(HTTP, Noted, "ipvsd asks for all URLs at the same time: a recovery never takes longer", &["fast_recovery"]),
     row(HTTP, Noted, "an old name of `retry`", &["nb_get_retry"]),
-    row(HTTP, Taken, "", &["enable_sni"]),
+    row(HTTP, Noted, "ipvsd always asks for the name that is in `host`", &["enable_sni"]),
     later(row(HTTP, Taken, "", &["sni_name"])),
     later(row(
         &[HttpGet, SslGet, Url],
@@ -531,7 +523,13 @@ pub const ROWS: &[Row] = &[
         ],
     ),
     row(&[Url], NotNeeded, "ipvsd's regular expressions need no stack", &["regex_stack"]),
-    row(&[Ssl], Taken, "", &["ca", "certificate", "key"]),
+    row(
+        &[Ssl],
+        Noted,
+        "keepalived looks at no certificate: `ca_file` instead of `verify = false` lets servers prove who they are",
+        &["ca"],
+    ),
+    row(&[Ssl], Refused, "ipvsd shows servers no certificate of its own", &["certificate", "key"]),
     row(
         &[Ssl],
         Refused,

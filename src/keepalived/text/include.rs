@@ -86,12 +86,13 @@ impl Include<'_> {
     ) {
         let message = format!("{} cannot be included: {error}", path.display());
         let missing = error.kind() == ErrorKind::NotFound;
+        let rule = if missing { Rule::Include } else { Rule::Unread };
         let quiet =
             self.kind == Kind::Plain || (missing && braces && !matches!(self.kind, Kind::Brace | Kind::All));
         if quiet && error.kind() != ErrorKind::IsADirectory {
-            findings.note(Rule::Include, place, message);
+            findings.note(rule, place, message);
         } else {
-            findings.error(Rule::Include, place, message);
+            findings.error(rule, place, message);
         }
     }
 }

@@ -17,6 +17,7 @@ mod variables;
 mod words;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 pub use words::{Piece, Word};
 
@@ -122,7 +123,7 @@ enum Item {
 /// A file, and how far it has been read.
 struct File {
     id: u32,
-    text: String,
+    text: Arc<str>,
     at: usize,
     number: u32,
     /// The definition that the lines belong to.
@@ -141,8 +142,8 @@ struct Built<'a> {
 impl Reader<'_> {
     fn push_file(&mut self, path: PathBuf, bytes: &[u8], depth: usize) {
         self.open.push(Open { directory: path.parent().unwrap_or(Path::new("")).to_owned(), depth });
-        let id = self.sources.add(path);
-        let text = String::from_utf8_lossy(bytes).into_owned();
+        let text: Arc<str> = String::from_utf8_lossy(bytes).into();
+        let id = self.sources.add(path, text.clone());
         if let Err(error) = std::str::from_utf8(bytes) {
             let line = bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count() as u32 + 1;
             let place = Place { file: id, line, column: 1 };

@@ -1,0 +1,119 @@
+//! What is said about a translation: for each keyword that is not simply taken, and for what the file leaves unsaid.
+
+use std::fmt;
+
+use rustc_hash::FxHashMap;
+use serde::Serialize;
+
+use super::super::keywords::{Keyword, Verdict};
+use super::super::place::{At, Place, Sources};
+
+/// One thing to say. What is to be said of several places is said once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// What becomes of the keyword here; never [`Verdict::Taken`].
+    pub verdict: Verdict,
+    /// The first place.
+    pub place: Place,
+    /// At how many places it is to be said; at least 1.
+    pub places: usize,
+    /// The keyword, or the one that the file does not have.
+    pub keyword: &'static str,
+    /// What differs and why, or what to do.
+    pub said: String,
+}
+
+/// A note as data.
+#[derive(Serialize)]
+struct Told<'a> {
+    verdict: Verdict,
+    file: String,
+    line: u32,
+    column: u32,
+    places: usize,
+    keyword: &'static str,
+    said: &'a str,
+}
+
+/// The notes so far.
+#[derive(Debug, Default)]
+pub struct Notes {
+    all: Vec<Note>,
+    said: FxHashMap<(&'static str, String), usize>,
+}
+
+impl Notes {
+    /// One for each keyword that the table has something to say about.
+    pub fn of(keywords: &[At<&'static Keyword>]) -> Self {
+        let mut notes = Self::default();
+        for At { value, place } in keywords {
+            if value.verdict != Verdict::Taken {
+                notes.add(value.verdict, *place, value.name, value.reason);
+            }
+        }
+        notes
+    }
+
+    /// It is taken, and this differs.
+    pub fn noted(&mut self, place: Place, keyword: &'static str, said: impl Into<String>) {
+        self.add(Verdict::Noted, place, keyword, said);
+    }
+
+    /// It cannot be taken.
+    pub fn refused(&mut self, place: Place, keyword: &'static str, said: impl Into<String>) {
+        self.add(Verdict::Refused, place, keyword, said);
+    }
+
+    fn add(&mut self, verdict: Verdict, place: Place, keyword: &'static str, said: impl Into<String>) {
+        let said = said.into();
+        let index = *self.said.entry((keyword, said.clone())).or_insert_with(|| {
+            self.all.push(Note { verdict, place, places: 0, keyword, said });
+            self.all.len() - 1
+        });
+        let note = &mut self.all[index];
+        note.place = note.place.min(place);
+        note.places += 1;
+    }
+
+    /// All of them, by place.
+    pub fn sorted(mut self) -> Vec<Note> {
+        self.all.sort_by_key(|note| note.place);
+        self.all
+    }
+}
+
+impl Note {
+    /// As a line for people.
+    pub fn line<'a>(&'a self, sources: &'a Sources) -> impl fmt::Display + 'a {
+        fmt::from_fn(move |f| {
+            let Place { file, line, column } = self.place;
+            let path = sources.path(file).display();
+            let verdict = match self.verdict {
+                Verdict::Taken => "taken",
+                Verdict::Noted => "note",
+                Verdict::NotNeeded => "not needed",
+                Verdict::LeftToKeepalived => "left to keepalived",
+                Verdict::Refused => "refused",
+            };
+            write!(f, "{path}:{line}:{column}: {verdict}: `{}`: {}", self.keyword, self.said)?;
+            match self.places {
+                1 => Ok(()),
+                places => write!(f, " (at {places} places)"),
+            }
+        })
+    }
+
+    /// As data.
+    pub fn told(&self, sources: &Sources) -> serde_json::Value {
+        let Place { file, line, column } = self.place;
+        serde_json::json!(Told {
+            verdict: self.verdict,
+            file: sources.path(file).display().to_string(),
+            line,
+            column,
+            places: self.places,
+            keyword: self.keyword,
+            said: &self.said,
+        })
+    }
+}

@@ -1,0 +1,268 @@
+//! A virtual server as a `[[service]]`.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use super::super::model::{
+    Checksum, Granularity, Method, Protocol, RealServer, SorryServer, Target, Tunnel, VirtualServer,
+};
+use super::check::{Checks, duration};
+use super::document::{Item, Service, Table, Value};
+use super::listen::listen;
+use super::note::Notes;
+use super::{Scripts, shared};
+
+/// Schedulers that take no notice of weights.
+const UNWEIGHTED: [&str; 3] = ["rr", "lc", "dh"];
+
+/// The keys of a virtual server, but for its name.
+pub fn service(server: &VirtualServer, scripts: &Scripts<'_>, notes: &mut Notes) -> Service {
+    let mut keys = Table::default();
+    let listen = listen(server, scripts.lvs, notes);
+    let place = server.place;
+    match <[Item; 1]>::try_from(listen) {
+        Ok([one]) => keys.0.push(("listen", one)),
+        Err(listen) => keys.set("listen", listen, place),
+    }
+    let (servers, check) = servers(server, scripts, notes);
+    keys.set("servers", servers, place);
+    if let Some(check) = check {
+        keys.0.push(("check", check));
+    }
+    keys.set("scheduler", server.scheduler.value.as_str(), server.scheduler.place.unwrap_or(place));
+    if !server.flags.is_empty() {
+        let flags = server.flags.iter().map(|flag| {
+            let word = ["flag-1", "flag-2", "flag-3"][usize::from(flag.value.trailing_zeros().min(2) as u8)];
+            Item::new(word, flag.place)
+        });
+        keys.set("scheduler_flags", flags.collect::<Vec<_>>(), server.flags[0].place);
+    }
+    keys.0.push(("forward", Item::new(forward(server.method.value), server.method.place.unwrap_or(place))));
+    ops(server, scripts, &mut keys, notes);
+    persistence(server, &mut keys, notes);
+    if let Some(sorry) = &server.sorry {
+        keys.0.push(("fallback", fallback(sorry, server)));
+    }
+    for (key, value) in [("quorum", &server.quorum), ("hysteresis", &server.hysteresis)] {
+        if let Some(given) = value.place.filter(|_| value.value != u32::from(key == "quorum")) {
+            keys.set(key, value.value, given);
+        }
+    }
+    for (key, keyword, script) in
+        [("on_up", "quorum_up", &server.quorum_up), ("on_down", "quorum_down", &server.quorum_down)]
+    {
+        let script = script.as_ref().filter(|script| !scripts.is_ops(script));
+        if let Some(hook) = script.and_then(|script| scripts.hook(script, keyword, notes)) {
+            keys.0.push((key, hook));
+        }
+    }
+    if let Some(place) = server.omega {
+        keys.set("down_on_stop", true, place);
+    }
+    if let Some(place) = server.ha_suspend {
+        keys.set("ha_suspend", true, place);
+    }
+    Service { place, keys }
+}
+
+/// The servers, and the check that the most of them have.
+fn servers(server: &VirtualServer, scripts: &Scripts<'_>, notes: &mut Notes) -> (Vec<Item>, Option<Item>) {
+    let real = &server.real_servers;
+    let mut checks: Vec<Item> = real.iter().map(|real| Checks { scripts, notes }.of(real)).collect();
+    shared::generalise(real, &mut checks);
+    let check = shared::most_common(&checks);
+    let scheduler = &server.scheduler.value;
+    let weighed = !UNWEIGHTED.contains(&scheduler.as_str());
+    let mut weights = real.iter().map(|real| real.weight.value).filter(|weight| *weight > 0);
+    let differ = weights.next().is_some_and(|first| weights.any(|weight| weight != first));
+    if differ && !weighed {
+        let said = format!("`{scheduler}` takes no notice of weights that differ: each server has weight 1");
+        notes.noted(server.place, "weight", said);
+    }
+    let items = real.iter().zip(checks).map(|(real, own)| {
+        let mut table = Table::default();
+        table.set("address", SocketAddr::new(real.address, real.port).to_string(), real.place);
+        let weight = if differ && !weighed { real.weight.value.min(1) } else { real.weight.value };
+        if weight != 1 {
+            table.set("weight", weight, real.weight.place);
+        }
+        if real.method.value != server.method.value {
+            table.set("forward", forward(real.method.value), real.method.place);
+        }
+        for (key, limit) in
+            [("upper_threshold", &real.upper_threshold), ("lower_threshold", &real.lower_threshold)]
+        {
+            if limit.value != 0 {
+                table.set(key, limit.value, limit.place);
+            }
+        }
+        if check.as_ref() != Some(&own) {
+            table.0.push(("check", own));
+        }
+        hooks(real, scripts, &mut table, notes);
+        let place = real.place;
+        if let [("address", address)] = table.0.as_slice() {
+            return Item::new(address.value.clone(), place);
+        }
+        Item::new(table, place)
+    });
+    (items.collect(), check)
+}
+
+fn hooks(real: &RealServer, scripts: &Scripts<'_>, table: &mut Table, notes: &mut Notes) {
+    for (key, keyword, script) in
+        [("on_up", "notify_up", &real.notify_up), ("on_down", "notify_down", &real.notify_down)]
+    {
+        let script = script.as_ref().filter(|script| !scripts.is_ops(script));
+        if let Some(hook) = script.and_then(|script| scripts.hook(script, keyword, notes)) {
+            table.0.push((key, hook));
+        }
+    }
+}
+
+/// ipvsd's default is one-packet scheduling for all datagrams without persistence.
+fn ops(server: &VirtualServer, scripts: &Scripts<'_>, keys: &mut Table, notes: &mut Notes) {
+    let datagrams = server.protocol.as_ref().is_none_or(|protocol| protocol.value == Protocol::Udp);
+    if !datagrams {
+        return;
+    }
+    let hooks = [&server.quorum_up, &server.quorum_down].into_iter();
+    let hooks = hooks.chain(server.real_servers.iter().flat_map(|real| [&real.notify_up, &real.notify_down]));
+    let by_script = hooks.flatten().find(|script| scripts.is_ops(script));
+    if let Some(script) = by_script {
+        let said = "a script that only sets the flag of one-packet scheduling: ipvsd makes the service with it, so that there is no gap";
+        notes.noted(script.place, "ops", said);
+    }
+    let marked = matches!(server.target, Target::Fwmark(_));
+    match server.ops.or(by_script.map(|script| script.place)) {
+        Some(place) if server.persistence.is_some() => keys.set("ops", true, place),
+        Some(_) => {}
+        None => {
+            let said = if marked || server.persistence.is_some() {
+                "not given: clients stay with their servers, as with keepalived"
+            } else {
+                "not given: each client stays with one server, as with keepalived. Without `ops = false` every datagram is \
+                 scheduled on its own, and replies come from the VIP"
+            };
+            notes.noted(server.place, "ops", said);
+            if server.persistence.is_none() {
+                keys.set("ops", false, server.place);
+            }
+        }
+    }
+}
+
+fn persistence(server: &VirtualServer, keys: &mut Table, notes: &mut Notes) {
+    let Some(timeout) = &server.persistence else {
+        if let Some(engine) = &server.engine {
+            notes.noted(engine.place, "persistence_engine", "it has no effect without `persistence_timeout`");
+        }
+        return;
+    };
+    let mut table = Table::default();
+    table.set("timeout", duration(timeout.value), timeout.place);
+    match server.granularity.as_ref().map(|at| (at.value, at.place)) {
+        None => {}
+        Some((Granularity::Prefix(bits), place)) => table.set("prefix_v6", bits, place),
+        Some((Granularity::Mask(mask), place)) => match bits(mask) {
+            Some(bits) => table.set("prefix_v4", bits, place),
+            None => {
+                let said = format!("{mask} is no prefix: ipvsd takes masks whose ones come first");
+                notes.refused(place, "persistence_granularity", said);
+            }
+        },
+    }
+    if let Some(engine) = &server.engine {
+        table.set("engine", engine.value.as_str(), engine.place);
+    }
+    match table.0.len() {
+        1 => keys.set("persistence", duration(timeout.value), timeout.place),
+        _ => keys.set("persistence", table, timeout.place),
+    }
+}
+
+fn bits(mask: Ipv4Addr) -> Option<u8> {
+    let ones = mask.to_bits().leading_ones();
+    (mask.to_bits().count_ones() == ones).then_some(ones as u8)
+}
+
+fn fallback(sorry: &SorryServer, server: &VirtualServer) -> Item {
+    let address = SocketAddr::new(sorry.address, sorry.port).to_string();
+    if sorry.method.value == server.method.value {
+        return Item::new(address, sorry.place);
+    }
+    let mut table = Table::default();
+    table.set("address", address, sorry.place);
+    table.set("forward", forward(sorry.method.value), sorry.method.place);
+    Item::new(table, sorry.place)
+}
+
+fn forward(method: Method) -> Value {
+    let sum = |sum: Checksum, table: &mut Table| match sum {
+        Checksum::None => {}
+        Checksum::Plain => table.set("checksum", "full", None),
+        Checksum::Remote => table.set("checksum", "remote", None),
+    };
+    let mut table = Table::default();
+    match method {
+        Method::Nat => return "nat".into(),
+        Method::Dr => return "direct".into(),
+        Method::Tun(Tunnel::Ipip) => return "tunnel".into(),
+        Method::Tun(Tunnel::Gue(port, checksum)) => {
+            table.set("tunnel", "gue", None);
+            table.set("port", port, None);
+            sum(checksum, &mut table);
+        }
+        Method::Tun(Tunnel::Gre(checksum)) => {
+            table.set("tunnel", "gre", None);
+            sum(checksum, &mut table);
+        }
+    }
+    table.into()
+}
+
+/// What a service is called: its group or its label, else its protocol and, where `alone` does not hold, its address.
+pub fn name(server: &VirtualServer, alone: bool) -> String {
+    if let Target::Group(name) = &server.target {
+        return name.clone();
+    }
+    if let Some(label) = &server.virtualhost
+        && !server.real_servers.iter().any(RealServer::asks_http)
+    {
+        return label.value.clone();
+    }
+    let base = base(server);
+    match &server.target {
+        Target::Address(address, _) if !alone => format!("{base}-{address}"),
+        _ => base,
+    }
+}
+
+/// The protocol that a service seems to speak.
+pub fn base(server: &VirtualServer) -> String {
+    let (protocol, port) = match (&server.target, server.protocol.as_ref().map(|protocol| protocol.value)) {
+        (Target::Fwmark(mark), _) => return format!("fwmark-{mark}"),
+        (Target::Group(name), _) => return name.clone(),
+        (Target::Address(_, port), Some(Protocol::Tcp)) => ("tcp", *port),
+        (Target::Address(_, port), Some(Protocol::Sctp)) => ("sctp", *port),
+        (Target::Address(_, port), Some(Protocol::Udp) | None) => ("udp", *port),
+    };
+    let known = match port {
+        53 => "dns",
+        67 => "dhcp",
+        69 => "tftp",
+        123 => "ntp",
+        161 => "snmp",
+        162 => "snmptrap",
+        514 => "syslog",
+        1812 => "radius",
+        1813 => "radius-acct",
+        2055 => "netflow",
+        3478 => "stun",
+        4739 => "ipfix",
+        5060 => "sip",
+        6343 => "sflow",
+        0 => return format!("{protocol}-any"),
+        _ => return format!("{protocol}-{port}"),
+    };
+    if protocol == "udp" { known.to_owned() } else { format!("{known}-{protocol}") }
+}
