@@ -5,6 +5,7 @@ mod ask;
 mod doctor;
 mod explain;
 mod flush;
+mod import;
 mod operate;
 mod plan;
 mod reload;
@@ -53,7 +54,7 @@ enum Command {
     ///
     /// Without `--config` the running daemon is asked, which needs no privilege; if none runs, the default config is taken.
     Plan {
-        /// The config; not that of the running daemon.
+        /// The config, not that of the running daemon; one whose name ends in `.conf` is a keepalived.conf.
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
         /// As JSON.
@@ -120,7 +121,18 @@ enum Command {
     /// If anything is wrong with it, the running config goes on, and all that is wrong is said here.
     Reload,
     /// Say all that is wrong with the config, and change nothing.
+    #[command(visible_alias = "check")]
     Validate(ConfigFile),
+    /// Print a keepalived.conf as ipvsd.toml, and what differs and why on standard error.
+    ///
+    /// Exit status 0 all is taken, 2 something is refused: what is printed then lacks it.
+    Import {
+        /// The keepalived.conf.
+        file: PathBuf,
+        /// Both as JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Remove from the kernel the services of the config and the reply rules, and nothing else.
     Flush(ConfigFile),
 }
@@ -129,7 +141,7 @@ const DEFAULT_CONFIG: &str = "/etc/ipvsd/ipvsd.toml";
 
 #[derive(Args)]
 struct ConfigFile {
-    /// The config.
+    /// The config; one whose name ends in `.conf` is a keepalived.conf.
     #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
     config: PathBuf,
 }
@@ -153,6 +165,7 @@ pub fn main() -> ExitCode {
         Command::Doctor(options) => doctor::main(&options),
         Command::Reload => reload::main(),
         Command::Validate(file) => validate::main(&file.config),
+        Command::Import { file, json } => import::main(&file, json),
         Command::Flush(file) => flush::main(&file.config),
     }
 }

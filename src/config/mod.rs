@@ -5,12 +5,15 @@
 //!            │                          │
 //!            └────────> Problems <──────┘ ──> Report: every problem, by place
 //! ```
+//! A keepalived.conf is translated to TOML first; its problems have their places in it all the same.
+//!
 //! A file is refused whole or taken whole. Every problem is reported, not the first one only.
 
 mod address;
 mod check;
 mod conflicts;
 mod draft;
+mod keepalived_file;
 mod masked;
 mod persistence;
 mod policy;
@@ -30,6 +33,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use keepalived_file::{Imported, import};
 pub use report::{Located, Report, Severity};
 pub use scheduler::heeds_weight;
 
@@ -46,6 +50,10 @@ pub struct Loaded {
     pub config: Config,
     /// Warnings only; may be empty.
     pub warnings: Report,
+    /// The files that it was read from; none if it was not read from a file.
+    pub files: Vec<PathBuf>,
+    /// What a keepalived.conf means here that differs, in lines; none of another file.
+    pub notes: Vec<String>,
 }
 
 /// Why a file gives no config.
@@ -71,12 +79,15 @@ impl LoadError {
     }
 }
 
-/// Reads a file as TOML (UTF-8).
+/// Reads a file: as a keepalived.conf if its name ends in `.conf`, else as TOML (UTF-8).
 pub fn load(path: &Path) -> Result<Loaded, LoadError> {
+    if path.extension().is_some_and(|extension| extension == "conf") {
+        return Ok(import(path)?.judged?);
+    }
     let bytes = std::fs::read(path).map_err(|error| LoadError::unread(path, error))?;
     let name = path.display().to_string();
     match std::str::from_utf8(&bytes) {
-        Ok(text) => Ok(parse(&name, text)?),
+        Ok(text) => Ok(Loaded { files: vec![path.to_owned()], ..parse(&name, text)? }),
         Err(error) => {
             // Up to the error both texts are the same, so the place is right.
             let text = String::from_utf8_lossy(&bytes);
@@ -101,7 +112,7 @@ pub fn parse(file_name: &str, text: &str) -> Result<Loaded, Report> {
     let config = validate::validate(&draft, &mut problems);
     let report = Report::new(file_name, text, problems);
     match config {
-        Some(config) => Ok(Loaded { config, warnings: report }),
+        Some(config) => Ok(Loaded { config, warnings: report, files: Vec::new(), notes: Vec::new() }),
         None => Err(report),
     }
 }

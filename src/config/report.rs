@@ -12,12 +12,20 @@ const LONG: usize = 1_000;
 /// So many bytes of it.
 const SHOWN: usize = 60;
 
-/// Everything there is to say about one config file, in the order of the file.
+/// Everything there is to say about a config, in its order.
 #[derive(Clone, Debug)]
 pub struct Report {
-    file: String,
-    text: String,
+    sources: Sources,
     problems: Vec<Problem>,
+}
+
+/// The files of a config: most have one.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sources {
+    /// Each file's name, and the byte of `text` that it begins at.
+    files: Vec<(String, usize)>,
+    /// The files' texts one after the other, secrets masked.
+    text: String,
 }
 
 /// How bad a problem is.
@@ -47,7 +55,7 @@ pub struct Located<'a> {
     pub help: Option<&'a str>,
 }
 
-/// A range of bytes in the text of the config.
+/// A range of bytes in the texts of the config.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
     /// The first byte.
@@ -80,6 +88,16 @@ impl Problems {
     /// Adds a warning.
     pub fn warning(&mut self, place: Place, message: impl Into<String>) -> &mut Problem {
         self.add(Severity::Warning, place, message.into())
+    }
+
+    /// Moves all of them into other texts.
+    pub fn move_to(&mut self, place: impl Fn(Place) -> Place) {
+        for problem in &mut self.0 {
+            problem.place = place(problem.place);
+            if let Some((related, _)) = &mut problem.related {
+                *related = place(*related);
+            }
+        }
     }
 
     /// Whether there is an error among them.
@@ -123,9 +141,15 @@ impl Problem {
 
 impl Report {
     pub(super) fn new(file: &str, text: &str, problems: Problems) -> Self {
+        let mut sources = Sources::default();
+        sources.add(file, text);
+        Self::of(sources, problems)
+    }
+
+    pub(super) fn of(sources: Sources, problems: Problems) -> Self {
         let mut problems = problems.0;
         problems.sort_by_key(|problem| problem.place);
-        Self { file: file.to_owned(), text: masked(text), problems }
+        Self { sources, problems }
     }
 
     /// Whether there is nothing to say.
@@ -138,13 +162,13 @@ impl Report {
     /// Ends in a line end unless the report is empty.
     pub fn render(&self, colour: bool) -> String {
         let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
-        let lines = Lines::new(&self.text);
+        let lines = self.sources.lines();
         let mut out = String::new();
         for (index, problem) in self.problems.iter().enumerate() {
             if index > 0 {
                 out.push('\n');
             }
-            out.push_str(&renderer.render(&[problem.group(&self.file, &lines)]));
+            out.push_str(&renderer.render(&[problem.group(&lines)]));
             out.push('\n');
         }
         out
@@ -152,13 +176,14 @@ impl Report {
 
     /// All problems as data.
     pub fn problems(&self) -> impl Iterator<Item = Located<'_>> {
-        let lines = Lines::new(&self.text);
+        let lines = self.sources.lines();
         self.problems.iter().map(move |problem| {
             let line = lines.of(problem.place.start);
+            let (file, number) = lines.called(line);
             Located {
                 severity: problem.severity,
-                file: &self.file,
-                line: line + 1,
+                file,
+                line: number,
                 column: lines.column(line, problem.place.start) + 1,
                 message: &problem.message,
                 help: problem.help.as_deref(),
@@ -176,7 +201,7 @@ impl fmt::Display for Report {
 impl std::error::Error for Report {}
 
 impl Problem {
-    fn group<'a>(&'a self, file: &'a str, lines: &Lines<'a>) -> Group<'a> {
+    fn group<'a>(&'a self, lines: &Lines<'a>) -> Group<'a> {
         let level = match self.severity {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
@@ -190,6 +215,7 @@ impl Problem {
         for part in parts.chunk_by(|a, b| lines.of(a.0.start) == lines.of(b.0.start) && lines.is_short(a.0)) {
             let number = lines.of(part[0].0.start);
             let (text, start) = lines.text(number);
+            let (file, line) = lines.called(number);
             if let [(place, _, label)] = part
                 && !lines.is_short(*place)
             {
@@ -197,7 +223,7 @@ impl Problem {
                 let label = label.unwrap_or("here");
                 let text = normalize_untrusted_str(beginning(&text[(place.start - start).min(text.len())..]));
                 group = group
-                    .element(Origin::path(file).line(number + 1).char_column(column))
+                    .element(Origin::path(file).line(line).char_column(column))
                     .element(Level::NOTE.with_name(label).message(text));
                 continue;
             }
@@ -210,7 +236,7 @@ impl Problem {
                     None => annotation,
                 }
             });
-            let snippet = Snippet::source(text).line_start(number + 1).path(file).fold(false);
+            let snippet = Snippet::source(text).line_start(line).path(file).fold(false);
             group = group.element(snippet.annotations(annotations));
         }
         match &self.help {
@@ -225,16 +251,45 @@ fn beginning(text: &str) -> &str {
     &text[..text.floor_char_boundary(SHOWN)]
 }
 
-/// The lines of a text, counted from 0.
+impl Sources {
+    /// Adds a file, and gives the byte that it begins at.
+    pub fn add(&mut self, file: &str, text: &str) -> usize {
+        // No line has parts of two files.
+        if !self.text.is_empty() && !self.text.ends_with('\n') {
+            self.text.push('\n');
+        }
+        let start = self.text.len();
+        self.files.push((file.to_owned(), start));
+        self.text.push_str(&masked(text));
+        start
+    }
+
+    fn lines(&self) -> Lines<'_> {
+        let mut lines = Lines::new(&self.text);
+        let first = |start: &usize| lines.starts.partition_point(|at| at < start);
+        lines.files = self.files.iter().map(|(name, start)| (name.as_str(), first(start))).collect();
+        lines
+    }
+}
+
+/// The lines of all texts, counted from 0.
 pub(super) struct Lines<'a> {
     text: &'a str,
     starts: Vec<usize>,
+    /// Each file's name and first line.
+    files: Vec<(&'a str, usize)>,
 }
 
 impl<'a> Lines<'a> {
     pub fn new(text: &'a str) -> Self {
         let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        Self { text, starts }
+        Self { text, starts, files: Vec::new() }
+    }
+
+    /// The file of a line, and the line's number in it, from 1.
+    pub fn called(&self, line: usize) -> (&'a str, usize) {
+        let file = self.files.iter().rev().find(|(_, first)| *first <= line);
+        file.map_or(("", line + 1), |(name, first)| (*name, line - first + 1))
     }
 
     /// The line of a byte. The end of the text counts to its last line, not to the nothing after a final line end.

@@ -37,7 +37,7 @@ mod requests;
 mod supervise;
 mod tasks;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -60,19 +60,19 @@ pub use plan::plan;
 pub use prepare::Refusal;
 pub use recorder::HistoryFile;
 
-/// Runs the services of `config` until SIGTERM or SIGINT; SIGHUP reads `path` again.
+/// Runs the services of `config`, which was read from `files`, until SIGTERM or SIGINT; SIGHUP reads `path` again.
 ///
 /// # Errors
 /// What keeps the daemon from starting, each with its cure; another ipvsd in this network namespace, for one. Or what
 /// it should have removed before its end, and could not.
-pub async fn run(path: &Path, config: Config) -> Result<(), Refusal> {
+pub async fn run(path: &Path, files: &[PathBuf], config: Config) -> Result<(), Refusal> {
     // First of all: until then a SIGHUP would end the process.
     let mut hangup = signal(SignalKind::hangup()).map_err(Refusal::io("listen for SIGHUP"))?;
     let mut terminate = signal(SignalKind::terminate()).map_err(Refusal::io("listen for SIGTERM"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Refusal::io("listen for SIGINT"))?;
     let mut supervisor = Supervisor::start();
     let _lock = lock::take()?;
-    prepare::trust(path, &config)?;
+    prepare::trust(files, &config)?;
     let client = prepare::prepare(&config).await?;
     let mut tasks = Tasks::start(client)?;
     let (reloads, asked) = unbounded_channel();

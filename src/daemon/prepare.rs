@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ipvs_netlink::Error;
 use ipvs_netlink::tokio::Client;
@@ -55,8 +55,8 @@ pub async fn ipvs() -> Result<Client, Refusal> {
     connect().await?.ok_or_else(|| Refusal::new(Error::NotInKernel.to_string()))
 }
 
-/// What the daemon is told must be the operator's word: its config, and what that lets it run.
-pub fn trust(path: &Path, config: &Config) -> Result<(), Refusal> {
+/// What the daemon is told must be the operator's word: the files of its config, and what that lets it run.
+pub fn trust(files: &[PathBuf], config: &Config) -> Result<(), Refusal> {
     let user = nix::unistd::geteuid().as_raw();
     let commands = config.services.iter().flat_map(|service| {
         [&service.policy.quorum.on_up, &service.policy.quorum.on_down].into_iter().flatten()
@@ -68,7 +68,9 @@ pub fn trust(path: &Path, config: &Config) -> Result<(), Refusal> {
     });
     let executables: BTreeSet<&str> =
         commands.filter_map(|command| command.argv.first()).chain(of_checks).map(String::as_str).collect();
-    let refusals: Vec<String> = std::iter::once(path)
+    let refusals: Vec<String> = files
+        .iter()
+        .map(PathBuf::as_path)
         .chain(executables.into_iter().map(Path::new))
         .filter_map(|path| Some(command::trusted(path, user).err()?.to_string()))
         .collect();

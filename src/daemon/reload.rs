@@ -111,7 +111,8 @@ fn read(path: &Path) -> Result<Loaded, Rejected> {
         return Err(LoadError::unread(path, io::Error::other("it is not a regular file")).into());
     }
     let loaded = config::load(path)?;
-    prepare::trust(path, &loaded.config).map_err(|refusal| Rejected::Machine(refusal.to_string()))?;
+    prepare::trust(&loaded.files, &loaded.config)
+        .map_err(|refusal| Rejected::Machine(refusal.to_string()))?;
     Ok(loaded)
 }
 

@@ -482,7 +482,12 @@ pub const ROWS: &[Row] = &[
     row(&[MiscCheck], Noted, USER, &["user"]),
     row(HTTP, Taken, "", &["url", "virtualhost"]),
     row(HTTP, Noted, "ipvsd asks in HTTP/1.1", &["http_protocol"]),
-    row(HTTP, Noted, "ipvsd asks for all URLs at the same time: a recovery never takes longer", &["fast_recovery"]),
+    row(
+        HTTP,
+        Noted,
+        "ipvsd asks for all URLs at the same time: a recovery never takes longer",
+        &["fast_recovery"],
+    ),
     row(HTTP, Noted, "an old name of `retry`", &["nb_get_retry"]),
     row(HTTP, Noted, "ipvsd always asks for the name that is in `host`", &["enable_sni"]),
     later(row(HTTP, Taken, "", &["sni_name"])),

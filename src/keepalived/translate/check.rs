@@ -30,7 +30,11 @@ impl Checks<'_> {
         }
         match items.len() {
             0 => {
-                self.notes.noted(server.place, "real_server", "it has no check, and counts as alive for ever");
+                self.notes.noted(
+                    server.place,
+                    "real_server",
+                    "it has no check, and counts as alive for ever",
+                );
                 Item::new("none", server.place)
             }
             1 => items.remove(0),
@@ -58,8 +62,11 @@ impl Checks<'_> {
             CheckKind::File { track_file, weight } => self.file(check, track_file, weight),
             CheckKind::Http { tls, virtualhost, sni_name, urls, .. } => {
                 let host = virtualhost.as_ref().or(server.virtualhost.as_ref());
-                if let Some(name) = sni_name.as_ref().filter(|name| Some(&name.value) != host.map(|at| &at.value)) {
-                    let said = "ipvsd asks for one name, in the header Host and in TLS: give `virtualhost` the same";
+                if let Some(name) =
+                    sni_name.as_ref().filter(|name| Some(&name.value) != host.map(|at| &at.value))
+                {
+                    let said =
+                        "ipvsd asks for one name, in the header Host and in TLS: give `virtualhost` the same";
                     self.notes.refused(name.place, "sni_name", said);
                 }
                 urls.iter().map(|url| self.url(url, *tls, host)).collect()
@@ -259,7 +266,8 @@ impl Checks<'_> {
             // A script is dear: it runs no more often than with keepalived.
             None if script => table.set("interval", duration(timing.interval.value), place),
             None => {
-                let said = "not given: instead of keepalived's 60 s ipvsd asks every 500 ms, every 2 s over HTTP";
+                let said =
+                    "not given: instead of keepalived's 60 s ipvsd asks every 500 ms, every 2 s over HTTP";
                 self.notes.noted(place, "delay_loop", said);
             }
             Some(given) => table.set("interval", duration(timing.interval.value), given),

@@ -265,7 +265,11 @@ mod tests {
     fn each_byte_has_the_innermost_origin() {
         let mut keys = Table::default();
         keys.set("name", "dns", None);
-        keys.set("servers", vec![Item::new("10.0.0.1:53", place(5)), Item::new("10.0.0.2:53", place(9))], None);
+        keys.set(
+            "servers",
+            vec![Item::new("10.0.0.1:53", place(5)), Item::new("10.0.0.2:53", place(9))],
+            None,
+        );
         let mut check = Table::default();
         check.set("type", "udp", place(11));
         check.set("fall", 3_u32, place(12));

@@ -31,7 +31,9 @@ pub fn listen(server: &VirtualServer, lvs: &Lvs, notes: &mut Notes) -> Vec<Item>
     };
     let mut groups = lvs.groups.iter().filter(|group| group.name.value == *name).peekable();
     if groups.peek().is_none() {
-        let said = format!("there is no virtual_server_group `{name}`: give it one, or take this virtual_server out");
+        let said = format!(
+            "there is no virtual_server_group `{name}`: give it one, or take this virtual_server out"
+        );
         notes.refused(server.place, "virtual_server", said);
     }
     let mut items = Vec::new();

@@ -1,7 +1,5 @@
 //! What is said about a translation: for each keyword that is not simply taken, and for what the file leaves unsaid.
 
-use std::fmt;
-
 use rustc_hash::FxHashMap;
 use serde::Serialize;
 
@@ -84,23 +82,21 @@ impl Notes {
 
 impl Note {
     /// As a line for people.
-    pub fn line<'a>(&'a self, sources: &'a Sources) -> impl fmt::Display + 'a {
-        fmt::from_fn(move |f| {
-            let Place { file, line, column } = self.place;
-            let path = sources.path(file).display();
-            let verdict = match self.verdict {
-                Verdict::Taken => "taken",
-                Verdict::Noted => "note",
-                Verdict::NotNeeded => "not needed",
-                Verdict::LeftToKeepalived => "left to keepalived",
-                Verdict::Refused => "refused",
-            };
-            write!(f, "{path}:{line}:{column}: {verdict}: `{}`: {}", self.keyword, self.said)?;
-            match self.places {
-                1 => Ok(()),
-                places => write!(f, " (at {places} places)"),
-            }
-        })
+    pub fn line(&self, sources: &Sources) -> String {
+        let Place { file, line, column } = self.place;
+        let path = sources.path(file).display();
+        let verdict = match self.verdict {
+            Verdict::Taken => "taken",
+            Verdict::Noted => "note",
+            Verdict::NotNeeded => "not needed",
+            Verdict::LeftToKeepalived => "left to keepalived",
+            Verdict::Refused => "refused",
+        };
+        let places = match self.places {
+            1 => String::new(),
+            places => format!(" (at {places} places)"),
+        };
+        format!("{path}:{line}:{column}: {verdict}: `{}`: {}{places}", self.keyword, self.said)
     }
 
     /// As data.

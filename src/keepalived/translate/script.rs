@@ -27,7 +27,10 @@ impl Scripts<'_> {
         };
         if !words[0].starts_with('/') {
             let found = PATH.iter().map(|folder| format!("{folder}/{}", words[0]));
-            match found.into_iter().find(|path| !self.outside.matches(&glob::Pattern::escape(path)).is_empty()) {
+            match found
+                .into_iter()
+                .find(|path| !self.outside.matches(&glob::Pattern::escape(path)).is_empty())
+            {
                 Some(path) => words[0] = path,
                 None => {
                     let said = format!("there is no program `{}`: name it by its whole path", words[0]);
@@ -84,16 +87,16 @@ impl Scripts<'_> {
         let file = if shell { words.get(1) } else { words.first() };
         let Some(path) = file.filter(|path| path.starts_with('/')) else { return false };
         let text = self.outside.read(Path::new(path)).ok().filter(|text| text.len() <= MOST);
-        text.and_then(|text| String::from_utf8(text).ok()).is_some_and(|text| {
-            (shell || text.starts_with("#!")) && only_ops(&text)
-        })
+        text.and_then(|text| String::from_utf8(text).ok())
+            .is_some_and(|text| (shell || text.starts_with("#!")) && only_ops(&text))
     }
 }
 
 /// Whether there is a command in a shell's text, and all of them do nothing but that.
 fn only_ops(text: &str) -> bool {
     let lines = text.split(['\n', ';']).map(str::trim);
-    let mut lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#') && *line != "exit 0").peekable();
+    let mut lines =
+        lines.filter(|line| !line.is_empty() && !line.starts_with('#') && *line != "exit 0").peekable();
     lines.peek().is_some() && lines.all(|line| edits_ops(&line.split_whitespace().collect::<Vec<_>>()))
 }
 
@@ -117,7 +120,10 @@ mod tests {
     fn only_what_does_nothing_else_is_one_packet_scheduling() {
         for (text, is) in [
             ("ipvsadm -E -u 192.0.2.1:53 --ops -s rr", true),
-            ("#!/bin/sh\n# the flag\n/sbin/ipvsadm -E -u 192.0.2.1:53 -o -s rr\nipvsadm -E -f 7 -o; exit 0", true),
+            (
+                "#!/bin/sh\n# the flag\n/sbin/ipvsadm -E -u 192.0.2.1:53 -o -s rr\nipvsadm -E -f 7 -o; exit 0",
+                true,
+            ),
             ("ipvsadm -E -u 192.0.2.1:53 -s rr", false),
             ("ipvsadm -E -t 192.0.2.1:53 --ops", false),
             ("ipvsadm -E -u 192.0.2.1:53 --ops\nip addr add 192.0.2.1 dev lo", false),

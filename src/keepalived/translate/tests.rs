@@ -40,10 +40,11 @@ fn file(text: &str, outside: &dyn Outside) -> File {
 
 /// The TOML, and the notes as lines.
 fn translated(text: &str) -> String {
-    let outside = Files(BTreeMap::from([("/etc/ops.sh", "#!/bin/sh\nipvsadm -E -u 192.0.2.1:53 --ops -s rr\n")]));
+    let outside =
+        Files(BTreeMap::from([("/etc/ops.sh", "#!/bin/sh\nipvsadm -E -u 192.0.2.1:53 --ops -s rr\n")]));
     let file = file(text, &outside);
     let Translation { written, notes } = translate(&file, &outside);
-    let notes: Vec<String> = notes.iter().map(|note| note.line(&file.sources).to_string()).collect();
+    let notes: Vec<String> = notes.iter().map(|note| note.line(&file.sources)).collect();
     format!("{}\n{}", written.text, notes.join("\n"))
 }
 
