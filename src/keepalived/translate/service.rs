@@ -55,6 +55,7 @@ pub fn service(server: &VirtualServer, scripts: &Scripts<'_>, notes: &mut Notes)
             keys.0.push((key, hook));
         }
     }
+    unsaid(server, notes);
     if let Some(place) = server.omega {
         keys.set("down_on_stop", true, place);
     }
@@ -62,6 +63,24 @@ pub fn service(server: &VirtualServer, scripts: &Scripts<'_>, notes: &mut Notes)
         keys.set("ha_suspend", true, place);
     }
     Service { place, keys }
+}
+
+/// What holds in ipvsd although the file does not ask for it.
+fn unsaid(server: &VirtualServer, notes: &mut Notes) {
+    if server.real_servers.iter().any(|real| !real.inhibit.value) {
+        let said = "not given, and holds all the same: keepalived deletes a dead server, ipvsd gives it weight 0";
+        notes.noted(server.place, "inhibit_on_failure", said);
+    }
+    let starts_up = |real: &RealServer| !real.checks.is_empty() && !real.alpha.value;
+    if server.real_servers.iter().any(starts_up) {
+        let said = "not given, and holds all the same: a server that ipvsd does not find in the kernel gets its weight when it \
+                    has answered, with keepalived before that";
+        notes.noted(server.place, "alpha", said);
+    }
+    if let Some(sorry) = &server.sorry {
+        let said = "it is in the table from the start, with weight 0 while it is not needed: the pool is never empty";
+        notes.noted(sorry.place, "sorry_server", said);
+    }
 }
 
 /// The servers, and the check that the most of them have.
