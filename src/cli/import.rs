@@ -1,5 +1,7 @@
 //! `ipvsd import`.
 
+mod rules;
+
 use std::io::{self, IsTerminal};
 use std::path::Path;
 use std::process::ExitCode;
@@ -9,9 +11,16 @@ use serde_json::{Value, json};
 use crate::config::{self, Imported, Report};
 use crate::keepalived::Verdict;
 
-pub fn main(path: &Path, json: bool) -> ExitCode {
+pub fn main(path: &Path, ruleset: Option<&Path>, json: bool) -> ExitCode {
     let imported = match config::import(path) {
         Ok(imported) => imported,
+        Err(error) => {
+            eprintln!("ipvsd: {error}");
+            return ExitCode::from(super::FAILED);
+        }
+    };
+    let rules = match ruleset.map_or(Ok(Vec::new()), |path| rules::unnecessary(path, &imported.rewritten)) {
+        Ok(rules) => rules,
         Err(error) => {
             eprintln!("ipvsd: {error}");
             return ExitCode::from(super::FAILED);
@@ -22,12 +31,15 @@ pub fn main(path: &Path, json: bool) -> ExitCode {
         Err(report) => report,
     };
     if json {
-        super::say(io::stdout(), &format!("{:#}\n", data(&imported, report)));
+        super::say(io::stdout(), &format!("{:#}\n", data(&imported, report, &rules)));
     } else {
         super::say(io::stdout(), &imported.toml);
         // What is refused stands in the report, with its line.
         for note in imported.notes.iter().filter(|note| note.verdict != Verdict::Refused) {
             super::say(io::stderr(), &format!("{}\n", note.line(&imported.sources)));
+        }
+        for rule in &rules {
+            super::say(io::stderr(), &format!("{rule}\n"));
         }
         super::say(io::stderr(), &report.render(io::stderr().is_terminal()));
     }
@@ -37,11 +49,12 @@ pub fn main(path: &Path, json: bool) -> ExitCode {
     }
 }
 
-fn data(imported: &Imported, report: &Report) -> Value {
+fn data(imported: &Imported, report: &Report, rules: &[String]) -> Value {
     json!({
         "toml": imported.toml,
         "refused": imported.judged.is_err(),
         "notes": imported.notes.iter().map(|note| note.told(&imported.sources)).collect::<Vec<_>>(),
+        "rules": rules,
         "problems": report.problems().collect::<Vec<_>>(),
     })
 }

@@ -129,7 +129,10 @@ enum Command {
     Import {
         /// The keepalived.conf.
         file: PathBuf,
-        /// Both as JSON.
+        /// What `nft -j list ruleset` or `iptables-save` has printed: say which of its rules ipvsd makes unnecessary.
+        #[arg(long, value_name = "FILE")]
+        ruleset: Option<PathBuf>,
+        /// All as JSON.
         #[arg(long)]
         json: bool,
     },
@@ -165,7 +168,7 @@ pub fn main() -> ExitCode {
         Command::Doctor(options) => doctor::main(&options),
         Command::Reload => reload::main(),
         Command::Validate(file) => validate::main(&file.config),
-        Command::Import { file, json } => import::main(&file, json),
+        Command::Import { file, ruleset, json } => import::main(&file, ruleset.as_deref(), json),
         Command::Flush(file) => flush::main(&file.config),
     }
 }

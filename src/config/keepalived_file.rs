@@ -1,10 +1,12 @@
 //! A keepalived.conf as a config: translated to TOML, read as that, and what is wrong told at its place in keepalived.conf.
 
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::Path;
 
 use super::report::{Place, Problems, Sources};
 use super::{LoadError, Loaded, Report, toml_file, validate};
-use crate::keepalived::{self, File, Machine, Note, Rule, Verdict};
+use crate::keepalived::{self, File, Lvs, Machine, Method, Note, Protocol, Rule, Verdict};
 
 /// A keepalived.conf, and what becomes of it.
 #[derive(Clone, Debug)]
@@ -15,6 +17,8 @@ pub struct Imported {
     pub notes: Vec<Note>,
     /// The files that the notes are about.
     pub sources: keepalived::Sources,
+    /// The servers of datagrams under NAT.
+    pub rewritten: BTreeSet<SocketAddr>,
     /// The config, or why there is none.
     pub judged: Result<Loaded, Report>,
 }
@@ -54,7 +58,18 @@ pub fn import(path: &Path) -> Result<Imported, LoadError> {
         }),
         None => Err(report),
     };
-    Ok(Imported { toml: translation.written.text, notes: translation.notes, sources: file.sources, judged })
+    let (toml, notes) = (translation.written.text, translation.notes);
+    Ok(Imported { toml, notes, rewritten: rewritten(&file.lvs), sources: file.sources, judged })
+}
+
+fn rewritten(lvs: &Lvs) -> BTreeSet<SocketAddr> {
+    let datagrams = lvs
+        .virtual_servers
+        .iter()
+        .filter(|server| server.protocol.as_ref().is_none_or(|protocol| protocol.value == Protocol::Udp));
+    let servers = datagrams.flat_map(|server| &server.real_servers);
+    let under_nat = servers.filter(|server| server.method.value == Method::Nat);
+    under_nat.map(|server| SocketAddr::new(server.address, server.port)).collect()
 }
 
 /// Notes as lines, but for those of what is refused.

@@ -89,7 +89,7 @@ fn translations(facts: &Facts, servers: &BTreeSet<SocketAddr>, tracked: bool) ->
     let mut found: Vec<Translation> = Vec::new();
     // The first listing that has a chain names its rule.
     for filter in &facts.filters {
-        for translation in firewall::translations(&filter.ruleset, servers) {
+        for translation in firewall::translations(&filter.ruleset, Direction::Reply, servers) {
             let same = |it: &Translation| {
                 filter.kind == FilterKind::Iptables
                     && (&it.family, &it.table, &it.chain)

@@ -68,7 +68,8 @@ pub fn service(server: &VirtualServer, scripts: &Scripts<'_>, notes: &mut Notes)
 /// What holds in ipvsd although the file does not ask for it.
 fn unsaid(server: &VirtualServer, notes: &mut Notes) {
     if server.real_servers.iter().any(|real| !real.inhibit.value) {
-        let said = "not given, and holds all the same: keepalived deletes a dead server, ipvsd gives it weight 0";
+        let said =
+            "not given, and holds all the same: keepalived deletes a dead server, ipvsd gives it weight 0";
         notes.noted(server.place, "inhibit_on_failure", said);
     }
     let starts_up = |real: &RealServer| !real.checks.is_empty() && !real.alpha.value;

@@ -273,12 +273,12 @@ COMMIT
     #[test]
     fn masquerade_is_found_whoever_is_exempt() {
         let servers: BTreeSet<_> = rules().replies.into_keys().collect();
-        let found = translations(&ruleset(SAVED, Family::Ip), &servers);
+        let found = translations(&ruleset(SAVED, Family::Ip), Direction::Reply, &servers);
         let [only] = &found[..] else { panic!("{found:?}") };
         assert_eq!((only.table.as_str(), only.hook, only.tracked), ("nat", "postrouting", true));
         assert_eq!(only.rule, "rule masquerade, handle 1 of chain POSTROUTING");
         let other = SAVED.replace("-s 10.0.1.0/24", "-s 10.0.9.0/24");
-        assert_eq!(translations(&ruleset(&other, Family::Ip), &servers), []);
+        assert_eq!(translations(&ruleset(&other, Family::Ip), Direction::Reply, &servers), []);
     }
 
     proptest! {
@@ -289,7 +289,7 @@ COMMIT
         ) {
             for text in [text, lines] {
                 let ruleset = ruleset(&text, Family::Ip6);
-                let _ = (obstacles(&ruleset, &rules(), &Ways::default()), translations(&ruleset, rules().replies.keys()));
+                let _ = (obstacles(&ruleset, &rules(), &Ways::default()), translations(&ruleset, Direction::Reply, rules().replies.keys()));
             }
         }
     }

@@ -1,5 +1,5 @@
-//! Rules of others that give the replies of our servers another source: with connection tracking (`snat`, `masquerade`),
-//! which sees tracked packets only, or without (`ip saddr set`).
+//! Rules of others that give the replies of our servers, or the requests to them, another source: with connection tracking
+//! (`snat`, `masquerade`), which sees tracked packets only, or without (`ip saddr set`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use super::tables::Tables;
 use super::walk::Walk;
 use super::{ASKED, Direction, Packet};
 
-/// A base chain that may give replies another source.
+/// A base chain that may give packets another source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Translation {
     /// nft's word for the family of its table: `ip`, `ip6` or `inet`.
@@ -25,20 +25,27 @@ pub struct Translation {
     pub tracked: bool,
     /// The first rule that does it.
     pub rule: String,
-    /// server:port of the replies.
+    /// server:port of the packets.
     pub sockets: BTreeSet<SocketAddr>,
 }
 
-/// The translations in `ruleset` (as printed by `nft -j list ruleset`) of replies of these servers.
+/// The translations in `ruleset` (as printed by `nft -j list ruleset`) of replies of these servers, or of the requests that
+/// IPVS sends them.
 pub fn translations<'s>(
     ruleset: &Value,
+    direction: Direction,
     servers: impl IntoIterator<Item = &'s SocketAddr>,
 ) -> Vec<Translation> {
     let tables = Tables::read(ruleset);
     let mut found: BTreeMap<_, Translation> = BTreeMap::new();
     for &socket in servers.into_iter().take(ASKED) {
-        let packet = Packet::new(Direction::Reply, socket);
-        for hook in ["prerouting", "forward", "postrouting"] {
+        let packet = Packet::new(direction, socket);
+        let hooks: &[&'static str] = match direction {
+            Direction::Request => &[],
+            Direction::Scheduled => &["output", "postrouting"],
+            Direction::Reply => &["prerouting", "forward", "postrouting"],
+        };
+        for &hook in hooks {
             for chain in tables.hooked(packet.family(), hook) {
                 let Some(rule) = Walk::new(&tables, packet, false).translates(chain) else { continue };
                 let (family, table, name) = chain.id;
