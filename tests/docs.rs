@@ -4,17 +4,18 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use ipvsd::keepalived::{self, Block, Keyword, Verdict};
 use ipvsd::{cli, config};
 
 /// A block of a document.
-struct Block {
+struct CodeBlock {
     file: PathBuf,
     line: usize,
     language: String,
     text: String,
 }
 
-impl Block {
+impl CodeBlock {
     fn place(&self) -> String {
         format!("{}:{}", self.file.display(), self.line)
     }
@@ -28,19 +29,23 @@ fn documents() -> Vec<PathBuf> {
     pages.into_iter().chain([folder.join("README.md"), folder.join("ipvs-netlink/README.md")]).collect()
 }
 
-fn blocks() -> Vec<Block> {
+fn blocks() -> Vec<CodeBlock> {
     let mut blocks = Vec::new();
     for file in documents() {
         let text = fs::read_to_string(&file).expect("a page");
-        let mut open: Option<Block> = None;
+        let mut open: Option<CodeBlock> = None;
         for (number, line) in text.lines().enumerate() {
             match (open.as_mut(), line.trim_start().strip_prefix("```")) {
                 (Some(_), Some(_)) => blocks.extend(open.take()),
                 (Some(block), None) => block.text += &format!("{line}\n"),
                 (None, Some(language)) => {
                     let language = language.to_owned();
-                    open =
-                        Some(Block { file: file.clone(), line: number + 1, language, text: String::new() });
+                    open = Some(CodeBlock {
+                        file: file.clone(),
+                        line: number + 1,
+                        language,
+                        text: String::new(),
+                    });
                 }
                 (None, None) => {}
             }
@@ -196,4 +201,62 @@ fn every_key_is_documented() {
     };
     let missing: Vec<&String> = known.iter().filter(|key| !said(key)).collect();
     assert!(missing.is_empty(), "not in docs/config.md or docs/checks.md: {missing:?}");
+}
+
+/// The table of keepalived's keywords is that of the program.
+#[test]
+fn every_keyword_of_keepalived_is_in_the_table() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/keepalived.md");
+    let text = fs::read_to_string(&path).expect("docs/keepalived.md");
+    let (before, _) = text.split_once("-->\n").expect("the mark before the table");
+    let wanted = format!("{before}-->\n{}", keywords());
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(&path, &wanted).expect("docs/keepalived.md");
+    } else {
+        assert!(
+            text == wanted,
+            "docs/keepalived.md: `UPDATE_DOCS=1 cargo test --test docs` writes its table"
+        );
+    }
+}
+
+/// A table for each kind of block; keywords with the same verdict and reason share a line.
+fn keywords() -> String {
+    use std::fmt::Write;
+
+    let mut blocks: Vec<(Block, Vec<Keyword>)> = Vec::new();
+    for keyword in keepalived::keywords() {
+        match blocks.iter_mut().find(|(block, _)| *block == keyword.block) {
+            Some((_, of)) => of.push(keyword),
+            None => blocks.push((keyword.block, vec![keyword])),
+        }
+    }
+    let mut text = String::new();
+    for (block, keywords) in blocks {
+        let name = match block {
+            Block::Root => "outside of all blocks".to_owned(),
+            block => format!("`{}`", serde_json::to_value(block).expect("a name").as_str().expect("a name")),
+        };
+        let _ = write!(text, "\n### {name}\n\n| keyword | | why |\n|---|---|---|\n");
+        let mut rows: Vec<((Verdict, &str), Vec<&str>)> = Vec::new();
+        for keyword in keywords {
+            let key = (keyword.verdict, keyword.reason);
+            match rows.iter_mut().find(|(row, _)| *row == key) {
+                Some((_, names)) => names.push(keyword.name),
+                None => rows.push((key, vec![keyword.name])),
+            }
+        }
+        for ((verdict, reason), names) in rows {
+            let verdict = match verdict {
+                Verdict::Taken => "taken",
+                Verdict::Noted => "note",
+                Verdict::NotNeeded => "not needed",
+                Verdict::LeftToKeepalived => "left to keepalived",
+                Verdict::Refused => "refused",
+            };
+            let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+            let _ = writeln!(text, "| {} | {verdict} | {} |", names.join(", "), reason.replace('|', "\\|"));
+        }
+    }
+    text
 }
