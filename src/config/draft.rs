@@ -98,6 +98,7 @@ pub struct ServerDraft {
     pub forward: Field<Forward>,
     pub upper_threshold: Field<i64>,
     pub lower_threshold: Field<i64>,
+    pub check: Field<List<At<CheckDraft>>>,
     /// It is one of the service's `fallback`.
     pub fallback: bool,
 }
@@ -111,6 +112,7 @@ impl ServerDraft {
             forward: Field::Missing,
             upper_threshold: Field::Missing,
             lower_threshold: Field::Missing,
+            check: Field::Missing,
             fallback: false,
         }
     }

@@ -1,7 +1,6 @@
 //! What must hold within one service.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use ipvs_netlink::{Family, Forward};
@@ -75,7 +74,7 @@ fn servers(service: &Resolved<'_>, problems: &mut Problems) {
         let at = server.address;
         address::judge("the server", at.value.ip(), at.place, problems);
         if at.value.port() == 0 {
-            no_port(service, at, problems);
+            no_port(service, server, problems);
         }
         if let Some(weight) = server.weight.given() {
             weight.within("the weight", 0..=i32::MAX, problems);
@@ -95,7 +94,8 @@ fn servers(service: &Resolved<'_>, problems: &mut Problems) {
 }
 
 /// A server without a port gets packets at theirs: behind VIPs without one, and asked at another.
-fn no_port(service: &Resolved<'_>, server: At<SocketAddr>, problems: &mut Problems) {
+fn no_port(service: &Resolved<'_>, draft: &ServerDraft, problems: &mut Problems) {
+    let server = draft.address;
     let any_port = |vip: &At<Vip>| vip.value.address().is_none_or(|vip| vip.port() == 0);
     let asks_a_port = |check: &Arc<Check>| {
         check.port.is_none() && !matches!(check.probe, Probe::Icmp | Probe::File(_) | Probe::Exec(_))
@@ -104,7 +104,7 @@ fn no_port(service: &Resolved<'_>, server: At<SocketAddr>, problems: &mut Proble
         problems
             .error(server.place, format!("the server {} has port 0", server.value))
             .help("name the port: only behind VIPs without one it is that of the packet");
-    } else if service.checks.iter().flatten().any(asks_a_port) {
+    } else if service.checks_of(draft).iter().any(asks_a_port) {
         problems
             .error(server.place, format!("the server {} has port 0, and a check needs a port", server.value))
             .help("give the check a `port`");
@@ -175,8 +175,11 @@ fn weights(service: &Resolved<'_>, problems: &mut Problems) {
     else {
         return;
     };
-    if service.checks.iter().flatten().any(|check| check.weighs()) {
-        let place = service.draft.check.given().map_or(service.draft.place, |at| at.place);
+    let weighing =
+        service.servers().iter().find(|server| service.checks_of(server).iter().any(|check| check.weighs()));
+    if let Some(server) = weighing {
+        let check = server.check.given().or(service.draft.check.given());
+        let place = check.map_or(service.draft.place, |at| at.place);
         problems
             .error(place, format!("a check gives weights, which `{}` ignores", scheduler.value))
             .related(scheduler.place, "the scheduler")

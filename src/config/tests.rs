@@ -7,12 +7,13 @@ mod schema;
 mod written;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipvs_netlink::{Forward, Tunnel, TunnelChecksum, TunnelKind};
 
 use super::{LoadError, Loaded, load, parse};
-use crate::core::model::{Forwarding, OnStop, Probe, Refusals, Reply, Service, Sysctls, WhenAllDown};
+use crate::core::model::{Check, Forwarding, OnStop, Probe, Refusals, Reply, Service, Sysctls, WhenAllDown};
 
 /// A valid text, which must be without warnings.
 fn good(text: &str) -> Loaded {
@@ -129,6 +130,37 @@ fn defaults_hold_where_a_service_says_nothing() {
     assert_eq!(services[1].scheduler, "rr");
     assert!(matches!(services[1].forward, Forward::Tunnel(_)));
     assert!(services[1].checks.is_empty());
+}
+
+#[test]
+fn a_server_may_have_a_check_of_its_own() {
+    let names = |checks: &[Arc<Check>]| checks.iter().map(|check| check.probe.name()).collect::<Vec<_>>();
+    let asked = |text: &str| {
+        let text =
+            format!("[[service]]\nname='a'\nlisten='192.0.2.1:53'\nfallback='10.0.0.9:53'\nservers=[{text}");
+        let mut config = good(&text).config;
+        let service = config.services.remove(0);
+        let asked: Vec<_> =
+            service.servers.iter().map(|server| names(service.checks_of(server)).join(" ")).collect();
+        (service, asked)
+    };
+    let own = "{ address='10.0.0.1:53', check=['ntp', 'icmp'] }, { address='10.0.0.2:53', check='none' }";
+    let (service, all) = asked(&format!("{own}, '10.0.0.3:53']\ncheck='ntp'"));
+    assert_eq!(all, ["ntp icmp", "", "ntp", ""]);
+    assert_eq!(service.own_checks.len(), 2);
+    let one = &service.own_checks[&"10.0.0.1:53".parse().unwrap()][0];
+    assert!(Arc::ptr_eq(one, &service.checks[0]), "equal checks are one");
+    // With one for each, there is nothing to say for all.
+    let (service, all) = asked(&format!("{own}]"));
+    assert_eq!(all, ["ntp icmp", "", ""]);
+    assert_eq!(service.detection(), service.own_checks.values().next().unwrap()[0].worst_case());
+    // The word of the service counts, and not the defaults.
+    let text = "[defaults]\ncheck='ntp'\n[[service]]\nname='a'\nlisten='192.0.2.1:53'\nservers=['10.0.0.3:53', {address='10.0.0.1:53', check='icmp'}]";
+    let service = good(text).config.services.remove(0);
+    assert_eq!(
+        service.servers.iter().map(|it| names(service.checks_of(it))).collect::<Vec<_>>(),
+        [["ntp"], ["icmp"]]
+    );
 }
 
 #[test]

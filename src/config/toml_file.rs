@@ -273,19 +273,21 @@ fn server(value: Value<'_>, problems: &mut Problems) -> Option<ServerDraft> {
         }
         return Some(ServerDraft::at(At { value: socket_address(value, problems)?, place: place(value) }));
     };
-    let keys = ["address", "weight", "forward", "upper_threshold", "lower_threshold"];
+    let keys = ["address", "weight", "forward", "upper_threshold", "lower_threshold", "check"];
     let table = Table::new(entries, place(value), "a server", &keys, problems);
     let address = table.get("address", problems, socket_address);
     let weight = table.get("weight", problems, number);
     let forward = table.get("forward", problems, forward);
     let upper_threshold = table.get("upper_threshold", problems, number);
     let lower_threshold = table.get("lower_threshold", problems, number);
+    let check = table.get("check", problems, checks);
     match address {
         Field::Given(address) => Some(ServerDraft {
             weight,
             forward,
             upper_threshold,
             lower_threshold,
+            check,
             ..ServerDraft::at(address)
         }),
         Field::Broken => None,

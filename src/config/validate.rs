@@ -1,6 +1,7 @@
 //! A draft → a valid config, or errors.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ pub struct Resolved<'a> {
     pub persistence: Option<Option<Persistence>>,
     pub forward: Option<At<Forward>>,
     pub checks: Option<Vec<Arc<Check>>>,
+    /// Those of the servers that say it themselves.
+    pub own_checks: Option<BTreeMap<SocketAddr, Box<[Arc<Check>]>>>,
     pub policy: Option<Policy>,
 }
 
@@ -99,6 +102,16 @@ impl Resolved<'_> {
         }
     }
 
+    /// How a server is asked; nothing where that could not be read.
+    pub fn checks_of(&self, server: &ServerDraft) -> &[Arc<Check>] {
+        let own = self.own_checks.as_ref().and_then(|own| own.get(&server.address.value));
+        match (&server.check, own) {
+            _ if server.fallback => &[],
+            (Field::Missing, _) => self.checks.as_deref().unwrap_or_default(),
+            (_, own) => own.map_or(&[], |own| own),
+        }
+    }
+
     /// Whether the reply rewrite stands behind a server for some VIP of its family.
     pub fn rewrites(&self, server: &ServerDraft) -> bool {
         let family = Family::of(server.address.value.ip());
@@ -124,17 +137,10 @@ fn resolve<'a>(draft: &'a ServiceDraft, defaults: &Defaults, problems: &mut Prob
     };
     let own = draft.check.judged(|at| check::judge_all(&at.value, problems));
     let checks = match own.or(&defaults.checks) {
-        Field::Missing => {
-            problems
-                .error(
-                    draft.place,
-                    format!("{called} has no check: a dead server would get its share for ever"),
-                )
-                .help("add a `check` here or in `[defaults]`; `check = \"none\"` does without on purpose");
-            None
-        }
+        Field::Missing => no_check(draft, &called, problems).then(Vec::new),
         field => field.given().map(|at| at.value.clone()),
     };
+    let own_checks = own_checks(draft, problems);
     let datagrams = match &draft.listen {
         Field::Given(list) => {
             list.value.items.iter().any(|vip| vip.value.has_datagrams()) || !list.value.whole
@@ -165,16 +171,60 @@ fn resolve<'a>(draft: &'a ServiceDraft, defaults: &Defaults, problems: &mut Prob
         persistence,
         forward,
         checks,
+        own_checks,
         policy: None,
     };
     service.policy = draft.policy.judge(&service, problems);
     service
 }
 
+/// A service may do without a check where each of its servers has its own; an error where one has not.
+fn no_check(draft: &ServiceDraft, called: &str, problems: &mut Problems) -> bool {
+    let servers = draft.servers.given().map_or(&[][..], |at| &at.value.items);
+    let mut asked = servers.iter().filter(|server| !server.fallback);
+    let without = asked.find(|server| matches!(server.check, Field::Missing));
+    if without.is_none() && !servers.is_empty() {
+        return true;
+    }
+    let problem = problems
+        .error(draft.place, format!("{called} has no check: a dead server would get its share for ever"))
+        .help("add a `check` here or in `[defaults]`; `check = \"none\"` does without on purpose");
+    if let Some(server) = without.filter(|_| servers.iter().any(|server| server.check.given().is_some())) {
+        problem.related(server.address.place, "this server has none of its own");
+    }
+    false
+}
+
+/// None if there is an error.
+fn own_checks(
+    draft: &ServiceDraft,
+    problems: &mut Problems,
+) -> Option<BTreeMap<SocketAddr, Box<[Arc<Check>]>>> {
+    let servers = draft.servers.given().map_or(&[][..], |at| &at.value.items);
+    let (mut checks, mut valid) = (BTreeMap::new(), true);
+    for server in servers {
+        match &server.check {
+            Field::Missing => {}
+            Field::Given(at) if server.fallback => {
+                problems.error(at.place, "a fallback is not checked").help("remove its `check`");
+            }
+            Field::Broken => valid = false,
+            Field::Given(at) => match check::judge_all(&at.value, problems) {
+                Some(own) => drop(checks.insert(server.address.value, own.into())),
+                None => valid = false,
+            },
+        }
+    }
+    valid.then_some(checks)
+}
+
 /// Equal checks become one: thousands of services may say the same.
 fn share_checks(services: &mut [Service]) {
     let mut known = BTreeSet::new();
-    for check in services.iter_mut().flat_map(|service| &mut service.checks) {
+    for check in services
+        .iter_mut()
+        .flat_map(|service| service.checks.iter_mut().chain(service.own_checks.values_mut().flatten()))
+    {
         match known.get(check) {
             Some(same) => *check = Arc::clone(same),
             None => _ = known.insert(Arc::clone(check)),
@@ -204,6 +254,7 @@ fn build(service: &Resolved<'_>) -> Option<Service> {
         forward: service.forward?.value,
         servers,
         checks: service.checks.clone()?,
+        own_checks: service.own_checks.clone()?,
         policy: service.policy.clone()?,
         drain: service.draft.drain.value_or(DRAIN),
         drift: service.draft.drift.value_or(Drift::default()),

@@ -189,7 +189,7 @@ fn wanted(
             true => Known::Up { reason: "it has weight".into(), factor: 100 },
             false => Known::Unknown,
         };
-        let check = service.checks.first().filter(|_| !server.fallback).map(|_| (TargetId(0), known));
+        let check = service.checks_of(server).first().map(|_| (TargetId(0), known));
         let mut member = Member::new(server.weight, server.fallback, check.into_iter().collect());
         let said = overrides.iter().find(|it| it.is_for(&service.name, server.address));
         member.operator = said.map(|it| it.weight);

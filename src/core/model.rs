@@ -105,6 +105,9 @@ pub struct Service {
     pub servers: Vec<Server>,
     /// How the servers are asked whether they live, fallbacks excepted; all checks must pass. None is `check = "none"`.
     pub checks: Vec<Arc<Check>>,
+    /// The same of those servers that say it themselves: few, mostly none, so that the others need no room for it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub own_checks: BTreeMap<SocketAddr, Box<[Arc<Check>]>>,
     /// What follows from the verdicts.
     pub policy: Policy,
     /// How long a server taken from the config may still answer before it is deleted.
@@ -137,9 +140,22 @@ impl Service {
         self.ops_at(vip) && self.persistence.is_none()
     }
 
+    /// How one of its servers is asked whether it lives; no check: not at all.
+    pub fn checks_of(&self, server: &Server) -> &[Arc<Check>] {
+        if server.fallback {
+            return &[];
+        }
+        self.own_checks.get(&server.address).map_or(&self.checks, |own| own)
+    }
+
+    /// All that its servers are asked, some of it perhaps repeatedly.
+    pub fn all_checks(&self) -> impl Iterator<Item = &Arc<Check>> {
+        self.checks.iter().chain(self.own_checks.values().flatten())
+    }
+
     /// The longest time from a server's death to its verdict if it falls silent.
     pub fn detection(&self) -> Duration {
-        self.checks.iter().map(|check| check.worst_case()).max().unwrap_or_default()
+        self.all_checks().map(|check| check.worst_case()).max().unwrap_or_default()
     }
 }
 

@@ -56,7 +56,7 @@ impl Core {
             let mut members = BTreeMap::new();
             for server in desired::servers_of(service, *key) {
                 let name = DestinationKey(server.address);
-                let checks = service.checks.iter().filter(|_| !server.fallback).map(|check| {
+                let checks = service.checks_of(server).iter().map(|check| {
                     let probed = (check.target(server.address), check.clone());
                     let before = || {
                         let place = self.targets.binary_search_by(|(known, _)| known.cmp(&probed)).ok()?;

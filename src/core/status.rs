@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::difference::forward;
 use super::drift::Thing;
-use super::model::{Service, TargetId, Vip, WhenAllDown};
+use super::model::{Server, Service, TargetId, Vip, WhenAllDown};
 use super::overrides::Override;
 use super::pool::{Health, Known, Member, Standing};
 use super::probes::{Ended, Probes};
@@ -261,7 +261,7 @@ impl Core {
                 since: member.since,
                 operator: self.override_of(&service.name, server.address).cloned(),
                 traffic: None,
-                checks: self.checks(service, server.address, member),
+                checks: self.checks(service, server, member),
             })
         });
         let leaving = found
@@ -300,11 +300,11 @@ impl Core {
         })
     }
 
-    fn checks(&self, service: &Service, server: SocketAddr, member: &Member) -> Vec<CheckStatus> {
+    fn checks(&self, service: &Service, server: &Server, member: &Member) -> Vec<CheckStatus> {
         let known: BTreeMap<TargetId, &Known> =
             member.checks.iter().map(|(target, known)| (*target, known)).collect();
-        let checks = service.checks.iter().filter_map(|check| {
-            let address = check.target(server);
+        let checks = service.checks_of(server).iter().filter_map(|check| {
+            let address = check.target(server.address);
             let place =
                 self.targets.binary_search_by(|(known, _)| known.cmp(&(address, check.clone()))).ok()?;
             let target = self.targets[place].1;

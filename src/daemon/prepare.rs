@@ -12,7 +12,7 @@ use ipvs_netlink::tokio::Client;
 use super::remember;
 use crate::command;
 use crate::core::desired;
-use crate::core::model::{Config, Probe, Rules};
+use crate::core::model::{Config, Probe, Rules, Service};
 use crate::kernel::facts;
 use crate::kernel::preflight;
 use crate::nft::{self, Nft, firewall};
@@ -61,7 +61,7 @@ pub fn trust(files: &[PathBuf], config: &Config) -> Result<(), Refusal> {
     let commands = config.services.iter().flat_map(|service| {
         [&service.policy.quorum.on_up, &service.policy.quorum.on_down].into_iter().flatten()
     });
-    let checks = config.services.iter().flat_map(|service| &service.checks);
+    let checks = config.services.iter().flat_map(Service::all_checks);
     let of_checks = checks.filter_map(|check| match &check.probe {
         Probe::Exec(exec) => exec.argv.first(),
         _ => None,

@@ -104,7 +104,7 @@ impl Course {
     fn of(service: &Service, vip: SocketAddr, found: &FoundService) -> Course {
         let weighted = found.servers.iter().filter(|(_, config)| config.weight > 0);
         let servers = weighted.map(|(DestinationKey(server), _)| *server).take(SERVERS).collect();
-        let answered = service.checks.iter().find_map(|check| {
+        let answered = service.all_checks().find_map(|check| {
             let protocol = protocol::compile(&check.probe).ok()?;
             let asked = !protocol::silence_succeeds(&check.probe) && check.port.is_none();
             asked.then_some(Question { protocol, patience: check.timeout })

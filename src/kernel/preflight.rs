@@ -222,6 +222,7 @@ mod tests {
                 .map(|it| Server::new(it.parse().unwrap(), 1, forward))
                 .to_vec(),
             checks: Vec::new(),
+            own_checks: BTreeMap::new(),
             policy: Default::default(),
             drain: Duration::from_secs(5),
             drift: Default::default(),

@@ -173,7 +173,10 @@ pub fn config() -> impl Strategy<Value = Config> {
 }
 
 type Settings =
-    (String, Vec<u32>, (bool, bool), bool, &'static str, Forward, Vec<Check>, Policy, Duration, Connections);
+    (String, Vec<u32>, (bool, bool), bool, &'static str, Forward, Checks, Policy, Duration, Connections);
+
+/// Those of the service, and those that some servers have of their own.
+type Checks = (Vec<Check>, Option<Vec<Check>>);
 
 /// What is of use with connections: the VIPs of other protocols, flags, persistence, thresholds.
 type Connections = (Vec<Protocol>, u32, Option<Persistence>, (u32, u32));
@@ -195,6 +198,10 @@ fn connections() -> impl Strategy<Value = Connections> {
     )
 }
 
+fn checks() -> impl Strategy<Value = Vec<Check>> {
+    prop::collection::vec(check(), 0..3).prop_filter("twice", |checks| checks.first() != checks.get(1))
+}
+
 fn settings() -> impl Strategy<Value = Settings> {
     let tunnel = |kind, checksum| Forward::Tunnel(Tunnel { kind, checksum });
     let forward = prop_oneof![
@@ -211,7 +218,7 @@ fn settings() -> impl Strategy<Value = Settings> {
         any::<bool>(),
         prop::sample::select(vec!["wrr", "sh", "wlc", "custom"]),
         forward,
-        prop::collection::vec(check(), 0..3).prop_filter("twice", |checks| checks.first() != checks.get(1)),
+        (checks(), prop::option::of(checks())),
         policy(),
         duration(0),
         connections(),
@@ -220,9 +227,11 @@ fn settings() -> impl Strategy<Value = Settings> {
 
 /// A service that conflicts with no other `index`.
 fn service(index: u16, settings: Settings) -> Service {
-    let (name, weights, (v4, v6), ops, scheduler, forward, checks, policy, drain, connections) = settings;
+    let (name, weights, (v4, v6), ops, scheduler, forward, (checks, own), policy, drain, connections) =
+        settings;
     let (protocols, scheduler_flags, persistence, (upper_threshold, lower_threshold)) = connections;
-    let scheduler = if checks.iter().any(Check::weighs) { "wrr" } else { scheduler };
+    let scheduler =
+        if checks.iter().chain(own.iter().flatten()).any(Check::weighs) { "wrr" } else { scheduler };
     let server_port = if forward == Forward::Masquerade { 5300 } else { 53 };
     let address = |is_v4: bool, net: u16, host: u16, port: u16| -> SocketAddr {
         if is_v4 {
@@ -254,6 +263,10 @@ fn service(index: u16, settings: Settings) -> Service {
             })
             .collect(),
         checks: checks.into_iter().map(Arc::new).collect(),
+        own_checks: own
+            .into_iter()
+            .map(|own| (address(families[0], 2, 1, server_port), own.into_iter().map(Arc::new).collect()))
+            .collect(),
         policy,
         drain,
         drift: Drift::default(),

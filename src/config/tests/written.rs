@@ -7,7 +7,7 @@ use std::time::Duration;
 use ipvs_netlink::{Flags, Forward, Tunnel, TunnelKind};
 
 use crate::core::model::{
-    Amount, Check, Config, HttpProbe, Pattern, Persistence, Policy, Probe, Reply, Server, Trust,
+    Amount, Check, Config, HttpProbe, Pattern, Persistence, Policy, Probe, Reply, Server, Service, Trust,
 };
 
 /// The config as a file that leaves nothing to the defaults.
@@ -27,7 +27,8 @@ pub fn write(config: &Config) -> String {
         writeln!(out, "[metrics]\nlisten = \"{listen}\"").unwrap();
     }
     for service in &config.services {
-        let servers: Vec<String> = service.servers.iter().map(written_server).collect();
+        let servers: Vec<String> =
+            service.servers.iter().map(|server| written_server(service, server)).collect();
         writeln!(
             out,
             "[[service]]\nname = {}\nlisten = {}\nservers = [{}]\nops = {}\nscheduler = {}\nscheduler_flags = {}\n{}forward = {}\ncheck = {}\n\
@@ -49,9 +50,11 @@ pub fn write(config: &Config) -> String {
     out
 }
 
-fn written_server(server: &Server) -> String {
+fn written_server(service: &Service, server: &Server) -> String {
+    let own = service.own_checks.get(&server.address);
+    let check = own.map_or(String::new(), |own| format!(", check = {}", written_checks(own)));
     format!(
-        "{{ address = \"{}\", weight = {}, forward = {}, upper_threshold = {}, lower_threshold = {} }}",
+        "{{ address = \"{}\", weight = {}, forward = {}, upper_threshold = {}, lower_threshold = {}{check} }}",
         server.address,
         server.weight,
         written_forward(server.forward),

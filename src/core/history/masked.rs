@@ -6,7 +6,7 @@ use crate::core::model::{Check, Command, ExecProbe, HttpProbe, Probe, Secret, Se
 
 pub fn service(service: &Service) -> Service {
     let mut service = service.clone();
-    service.checks.iter_mut().for_each(mask);
+    service.checks.iter_mut().chain(service.own_checks.values_mut().flatten()).for_each(mask);
     let quorum = &mut service.policy.quorum;
     for hook in [&mut quorum.on_up, &mut quorum.on_down].into_iter().flatten() {
         *hook = Arc::new(Command { argv: argv(&hook.argv), ..Command::clone(hook) });

@@ -84,6 +84,15 @@ fn draw_service(random: &mut Random, number: usize) -> Service {
     if random.one_in(4) {
         listen.extend(listen.clone().into_iter().map(over_tcp));
     }
+    let own_checks = servers.iter().filter_map(|server| {
+        let own = random.one_in(4).then(|| match random.below(4) {
+            0 => Box::default(),
+            // Perhaps that of the service.
+            choice => [Arc::new(check([50, 100, 200][choice - 1]))].into(),
+        });
+        Some((server.address, own?))
+    });
+    let own_checks = own_checks.collect();
     let service = Service {
         name: format!("service {number}"),
         listen,
@@ -97,6 +106,7 @@ fn draw_service(random: &mut Random, number: usize) -> Service {
             .then(|| Arc::new(check(if random.one_in(4) { 50 } else { 100 })))
             .into_iter()
             .collect(),
+        own_checks,
         policy: Policy {
             when_all_down: if random.one_in(4) { WhenAllDown::Refuse } else { WhenAllDown::Keep },
             ..Policy::default()

@@ -190,8 +190,9 @@ type Due = BTreeMap<DestinationKey, Option<u32>>;
 /// The weight of each server; none where the last healthy set may keep it.
 fn due(history: &History, key: &ServiceKey, service: &Service) -> Due {
     let servers = service.servers.iter().filter(|server| server.address.is_ipv4() == is_ipv4(key));
-    let up =
-        |server: &&Server| server.weight > 0 && (service.checks.is_empty() || history.alive[&server.address]);
+    let up = |server: &&Server| {
+        server.weight > 0 && (service.checks_of(server).is_empty() || history.alive[&server.address])
+    };
     let all_down = servers.clone().filter(up).count() == 0;
     let keeps = all_down && service.policy.when_all_down == WhenAllDown::Keep;
     servers

@@ -35,6 +35,7 @@ pub fn service(vip: &str, servers: &[(&str, u32)]) -> Service {
         forward: Forward::Masquerade,
         servers: servers.iter().map(server).collect(),
         checks: vec![Arc::new(check(100))],
+        own_checks: Default::default(),
         policy: Policy::default(),
         drain: Duration::from_secs(5),
         drift: Default::default(),

@@ -2,6 +2,7 @@
 //! still dies, and what is gone is not remembered.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipvs_netlink::{
@@ -9,10 +10,11 @@ use ipvs_netlink::{
     TunnelChecksum, TunnelKind,
 };
 
+use super::configs::check;
 use super::order::{A, B, VIP, config, service, world};
 use super::world::World;
 use crate::core::Input;
-use crate::core::model::{Config, Drift, OnStop, Service};
+use crate::core::model::{Config, Drift, OnStop, Service, TargetId};
 
 const OTHER: &str = "192.0.2.54:53";
 const C: &str = "10.0.1.13:53";
@@ -141,4 +143,37 @@ fn what_ipvsd_deleted_or_long_missed_is_remembered_as_its_own_no_more() {
         assert!(!world.kernel.services.contains_key(&key(OTHER)));
         assert_eq!(world.disk.created, BTreeSet::from([key(VIP)]), "by hand: {by_hand}");
     }
+}
+
+/// B has its own check, which is that of the other service; C is not asked.
+#[test]
+fn a_server_with_a_check_of_its_own_goes_by_that() {
+    let own = |retry| -> Box<[_]> { [Arc::new(check(retry))].into() };
+    let mut first = service(VIP, &[(A, 1), (B, 1), (C, 1)]);
+    first.own_checks = [(address(B).0, own(50)), (address(C).0, Box::default())].into();
+    let mut other = service(OTHER, &[("10.0.1.14:53", 1)]);
+    other.checks = own(50).to_vec();
+    let mut world = world();
+    let of = |world: &World, server: &str| -> Vec<(TargetId, Duration)> {
+        let probed = world.promises.probed.iter().filter(|it| it.address == address(server).0);
+        probed.map(|target| (target.id, target.check.retry_interval)).collect()
+    };
+    world.input(Input::Config(config(vec![first.clone(), other.clone()])));
+    let before = of(&world, B);
+    assert_eq!(before.iter().map(|(_, retry)| retry.as_millis()).collect::<Vec<_>>(), [50]);
+    assert_eq!((of(&world, A).len(), of(&world, C).len()), (1, 0));
+    world.verdict(A, true);
+    world.verdict(B, false);
+    world.pass(Duration::from_secs(2));
+    let weight = |world: &World, server| world.kernel.services[&key(VIP)].servers[&address(server)].weight;
+    assert_eq!([A, B, C].map(|server| weight(&world, server)), [1, 0, 1]);
+    // What is known of it outlives a reload that says the same of all of them.
+    first.own_checks.clear();
+    first.checks = own(50).to_vec();
+    world.input(Input::Config(config(vec![first, other])));
+    world.pass(Duration::from_secs(2));
+    assert_eq!(of(&world, B), before);
+    assert_eq!(weight(&world, B), 0);
+    assert_eq!(of(&world, C).len(), 1);
+    assert_eq!(world.promises.broken, None);
 }

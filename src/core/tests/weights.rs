@@ -40,7 +40,8 @@ impl Promises {
 
     /// The last verdict that the core was told of this server.
     pub fn verdict(&self, service: &Service, server: std::net::SocketAddr) -> Option<bool> {
-        let check = service.checks.first()?;
+        let listed = service.servers.iter().find(|listed| listed.address == server)?;
+        let check = service.checks_of(listed).first()?;
         let target = self
             .probed
             .iter()
