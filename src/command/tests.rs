@@ -4,7 +4,7 @@ use std::path::Path;
 
 fn shell(script: &str, timeout: Duration) -> Arc<Command> {
     let argv = ["/bin/sh", "-c", script].map(str::to_owned).to_vec();
-    Arc::new(Command { argv, timeout, network: false })
+    Arc::new(Command { argv, timeout, network: false, user: None })
 }
 
 fn run_in(privileges: Privileges, script: &str, timeout: Duration) -> Outcome {
@@ -28,6 +28,7 @@ fn what_a_command_says_and_how_it_ends_is_kept() {
         argv: vec!["/no/such/thing".to_owned()],
         timeout: Duration::from_secs(9),
         network: false,
+        user: None,
     });
     let runner = Runner::start(Privileges::None, 1).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

@@ -7,6 +7,7 @@ use std::time::Duration;
 use ipvs_netlink::Forward;
 
 use super::check::CheckDraft;
+use super::command::CommandDraft;
 use super::policy::PolicyDraft;
 use super::report::{Place, Problems};
 use crate::core::model::{Drift, KernelSettings, OnStop, Refusals, Vip};
@@ -69,6 +70,8 @@ pub struct ServiceDraft {
     pub forward: Field<Forward>,
     pub check: Field<List<At<CheckDraft>>>,
     pub policy: PolicyDraft,
+    pub down_on_stop: Field<bool>,
+    pub ha_suspend: Field<bool>,
     pub drift: Field<Drift>,
     pub drain: Field<Duration>,
 }
@@ -99,6 +102,8 @@ pub struct ServerDraft {
     pub upper_threshold: Field<i64>,
     pub lower_threshold: Field<i64>,
     pub check: Field<List<At<CheckDraft>>>,
+    pub on_up: Field<CommandDraft>,
+    pub on_down: Field<CommandDraft>,
     /// It is one of the service's `fallback`.
     pub fallback: bool,
 }
@@ -113,6 +118,8 @@ impl ServerDraft {
             upper_threshold: Field::Missing,
             lower_threshold: Field::Missing,
             check: Field::Missing,
+            on_up: Field::Missing,
+            on_down: Field::Missing,
             fallback: false,
         }
     }

@@ -11,6 +11,7 @@
 
 mod address;
 mod check;
+mod command;
 mod conflicts;
 mod draft;
 mod keepalived_file;

@@ -1,27 +1,20 @@
 //! What a service does with its verdicts: `when_all_down`, `min_healthy`, `slow_start`, `quorum` and its commands.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use toml::de::DeValue;
-
 use super::MAX_DURATION;
-use super::draft::{At, Field, List, ServerDraft};
+use super::command::{self, CommandDraft};
+use super::draft::{At, Field, ServerDraft};
 use super::report::Problems;
 use super::scheduler;
-use super::toml_table::{Table, Value, list, place, wrong_kind};
-use super::toml_value::{choice, duration, number, string};
+use super::toml_table::{Table, Value, place};
+use super::toml_value::{choice, duration, number};
 use super::validate::Resolved;
-use crate::core::model::{Amount, Command, Policy, Quorum, Vip, WhenAllDown};
+use crate::core::model::{Amount, Policy, Quorum, Vip, WhenAllDown};
 
 /// The keys of a service that are read here.
 pub const KEYS: [&str; 7] =
     ["when_all_down", "min_healthy", "slow_start", "quorum", "hysteresis", "on_up", "on_down"];
-
-/// `privileges` of a command: whether it keeps those of the network.
-pub const PRIVILEGES: [(&str, bool); 2] = [("none", false), ("network", true)];
-/// How long a command may run that does not say so.
-const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the file says.
 #[derive(Debug)]
@@ -42,13 +35,6 @@ enum AmountDraft {
     Percent(i64),
 }
 
-#[derive(Debug)]
-struct CommandDraft {
-    argv: List<At<String>>,
-    timeout: Field<Duration>,
-    network: Field<bool>,
-}
-
 impl PolicyDraft {
     /// The keys of a service's table that are about this.
     pub fn read(table: &Table<'_>, problems: &mut Problems) -> Self {
@@ -63,8 +49,8 @@ impl PolicyDraft {
             slow_start: table.get("slow_start", problems, duration),
             quorum: table.get("quorum", problems, number),
             hysteresis: table.get("hysteresis", problems, number),
-            on_up: table.get("on_up", problems, command),
-            on_down: table.get("on_down", problems, command),
+            on_up: table.get("on_up", problems, command::read),
+            on_down: table.get("on_down", problems, command::read),
         }
     }
 
@@ -187,8 +173,8 @@ impl PolicyDraft {
                 at.within("`hysteresis`", 0..=weight.map_or(u32::MAX, |weight| weight - 1), problems)
             }
         };
-        let on_up = judge_command(&self.on_up, problems);
-        let on_down = judge_command(&self.on_down, problems);
+        let on_up = command::judge(&self.on_up, problems);
+        let on_down = command::judge(&self.on_down, problems);
         let (weight, hysteresis) = (weight?, hysteresis?);
         let behind = |vip: &At<Vip>| -> i64 {
             let servers = service.servers_of(vip.value.0.family()).filter(|server| usable(server));
@@ -230,92 +216,4 @@ fn amount(value: Value<'_>, problems: &mut Problems) -> Option<AmountDraft> {
             .help("2 or \"50%\"");
     }
     percent.map(AmountDraft::Percent)
-}
-
-/// The words of a command.
-pub fn words(value: Value<'_>, problems: &mut Problems) -> Option<List<At<String>>> {
-    list(value, "a list of words", problems, |value, problems| {
-        Some(At { value: string(value, problems)?, place: place(value) })
-    })
-}
-
-fn command(value: Value<'_>, problems: &mut Problems) -> Option<CommandDraft> {
-    let entries = match value.get_ref() {
-        DeValue::Table(entries) => entries,
-        DeValue::Array(_) => {
-            let argv = words(value, problems)?;
-            return Some(CommandDraft { argv, timeout: Field::Missing, network: Field::Missing });
-        }
-        _ => {
-            wrong_kind(
-                value,
-                "a command: [\"/usr/local/bin/tell\", \"up\"], or a table with `command`",
-                problems,
-            );
-            return None;
-        }
-    };
-    let table =
-        Table::new(entries, place(value), "a command", &["command", "timeout", "privileges"], problems);
-    let timeout = table.get("timeout", problems, duration);
-    let network = table.get("privileges", problems, |v, p| choice(v, &PRIVILEGES, p));
-    match table.get("command", problems, words) {
-        Field::Given(argv) => Some(CommandDraft { argv: argv.value, timeout, network }),
-        Field::Broken => None,
-        Field::Missing => {
-            problems
-                .error(place(value), "`command` is missing")
-                .help("command = [\"/usr/local/bin/tell\", \"up\"]");
-            None
-        }
-    }
-}
-
-fn judge_command(field: &Field<CommandDraft>, problems: &mut Problems) -> Option<Option<Arc<Command>>> {
-    let at = match field {
-        Field::Missing => return Some(None),
-        Field::Broken => return None,
-        Field::Given(at) => at,
-    };
-    let timeout = match &at.value.timeout {
-        Field::Missing => Some(COMMAND_TIMEOUT),
-        Field::Broken => None,
-        Field::Given(at) if at.value.is_zero() || at.value > MAX_DURATION => {
-            problems.error(at.place, "`timeout` must be more than nothing and at most a day");
-            None
-        }
-        Field::Given(at) => Some(at.value),
-    };
-    let network = match &at.value.network {
-        Field::Broken => None,
-        field => Some(field.value_or(false)),
-    };
-    let argv = argv(&at.value.argv, at.place, problems);
-    Some(Some(Arc::new(Command { argv: argv?, timeout: timeout?, network: network? })))
-}
-
-/// The words of a command; the first is the path of an executable.
-pub fn argv(
-    words: &List<At<String>>,
-    place: super::report::Place,
-    problems: &mut Problems,
-) -> Option<Vec<String>> {
-    let Some(executable) = words.items.first() else {
-        if words.whole {
-            problems.error(place, "a command needs an executable").help("[\"/usr/local/bin/tell\", \"up\"]");
-        }
-        return None;
-    };
-    let mut valid = words.whole;
-    if !executable.value.starts_with('/') {
-        problems.error(executable.place, format!("`{}` is not an absolute path", executable.value)).help(
-            "there is no shell and no search path; to have a shell, name it: [\"/bin/sh\", \"-c\", \"…\"]",
-        );
-        valid = false;
-    }
-    if let Some(word) = words.items.iter().find(|word| word.value.contains('\0')) {
-        problems.error(word.place, "a word of a command cannot hold a zero byte");
-        valid = false;
-    }
-    valid.then(|| words.items.iter().map(|word| word.value.clone()).collect())
 }

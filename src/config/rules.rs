@@ -23,6 +23,13 @@ pub fn judge(service: &Resolved<'_>, advised: &mut BTreeSet<Place>, problems: &m
             );
         }
     }
+    if let Some(at) = service.draft.ha_suspend.given().filter(|at| at.value)
+        && service.listen().iter().any(|vip| vip.value.address().is_none())
+    {
+        problems
+            .error(at.place, "a firewall mark has no address that could be on another machine")
+            .help("remove `ha_suspend`");
+    }
     servers(service, problems);
     families(service, problems);
     ports(service, problems);

@@ -7,6 +7,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::check;
 use super::check::CheckDraft;
+use super::command;
 use super::draft::{At, Defaults, Draft, Field, List, PersistenceDraft, ServerDraft, ServiceDraft};
 use super::policy::{self, PolicyDraft};
 use super::report::{Lines, Place, Problems};
@@ -171,6 +172,8 @@ fn service(value: Value<'_>, problems: &mut Problems) -> Option<ServiceDraft> {
         "check",
         "drain",
         "drift",
+        "down_on_stop",
+        "ha_suspend",
         "fallback",
     ];
     let keys: Vec<&str> = keys.into_iter().chain(policy::KEYS).collect();
@@ -199,6 +202,8 @@ fn service(value: Value<'_>, problems: &mut Problems) -> Option<ServiceDraft> {
         forward: table.get("forward", problems, forward),
         check: table.get("check", problems, checks),
         policy: PolicyDraft::read(&table, problems),
+        down_on_stop: table.get("down_on_stop", problems, boolean),
+        ha_suspend: table.get("ha_suspend", problems, boolean),
         drift: table.get("drift", problems, |v, p| choice(v, &drift, p)),
         drain: table.get("drain", problems, duration),
     })
@@ -273,7 +278,8 @@ fn server(value: Value<'_>, problems: &mut Problems) -> Option<ServerDraft> {
         }
         return Some(ServerDraft::at(At { value: socket_address(value, problems)?, place: place(value) }));
     };
-    let keys = ["address", "weight", "forward", "upper_threshold", "lower_threshold", "check"];
+    let keys =
+        ["address", "weight", "forward", "upper_threshold", "lower_threshold", "check", "on_up", "on_down"];
     let table = Table::new(entries, place(value), "a server", &keys, problems);
     let address = table.get("address", problems, socket_address);
     let weight = table.get("weight", problems, number);
@@ -281,6 +287,8 @@ fn server(value: Value<'_>, problems: &mut Problems) -> Option<ServerDraft> {
     let upper_threshold = table.get("upper_threshold", problems, number);
     let lower_threshold = table.get("lower_threshold", problems, number);
     let check = table.get("check", problems, checks);
+    let on_up = table.get("on_up", problems, command::read);
+    let on_down = table.get("on_down", problems, command::read);
     match address {
         Field::Given(address) => Some(ServerDraft {
             weight,
@@ -288,6 +296,8 @@ fn server(value: Value<'_>, problems: &mut Problems) -> Option<ServerDraft> {
             upper_threshold,
             lower_threshold,
             check,
+            on_up,
+            on_down,
             ..ServerDraft::at(address)
         }),
         Field::Broken => None,

@@ -9,8 +9,8 @@ use ipvs_netlink::{Family, Forward, SchedulerName};
 
 use super::draft::{At, Draft, Field, ServerDraft, ServiceDraft};
 use super::report::{Place, Problems};
-use super::{MAX_DURATION, check, conflicts, persistence, rules, scheduler};
-use crate::core::model::{Check, Config, Drift, Persistence, Policy, Server, Service, Vip};
+use super::{MAX_DURATION, check, command, conflicts, persistence, rules, scheduler};
+use crate::core::model::{Check, Commands, Config, Drift, Persistence, Policy, Server, Service, Vip};
 
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -27,6 +27,7 @@ pub struct Resolved<'a> {
     pub checks: Option<Vec<Arc<Check>>>,
     /// Those of the servers that say it themselves.
     pub own_checks: Option<BTreeMap<SocketAddr, Box<[Arc<Check>]>>>,
+    pub own_commands: Option<BTreeMap<SocketAddr, Commands>>,
     pub policy: Option<Policy>,
 }
 
@@ -141,6 +142,7 @@ fn resolve<'a>(draft: &'a ServiceDraft, defaults: &Defaults, problems: &mut Prob
         field => field.given().map(|at| at.value.clone()),
     };
     let own_checks = own_checks(draft, problems);
+    let own_commands = own_commands(draft, problems);
     let datagrams = match &draft.listen {
         Field::Given(list) => {
             list.value.items.iter().any(|vip| vip.value.has_datagrams()) || !list.value.whole
@@ -172,6 +174,7 @@ fn resolve<'a>(draft: &'a ServiceDraft, defaults: &Defaults, problems: &mut Prob
         forward,
         checks,
         own_checks,
+        own_commands,
         policy: None,
     };
     service.policy = draft.policy.judge(&service, problems);
@@ -218,6 +221,29 @@ fn own_checks(
     valid.then_some(checks)
 }
 
+/// None if there is an error.
+fn own_commands(draft: &ServiceDraft, problems: &mut Problems) -> Option<BTreeMap<SocketAddr, Commands>> {
+    let servers = draft.servers.given().map_or(&[][..], |at| &at.value.items);
+    let (mut commands, mut valid) = (BTreeMap::new(), true);
+    for server in servers {
+        for field in [&server.on_up, &server.on_down] {
+            if let Some(at) = field.given().filter(|_| server.fallback) {
+                problems
+                    .error(at.place, "a fallback is not checked: its state never turns")
+                    .help("remove it");
+            }
+        }
+        match (command::judge(&server.on_up, problems), command::judge(&server.on_down, problems)) {
+            (Some(None), Some(None)) => {}
+            (Some(on_up), Some(on_down)) => {
+                commands.insert(server.address.value, Commands { on_up, on_down });
+            }
+            _ => valid = false,
+        }
+    }
+    valid.then_some(commands)
+}
+
 /// Equal checks become one: thousands of services may say the same.
 fn share_checks(services: &mut [Service]) {
     let mut known = BTreeSet::new();
@@ -255,6 +281,9 @@ fn build(service: &Resolved<'_>) -> Option<Service> {
         servers,
         checks: service.checks.clone()?,
         own_checks: service.own_checks.clone()?,
+        own_commands: service.own_commands.clone()?,
+        down_on_stop: service.draft.down_on_stop.value_or(false),
+        ha_suspend: service.draft.ha_suspend.value_or(false),
         policy: service.policy.clone()?,
         drain: service.draft.drain.value_or(DRAIN),
         drift: service.draft.drift.value_or(Drift::default()),

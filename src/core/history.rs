@@ -131,7 +131,10 @@ pub enum Decision {
         service: String,
         /// The IPVS service.
         key: ServiceKey,
-        /// Whether its quorum is reached or lost.
+        /// Whose verdict has turned; none: the service's quorum.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        server: Option<DestinationKey>,
+        /// Whether it is up, or the quorum is reached.
         up: bool,
         /// The servers that are up.
         servers: Vec<DestinationKey>,
@@ -168,6 +171,7 @@ impl Decision {
             Output::Run(hook) => Self::Run {
                 service: hook.service.clone(),
                 key: hook.key,
+                server: hook.server,
                 up: hook.up,
                 servers: hook.servers.clone(),
             },

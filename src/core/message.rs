@@ -119,7 +119,9 @@ pub struct Hook {
     pub service: String,
     /// The IPVS service.
     pub key: ServiceKey,
-    /// Whether its quorum is reached or lost.
+    /// Whose verdict has turned; none: the service's quorum.
+    pub server: Option<DestinationKey>,
+    /// Whether it is up, or the quorum is reached.
     pub up: bool,
     /// The servers that are up.
     pub servers: Vec<DestinationKey>,

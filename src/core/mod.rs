@@ -77,6 +77,8 @@ pub struct Core {
     index: BTreeMap<ServiceKey, usize>,
     pools: BTreeMap<ServiceKey, Pool>,
     quorums: BTreeMap<ServiceKey, Quorum>,
+    /// Of servers that have commands, the state that these were told last.
+    told: BTreeMap<(ServiceKey, DestinationKey), bool>,
     /// The pools with a server that starts slowly: next to none, and asked for after each input.
     ramping: BTreeSet<ServiceKey>,
     /// What is probed, in the order of address and check. There may be tens of thousands: no map, which takes twice as much.
@@ -164,6 +166,7 @@ impl Core {
             index: BTreeMap::new(),
             pools: BTreeMap::new(),
             quorums: BTreeMap::new(),
+            told: BTreeMap::new(),
             ramping: BTreeSet::new(),
             targets: Vec::new(),
             probed_for: Vec::new(),
@@ -358,6 +361,7 @@ impl Core {
 
     fn finished(&mut self, out: &mut Vec<Output>) {
         if !std::mem::replace(&mut self.finished, true) {
+            self.tell_the_end(out);
             if self.leaving && !std::mem::take(&mut self.memory.created).is_empty() {
                 out.push(Output::Remember(self.memory.clone()));
             }

@@ -108,6 +108,15 @@ pub struct Service {
     /// The same of those servers that say it themselves: few, mostly none, so that the others need no room for it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub own_checks: BTreeMap<SocketAddr, Box<[Arc<Check>]>>,
+    /// The commands of single servers.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub own_commands: BTreeMap<SocketAddr, Commands>,
+    /// The commands for a state that is lost run when the daemon ends in order, too.
+    #[serde(default)]
+    pub down_on_stop: bool,
+    /// Its servers are not probed while none of its VIPs is an address of this machine.
+    #[serde(default)]
+    pub ha_suspend: bool,
     /// What follows from the verdicts.
     pub policy: Policy,
     /// How long a server taken from the config may still answer before it is deleted.
@@ -151,6 +160,13 @@ impl Service {
     /// All that its servers are asked, some of it perhaps repeatedly.
     pub fn all_checks(&self) -> impl Iterator<Item = &Arc<Check>> {
         self.checks.iter().chain(self.own_checks.values().flatten())
+    }
+
+    /// All commands that follow verdicts.
+    pub fn commands(&self) -> impl Iterator<Item = &Arc<Command>> {
+        let quorum = &self.policy.quorum;
+        let own = self.own_commands.values().flat_map(|commands| [&commands.on_up, &commands.on_down]);
+        [&quorum.on_up, &quorum.on_down].into_iter().chain(own).flatten()
     }
 
     /// The longest time from a server's death to its verdict if it falls silent.
@@ -244,6 +260,18 @@ pub struct Command {
     pub timeout: Duration,
     /// It keeps `CAP_NET_ADMIN` and `CAP_NET_RAW`; otherwise it has no capabilities.
     pub network: bool,
+    /// The user, and after a colon the group, that it expects to run as: a daemon of another user does not start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+}
+
+/// What runs when a server's checks turn: for their first verdict, too.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Commands {
+    /// When it is up.
+    pub on_up: Option<Arc<Command>>,
+    /// When it is down.
+    pub on_down: Option<Arc<Command>>,
 }
 
 /// `when_all_down`.

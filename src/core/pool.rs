@@ -153,6 +153,11 @@ impl Pool {
         self.members.iter().filter(move |(_, member)| probed(member)).map(|(server, _)| server)
     }
 
+    /// What its checks say of `server` together; nothing is known of one that is not of the pool.
+    pub fn standing(&self, server: &DestinationKey) -> Standing {
+        self.members.get(server).map_or(Standing::Unknown, Member::standing)
+    }
+
     /// Whether `server` counts as up, and has weight when it is.
     pub fn is_up(&self, server: &DestinationKey) -> bool {
         self.members.get(server).is_some_and(Member::alive)

@@ -251,6 +251,7 @@ impl Core {
             for key in self.index.keys().copied().collect::<Vec<_>>() {
                 self.quorum(key, out);
             }
+            self.tell_all(out);
             out.push(Output::Probe(if self.leaving { Vec::new() } else { self.probes() }));
             self.look_at_connections(out);
         }

@@ -1,11 +1,14 @@
 //! What a verdict means for the services that its server stands behind.
 
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
 use ipvs_netlink::{DestinationKey, ServiceKey};
 
 use super::drift::Thing;
 use super::event::Event;
-use super::model::{Quorum, TargetId, Verdict};
-use super::pool::Turn;
+use super::model::{self, Service, TargetId, Verdict};
+use super::pool::{Pool, Quorum, Standing, Turn};
 use super::{Core, Hook, Output, Subject, Time};
 
 impl Core {
@@ -21,7 +24,66 @@ impl Core {
                 let reason = verdict.reason.to_string();
                 out.push(Output::Say(Event::Verdict { service, key, server, up: verdict.up, reason }));
             }
+            self.tell(key, server, out);
             self.weigh(now, key, server, turn, out);
+        }
+    }
+
+    /// Whether a server's verdict has turned, its first one among them, and the command that is told so.
+    pub(super) fn tell(&mut self, key: ServiceKey, server: DestinationKey, out: &mut Vec<Output>) {
+        let Some(service) = self.service(&key).filter(|it| it.own_commands.contains_key(&server.0)) else {
+            return;
+        };
+        let Some(pool) = self.pools.get(&key) else { return };
+        let up = match pool.standing(&server) {
+            Standing::Up => true,
+            Standing::Down => false,
+            Standing::Unknown | Standing::Unchecked => return,
+        };
+        let hook = hook(service, key, pool, server, up);
+        if self.told.insert((key, server), up) != Some(up) {
+            out.extend(hook.map(Output::Run));
+        }
+    }
+
+    /// The same of all servers.
+    pub(super) fn tell_all(&mut self, out: &mut Vec<Output>) {
+        let of_service = |(key, place): (&ServiceKey, &usize)| {
+            let servers = self.config.services[*place].own_commands.keys();
+            let servers: Vec<_> = servers.map(|server| (*key, DestinationKey(*server))).collect();
+            servers
+        };
+        let all: BTreeSet<_> = self.index.iter().flat_map(of_service).collect();
+        self.told.retain(|of, _| all.contains(of));
+        for (key, server) in all {
+            self.tell(key, server, out);
+        }
+    }
+
+    /// At the end, those who want to hear that it is over: of each server that is up, and each quorum that is reached.
+    pub(super) fn tell_the_end(&self, out: &mut Vec<Output>) {
+        for (key, place) in &self.index {
+            let service = &self.config.services[*place];
+            let Some(pool) = self.pools.get(key).filter(|_| service.down_on_stop) else { continue };
+            let up = |server: &&SocketAddr| self.told.get(&(*key, DestinationKey(**server))) == Some(&true);
+            let servers = service.own_commands.keys().filter(up);
+            out.extend(
+                servers
+                    .filter_map(|it| hook(service, *key, pool, DestinationKey(*it), false))
+                    .map(Output::Run),
+            );
+            let reached = self.quorums.get(key).and_then(Quorum::reached) == Some(true);
+            if let Some(command) = service.policy.quorum.on_down.clone().filter(|_| reached) {
+                let service = service.name.clone();
+                out.push(Output::Run(Hook {
+                    service,
+                    key: *key,
+                    server: None,
+                    up: false,
+                    servers: Vec::new(),
+                    command,
+                }));
+            }
         }
     }
 
@@ -89,11 +151,19 @@ impl Core {
         let servers = pool.alive().map(|(server, _)| *server).collect();
         let service = service.name.clone();
         // Who asks for none of this hears of his servers anyway.
-        if *quorum != Quorum::default() {
+        if *quorum != model::Quorum::default() {
             out.push(Output::Say(Event::Quorum { service: service.clone(), key, reached: up }));
         }
         if let Some(command) = command.clone() {
-            out.push(Output::Run(Hook { service, key, up, servers, command }));
+            out.push(Output::Run(Hook { service, key, server: None, up, servers, command }));
         }
     }
+}
+
+/// What runs for this state of a server.
+fn hook(service: &Service, key: ServiceKey, pool: &Pool, server: DestinationKey, up: bool) -> Option<Hook> {
+    let commands = service.own_commands.get(&server.0)?;
+    let command = if up { commands.on_up.clone() } else { commands.on_down.clone() };
+    let servers = pool.alive().map(|(server, _)| *server).collect();
+    Some(Hook { service: service.name.clone(), key, server: Some(server), up, servers, command: command? })
 }

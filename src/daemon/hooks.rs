@@ -1,11 +1,14 @@
-//! The commands of services: those of one VIP one after the other, in the order of its changes.
+//! The commands of services and servers: those of one VIP, and of one server behind it, one after the other, in the order of the
+//! changes.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use ipvs_netlink::ServiceKey;
+use ipvs_netlink::{DestinationKey, ServiceKey};
 use tokio::sync::OnceCell;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::JoinHandle;
 
 use crate::command::{End, Privileges, Runner};
 use crate::core::Hook;
@@ -14,11 +17,19 @@ use crate::core::model::Vip;
 /// So many commands run at a time.
 const AT_ONCE: usize = 32;
 
-/// The queues of hooks, one for each VIP.
+/// At the end commands have so long to be done, all together.
+const AT_THE_END: Duration = Duration::from_secs(30);
+
+/// The queues of hooks, one for each VIP and each of its servers that has commands.
 #[derive(Default)]
 pub struct Hooks {
     runners: Arc<Runners>,
-    queues: HashMap<ServiceKey, UnboundedSender<Hook>>,
+    queues: HashMap<(ServiceKey, Option<DestinationKey>), Queue>,
+}
+
+struct Queue {
+    hooks: UnboundedSender<Hook>,
+    task: JoinHandle<()>,
 }
 
 /// Started when the first command needs one: most configs have none.
@@ -29,16 +40,28 @@ struct Runners {
 }
 
 impl Hooks {
-    /// Runs a command after those of the same VIP that came before.
+    /// Runs a command after those of the same VIP, or server, that came before.
     pub fn run(&mut self, hook: Hook) {
         let runners = &self.runners;
-        let queue = self.queues.entry(hook.key).or_insert_with(|| {
-            let (sender, receiver) = unbounded_channel();
-            tokio::spawn(one_by_one(Arc::clone(runners), receiver));
-            sender
+        let queue = self.queues.entry((hook.key, hook.server)).or_insert_with(|| {
+            let (hooks, receiver) = unbounded_channel();
+            Queue { hooks, task: tokio::spawn(one_by_one(Arc::clone(runners), receiver)) }
         });
         // Each queue lasts as long as this struct.
-        let _ = queue.send(hook);
+        let _ = queue.hooks.send(hook);
+    }
+
+    /// Waits until all that were to run have run, or for 30 s.
+    pub async fn end(&mut self) {
+        let tasks: Vec<JoinHandle<()>> = self.queues.drain().map(|(_, queue)| queue.task).collect();
+        let all = async {
+            for task in tasks {
+                let _ = task.await;
+            }
+        };
+        if tokio::time::timeout(AT_THE_END, all).await.is_err() {
+            tracing::warn!("commands still run after {AT_THE_END:?}: they are killed");
+        }
     }
 }
 
@@ -48,18 +71,20 @@ async fn one_by_one(runners: Arc<Runners>, mut hooks: UnboundedReceiver<Hook>) {
         let state = if hook.up { "up" } else { "down" };
         let Some(runner) = runners.of(hook.command.network).await else { continue };
         let servers: Vec<String> = hook.servers.iter().map(ToString::to_string).collect();
-        let environment = vec![
+        let mut environment = vec![
             ("IPVSD_SERVICE", hook.service.clone()),
             ("IPVSD_VIP", vip.clone()),
             ("IPVSD_STATE", state.to_owned()),
             ("IPVSD_SERVERS_UP", servers.join(" ")),
         ];
+        let server = hook.server.map(|server| server.0.to_string());
+        environment.extend(server.clone().map(|server| ("IPVSD_SERVER", server)));
         let outcome = runner.run(Arc::clone(&hook.command), environment).await;
         let said = String::from_utf8_lossy(&outcome.said);
         let said = said.trim_end();
         match outcome.end {
-            End::Exit(0) => tracing::info!(service, vip, state, command, said, "command run"),
-            end => tracing::error!(service, vip, state, command, said, %end, "command failed"),
+            End::Exit(0) => tracing::info!(service, vip, server, state, command, said, "command run"),
+            end => tracing::error!(service, vip, server, state, command, said, %end, "command failed"),
         }
     }
 }

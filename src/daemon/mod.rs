@@ -35,6 +35,7 @@ mod reload;
 mod remember;
 mod requests;
 mod supervise;
+mod suspend;
 mod tasks;
 
 use std::path::{Path, PathBuf};
@@ -121,6 +122,7 @@ pub async fn run(path: &Path, files: &[PathBuf], config: Config) -> Result<(), R
         tasks.input(input);
         supervisor.look(&tasks.progress, &tasks.checker);
     }
+    tasks.end_commands().await;
     if tasks.finished == Some(Removed(true)) {
         remove_rules(needs_nft).await?;
     }

@@ -12,7 +12,7 @@ use ipvs_netlink::tokio::Client;
 use super::remember;
 use crate::command;
 use crate::core::desired;
-use crate::core::model::{Config, Probe, Rules, Service};
+use crate::core::model::{Command, Config, Probe, Rules, Service};
 use crate::kernel::facts;
 use crate::kernel::preflight;
 use crate::nft::{self, Nft, firewall};
@@ -58,23 +58,43 @@ pub async fn ipvs() -> Result<Client, Refusal> {
 /// What the daemon is told must be the operator's word: the files of its config, and what that lets it run.
 pub fn trust(files: &[PathBuf], config: &Config) -> Result<(), Refusal> {
     let user = nix::unistd::geteuid().as_raw();
-    let commands = config.services.iter().flat_map(|service| {
-        [&service.policy.quorum.on_up, &service.policy.quorum.on_down].into_iter().flatten()
-    });
+    let commands = || config.services.iter().flat_map(Service::commands);
     let checks = config.services.iter().flat_map(Service::all_checks);
     let of_checks = checks.filter_map(|check| match &check.probe {
         Probe::Exec(exec) => exec.argv.first(),
         _ => None,
     });
     let executables: BTreeSet<&str> =
-        commands.filter_map(|command| command.argv.first()).chain(of_checks).map(String::as_str).collect();
+        commands().filter_map(|command| command.argv.first()).chain(of_checks).map(String::as_str).collect();
+    let others = commands().filter_map(|command| other_user(command));
     let refusals: Vec<String> = files
         .iter()
         .map(PathBuf::as_path)
         .chain(executables.into_iter().map(Path::new))
         .filter_map(|path| Some(command::trusted(path, user).err()?.to_string()))
+        .chain(others.collect::<BTreeSet<_>>())
         .collect();
     if refusals.is_empty() { Ok(()) } else { Err(Refusal(refusals)) }
+}
+
+/// Why a command cannot run as the user that it expects; none if that is ours.
+fn other_user(command: &Command) -> Option<String> {
+    let wanted = command.user.as_deref()?;
+    let (user, group) = wanted.split_once(':').map_or((wanted, None), |(user, group)| (user, Some(group)));
+    let own_user = nix::unistd::geteuid().as_raw();
+    let own_group = nix::unistd::getegid().as_raw();
+    let id_of_user = || Some(nix::unistd::User::from_name(user).ok()??.uid.as_raw());
+    let id_of_group = |group: &str| Some(nix::unistd::Group::from_name(group).ok()??.gid.as_raw());
+    let same_user = user.parse().ok().or_else(id_of_user) == Some(own_user);
+    let same_group =
+        group.is_none_or(|group| group.parse().ok().or_else(|| id_of_group(group)) == Some(own_group));
+    (!same_user || !same_group).then(|| {
+        format!(
+            "`{}` is to run as {wanted}, and ipvsd runs as user {own_user}, group {own_group}, and never as another: take \
+             `user` (`script_user` in a keepalived.conf) out, or give ipvsd's unit this `User=` and `Group=`",
+            command.argv.join(" ")
+        )
+    })
 }
 
 /// Looks for obstacles, warns of those that it can live with.

@@ -18,6 +18,7 @@ use super::prepare::Refusal;
 use super::progress::Progress;
 use super::recorder::Recorder;
 use super::remember::Remembered;
+use super::suspend::Suspend;
 use crate::admin;
 use crate::core::model::{Verdict, Vip};
 use crate::core::probes::Probes;
@@ -52,6 +53,8 @@ pub struct Tasks {
     in_force: watch::Sender<u64>,
     hints: Listener,
     hooks: Hooks,
+    /// What is not probed for now.
+    suspend: Suspend,
     verdicts: UnboundedReceiver<Verdict>,
     wake: Option<Time>,
     /// The core is done.
@@ -130,6 +133,7 @@ impl Tasks {
             in_force: watch::Sender::new(0),
             hints: Listener::default(),
             hooks: Hooks::default(),
+            suspend: Suspend::default(),
             verdicts,
             wake: None,
             finished: None,
@@ -154,6 +158,7 @@ impl Tasks {
         self.happened.input(&input);
         if let Input::Config(config) = &mut input {
             self.configs += 1;
+            self.suspend.follow(config);
             self.hints.follow(&mut config.refusals, &self.checker.hints());
         }
         for output in self.recorder.handle(&mut self.core, self.clock.now(), input) {
@@ -170,7 +175,7 @@ impl Tasks {
                 Output::Do(key, steps) => drop(self.ipvs.send(ipvs::Work::Do(key, steps))),
                 Output::LookAtRules => drop(self.rules.send(rules::Work::Look)),
                 Output::DoRules(rules) => drop(self.rules.send(rules::Work::Do(rules))),
-                Output::Probe(targets) => self.checker.set(targets),
+                Output::Probe(targets) => self.checker.set(self.suspend.awake(targets)),
                 Output::Wake(time) => self.wake = Some(time),
                 Output::Run(hook) => self.hooks.run(hook),
                 Output::Say(event) => log::say(&event),
@@ -181,6 +186,11 @@ impl Tasks {
             let count = |known: &mut u64| std::mem::replace(known, self.configs) != self.configs;
             self.in_force.send_if_modified(count);
         }
+    }
+
+    /// Lets the commands that were asked for come to their end.
+    pub async fn end_commands(&mut self) {
+        self.hooks.end().await;
     }
 
     /// How everything stands.
@@ -231,7 +241,8 @@ impl Tasks {
             Some(time) => tokio::time::sleep_until(self.clock.instant(time).into()).await,
             None => std::future::pending().await,
         };
-        let input = tokio::select! {
+        let input = loop {
+            break tokio::select! {
             Some(input) = self.inputs.recv() => input,
             verdict = self.verdicts.recv() => match verdict {
                 Some(verdict) => Input::Verdict(verdict),
@@ -241,6 +252,13 @@ impl Tasks {
                 self.wake = None;
                 Input::Wake
             }
+            () = self.suspend.due() => {
+                if let Some(targets) = self.suspend.look() {
+                    self.checker.set(targets);
+                }
+                continue;
+            }
+            };
         };
         Ok(input)
     }

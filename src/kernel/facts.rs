@@ -26,7 +26,6 @@ pub fn read(config: &Config, foreign_services: usize) -> io::Result<Facts> {
         }
     }
     let (vips, servers) = addresses(config);
-    let own = own_addresses()?;
     let routes = Route::parse_all(&fs::read_to_string("/proc/net/route")?);
     let link = |server: IpAddr| match server {
         IpAddr::V4(server) => Route::to(&routes, server).map(|route| route.interface.clone()),
@@ -35,11 +34,20 @@ pub fn read(config: &Config, foreign_services: usize) -> io::Result<Facts> {
     Ok(Facts {
         sysctls,
         foreign_services,
-        absent_vips: vips.into_iter().filter(|vip| !own.contains(vip) && !is_routed_here(*vip)).collect(),
+        absent_vips: vips.difference(&here(&vips)?).copied().collect(),
         server_links: servers.into_iter().filter_map(|server| Some((server, link(server)?))).collect(),
         client_links: client_links(&routes),
         keepalived: keepalived(),
     })
+}
+
+/// Which of these are addresses of this machine.
+///
+/// # Errors
+/// The interfaces could not be read.
+pub fn here(addresses: &BTreeSet<IpAddr>) -> io::Result<BTreeSet<IpAddr>> {
+    let own = own_addresses()?;
+    Ok(addresses.iter().copied().filter(|it| own.contains(it) || is_routed_here(*it)).collect())
 }
 
 /// The processes of keepalived that have this network namespace and do more than VRRP. One whose namespace may not be read

@@ -1,7 +1,7 @@
 //! `exec`: a command.
 
+use super::super::command;
 use super::super::draft::{At, Field, List};
-use super::super::policy;
 use super::super::report::{Place, Problems};
 use super::super::toml_table::Table;
 use super::super::toml_value::{boolean, choice};
@@ -20,8 +20,8 @@ pub struct Draft {
 
 fn read(table: &Table<'_>, problems: &mut Problems) -> Box<dyn ProbeDraft> {
     Box::new(Draft {
-        command: table.get("command", problems, policy::words),
-        network: table.get("privileges", problems, |v, p| choice(v, &policy::PRIVILEGES, p)),
+        command: table.get("command", problems, command::words),
+        network: table.get("privileges", problems, |v, p| choice(v, &command::PRIVILEGES, p)),
         weight: table.get("weight", problems, boolean),
     })
 }
@@ -35,7 +35,7 @@ impl ProbeDraft for Draft {
     fn judge(&self, place: Place, problems: &mut Problems) -> Option<Probe> {
         let argv = match &self.command {
             Field::Broken => None,
-            Field::Given(at) => policy::argv(&at.value, at.place, problems),
+            Field::Given(at) => command::argv(&at.value, at.place, problems),
             Field::Missing => {
                 problems
                     .error(place, "an `exec` check needs a `command`")

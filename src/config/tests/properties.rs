@@ -11,7 +11,7 @@ use proptest::sample::Index;
 use super::super::parse;
 use super::written::write;
 use crate::core::model::{
-    Amount, Check, Command, Config, DnsProbe, Drift, ExecProbe, FileProbe, Forwarding, HttpProbe,
+    Amount, Check, Command, Commands, Config, DnsProbe, Drift, ExecProbe, FileProbe, Forwarding, HttpProbe,
     KernelSettings, NtpProbe, OnStop, Pattern, Persistence, Policy, Probe, Quorum, Refusals, Reply, Secret,
     Server, Service, SipProbe, SnmpProbe, StatusRange, StunProbe, Sysctls, SyslogProbe, TcpProbe, TftpProbe,
     TlsProbe, Trust, Vip, WhenAllDown,
@@ -173,7 +173,10 @@ pub fn config() -> impl Strategy<Value = Config> {
 }
 
 type Settings =
-    (String, Vec<u32>, (bool, bool), bool, &'static str, Forward, Checks, Policy, Duration, Connections);
+    (String, Vec<u32>, (bool, bool), bool, &'static str, Forward, Checks, Verdicts, Duration, Connections);
+
+/// What follows verdicts: the service's policy, commands of a server, and the two switches.
+type Verdicts = (Policy, Option<Commands>, (bool, bool));
 
 /// Those of the service, and those that some servers have of their own.
 type Checks = (Vec<Check>, Option<Vec<Check>>);
@@ -219,16 +222,25 @@ fn settings() -> impl Strategy<Value = Settings> {
         prop::sample::select(vec!["wrr", "sh", "wlc", "custom"]),
         forward,
         (checks(), prop::option::of(checks())),
-        policy(),
+        (policy(), prop::option::of(commands()), any::<(bool, bool)>()),
         duration(0),
         connections(),
     )
+}
+
+fn commands() -> impl Strategy<Value = Commands> {
+    let some = (command(), prop::option::of(command()), any::<bool>());
+    some.prop_map(|(one, other, swapped)| match swapped {
+        false => Commands { on_up: Some(one), on_down: other },
+        true => Commands { on_up: other, on_down: Some(one) },
+    })
 }
 
 /// A service that conflicts with no other `index`.
 fn service(index: u16, settings: Settings) -> Service {
     let (name, weights, (v4, v6), ops, scheduler, forward, (checks, own), policy, drain, connections) =
         settings;
+    let (policy, commands, (down_on_stop, ha_suspend)) = policy;
     let (protocols, scheduler_flags, persistence, (upper_threshold, lower_threshold)) = connections;
     let scheduler =
         if checks.iter().chain(own.iter().flatten()).any(Check::weighs) { "wrr" } else { scheduler };
@@ -267,6 +279,12 @@ fn service(index: u16, settings: Settings) -> Service {
             .into_iter()
             .map(|own| (address(families[0], 2, 1, server_port), own.into_iter().map(Arc::new).collect()))
             .collect(),
+        own_commands: commands
+            .into_iter()
+            .map(|own| (address(families[0], 2, 1, server_port), own))
+            .collect(),
+        down_on_stop,
+        ha_suspend,
         policy,
         drain,
         drift: Drift::default(),
@@ -322,14 +340,16 @@ fn tcp() -> impl Strategy<Value = TcpProbe> {
     })
 }
 
+fn command() -> impl Strategy<Value = Arc<Command>> {
+    let words = prop::collection::vec("[a-z é\"]{0,4}", 0..3);
+    let user = prop::option::of("[a-z]{1,3}(:[a-z]{1,3})?");
+    (words, duration(1), any::<bool>(), user).prop_map(|(words, timeout, network, user)| {
+        let argv = std::iter::once("/bin/x y".to_owned()).chain(words).collect();
+        Arc::new(Command { argv, timeout, network, user })
+    })
+}
+
 fn policy() -> impl Strategy<Value = Policy> {
-    let command = || {
-        let words = prop::collection::vec("[a-z é\"]{0,4}", 0..3);
-        (words, duration(1), any::<bool>()).prop_map(|(words, timeout, network)| {
-            let argv = std::iter::once("/bin/x y".to_owned()).chain(words).collect();
-            Arc::new(Command { argv, timeout, network })
-        })
-    };
     let min_healthy = prop_oneof![(1..=100u8).prop_map(Amount::Percent), Just(Amount::Count(1))];
     let commands = (prop::option::of(command()), prop::option::of(command()));
     (any::<bool>(), prop::option::of(min_healthy), commands).prop_map(

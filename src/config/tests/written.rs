@@ -7,7 +7,8 @@ use std::time::Duration;
 use ipvs_netlink::{Flags, Forward, Tunnel, TunnelKind};
 
 use crate::core::model::{
-    Amount, Check, Config, HttpProbe, Pattern, Persistence, Policy, Probe, Reply, Server, Service, Trust,
+    Amount, Check, Command, Config, HttpProbe, Pattern, Persistence, Policy, Probe, Reply, Server, Service,
+    Trust,
 };
 
 /// The config as a file that leaves nothing to the defaults.
@@ -32,7 +33,7 @@ pub fn write(config: &Config) -> String {
         writeln!(
             out,
             "[[service]]\nname = {}\nlisten = {}\nservers = [{}]\nops = {}\nscheduler = {}\nscheduler_flags = {}\n{}forward = {}\ncheck = {}\n\
-             {}drain = {}",
+             {}down_on_stop = {}\nha_suspend = {}\ndrain = {}",
             quoted(&service.name),
             quoted(&service.listen),
             servers.join(", "),
@@ -43,6 +44,8 @@ pub fn write(config: &Config) -> String {
             written_forward(service.forward),
             written_checks(&service.checks),
             written_policy(&service.policy),
+            service.down_on_stop,
+            service.ha_suspend,
             written_duration(service.drain),
         )
         .unwrap();
@@ -52,9 +55,15 @@ pub fn write(config: &Config) -> String {
 
 fn written_server(service: &Service, server: &Server) -> String {
     let own = service.own_checks.get(&server.address);
-    let check = own.map_or(String::new(), |own| format!(", check = {}", written_checks(own)));
+    let mut own = own.map_or(String::new(), |own| format!(", check = {}", written_checks(own)));
+    let commands = service.own_commands.get(&server.address).cloned().unwrap_or_default();
+    for (key, command) in [("on_up", &commands.on_up), ("on_down", &commands.on_down)] {
+        own += &command
+            .as_ref()
+            .map_or(String::new(), |command| format!(", {key} = {}", written_command(command)));
+    }
     format!(
-        "{{ address = \"{}\", weight = {}, forward = {}, upper_threshold = {}, lower_threshold = {}{check} }}",
+        "{{ address = \"{}\", weight = {}, forward = {}, upper_threshold = {}, lower_threshold = {}{own} }}",
         server.address,
         server.weight,
         written_forward(server.forward),
@@ -100,12 +109,16 @@ fn written_policy(policy: &Policy) -> String {
     }
     for (key, command) in [("on_up", &policy.quorum.on_up), ("on_down", &policy.quorum.on_down)] {
         let Some(command) = command else { continue };
-        let privileges = if command.network { "network" } else { "none" };
-        let (argv, timeout) = (quoted(&command.argv), written_duration(command.timeout));
-        writeln!(keys, "{key} = {{ command = {argv}, timeout = {timeout}, privileges = \"{privileges}\" }}")
-            .unwrap();
+        writeln!(keys, "{key} = {}", written_command(command)).unwrap();
     }
     keys
+}
+
+fn written_command(command: &Command) -> String {
+    let privileges = if command.network { "network" } else { "none" };
+    let (argv, timeout) = (quoted(&command.argv), written_duration(command.timeout));
+    let user = command.user.as_ref().map_or(String::new(), |user| format!(", user = {}", quoted(user)));
+    format!("{{ command = {argv}, timeout = {timeout}, privileges = \"{privileges}\"{user} }}")
 }
 
 fn written_forward(forward: Forward) -> &'static str {

@@ -8,7 +8,8 @@ pub fn service(service: &Service) -> Service {
     let mut service = service.clone();
     service.checks.iter_mut().chain(service.own_checks.values_mut().flatten()).for_each(mask);
     let quorum = &mut service.policy.quorum;
-    for hook in [&mut quorum.on_up, &mut quorum.on_down].into_iter().flatten() {
+    let own = service.own_commands.values_mut().flat_map(|own| [&mut own.on_up, &mut own.on_down]);
+    for hook in [&mut quorum.on_up, &mut quorum.on_down].into_iter().chain(own).flatten() {
         *hook = Arc::new(Command { argv: argv(&hook.argv), ..Command::clone(hook) });
     }
     service

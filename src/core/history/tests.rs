@@ -200,6 +200,7 @@ fn no_secret_is_in_it() {
             argv: vec!["/bin/true".to_owned(), "s3cret-k".to_owned()],
             timeout: Duration::from_secs(1),
             network: false,
+            user: None,
         }));
     }
     let mut noted = Noted::new();

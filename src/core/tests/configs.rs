@@ -93,6 +93,13 @@ fn draw_service(random: &mut Random, number: usize) -> Service {
         Some((server.address, own?))
     });
     let own_checks = own_checks.collect();
+    let command = |word: &str| {
+        let argv = vec![format!("/bin/{word}")];
+        Some(Arc::new(Command { argv, timeout: Duration::from_secs(1), network: false, user: None }))
+    };
+    let commands = || Commands { on_up: command("up"), on_down: command("down") };
+    let told = servers.iter().filter(|_| random.one_in(4));
+    let own_commands = told.map(|server| (server.address, commands())).collect();
     let service = Service {
         name: format!("service {number}"),
         listen,
@@ -107,6 +114,9 @@ fn draw_service(random: &mut Random, number: usize) -> Service {
             .into_iter()
             .collect(),
         own_checks,
+        own_commands,
+        down_on_stop: random.one_in(4),
+        ha_suspend: false,
         policy: Policy {
             when_all_down: if random.one_in(4) { WhenAllDown::Refuse } else { WhenAllDown::Keep },
             ..Policy::default()

@@ -8,6 +8,7 @@
 
 mod bugs;
 mod clock;
+mod commands;
 mod configs;
 mod end;
 mod hands;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ipvs_netlink::ServiceKey;
+use ipvs_netlink::{DestinationKey, ServiceKey};
 
 use super::bugs::Bug;
 use super::kernel::{Errno, Kernel};
@@ -17,7 +17,7 @@ use crate::core::evict::EXPIRE;
 use crate::core::memory::Memory;
 use crate::core::model::{Config, OnStop, Rules};
 use crate::core::plan::{Action, FoundService, Step};
-use crate::core::{Core, Input, Output, Time};
+use crate::core::{Core, Hook, Input, Output, Time};
 
 pub struct World {
     pub core: Core,
@@ -28,6 +28,10 @@ pub struct World {
     pub now: Time,
     pub wake: Option<Time>,
     pub events: Vec<Event>,
+    /// What runs.
+    pub hooks: Vec<Hook>,
+    /// The state that the commands of a server were told last, since the last config.
+    pub told: BTreeMap<(ServiceKey, DestinationKey), bool>,
     /// A config that the core has and does not go by yet.
     pub next: Option<Config>,
     /// What was written to IPVS, in short words.
@@ -87,6 +91,8 @@ impl World {
             now: Duration::from_secs(100),
             wake: None,
             events: Vec::new(),
+            hooks: Vec::new(),
+            told: BTreeMap::new(),
             next: None,
             log: Vec::new(),
             finished: None,
@@ -162,6 +168,7 @@ impl World {
             if let (Output::Probe(_), true) = (&output, looked)
                 && let Some(config) = self.next.take()
             {
+                self.told.clear();
                 self.promises.configured(self.now, &self.kernel, &config);
             }
             self.carry_out(output);
@@ -183,7 +190,15 @@ impl World {
             }
             Output::LookAtSysctls => self.answer(Input::FoundSysctls(self.kernel.sysctls.clone())),
             Output::LookAtConnections(own) => self.connections.push_back(own),
-            Output::Run(_) => {}
+            Output::Run(hook) => {
+                if let Some(server) = hook.server {
+                    let before = self.told.insert((hook.key, server), hook.up);
+                    self.promises.must(before != Some(hook.up), || {
+                        format!("{server} is told twice that it is {}", hook.up)
+                    });
+                }
+                self.hooks.push(hook);
+            }
             Output::LookAtRules => self.rules.push_back((None, Edits::new())),
             Output::DoRules(rules) => {
                 let ours = rules.replies.values().chain(&rules.requests);
@@ -280,6 +295,7 @@ impl World {
             self.disk = Memory::default();
         }
         self.next = None;
+        self.told.clear();
         self.answers.clear();
         self.batches.clear();
         self.look = None;

@@ -68,7 +68,7 @@ impl Exec {
         let Ok(_turn) = turn else { return Err(Trouble::Ours(Errno::EBUSY)) };
         let runner = commands.runner(self.probe.network).await.map_err(|error| Trouble::ours(&error))?;
         let argv = self.probe.argv.iter().map(|word| fill(word, server)).collect();
-        let command = Arc::new(Command { argv, timeout, network: self.probe.network });
+        let command = Arc::new(Command { argv, timeout, network: self.probe.network, user: None });
         let environment =
             vec![("IPVSD_SERVER", server.ip().to_string()), ("IPVSD_PORT", server.port().to_string())];
         self.judge(&runner.run(command, environment).await).map_err(Trouble::Failed)
