@@ -59,6 +59,8 @@ pub struct Tasks {
     wake: Option<Time>,
     /// The core is done.
     pub finished: Option<Removed>,
+    /// Its last decision was that commands run.
+    last_words: bool,
 }
 
 /// The core's clock: the Unix time at the start, and the time since. It never jumps, and what is written down by it is understood
@@ -137,6 +139,7 @@ impl Tasks {
             verdicts,
             wake: None,
             finished: None,
+            last_words: false,
         })
     }
 
@@ -161,6 +164,7 @@ impl Tasks {
             self.suspend.follow(config);
             self.hints.follow(&mut config.refusals, &self.checker.hints());
         }
+        let mut last_words = false;
         for output in self.recorder.handle(&mut self.core, self.clock.now(), input) {
             self.progress.asked(&output, now);
             self.happened.output(&output);
@@ -177,9 +181,15 @@ impl Tasks {
                 Output::DoRules(rules) => drop(self.rules.send(rules::Work::Do(rules))),
                 Output::Probe(targets) => self.checker.set(self.suspend.awake(targets)),
                 Output::Wake(time) => self.wake = Some(time),
-                Output::Run(hook) => self.hooks.run(hook),
+                Output::Run(hook) => {
+                    last_words = true;
+                    self.hooks.run(hook);
+                }
                 Output::Say(event) => log::say(&event),
-                Output::Finished { removed } => self.finished = Some(Removed(removed)),
+                Output::Finished { removed } => {
+                    self.finished = Some(Removed(removed));
+                    self.last_words = last_words;
+                }
             }
         }
         if !self.core.has_next_config() {
@@ -188,9 +198,11 @@ impl Tasks {
         }
     }
 
-    /// Lets the commands that were asked for come to their end.
+    /// Lets the commands that the end itself has asked for be done; those that run are waited for only with them.
     pub async fn end_commands(&mut self) {
-        self.hooks.end().await;
+        if self.last_words {
+            self.hooks.end().await;
+        }
     }
 
     /// How everything stands.

@@ -5,6 +5,7 @@ mod admin;
 
 mod capability;
 mod change;
+mod commands;
 mod connections;
 mod crash;
 mod dns;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
     let themes = [
         admin::tests(),
         change::tests(),
+        commands::tests(),
         connections::tests(),
         crash::tests(),
         dns::tests(),

@@ -23,7 +23,7 @@ pub fn tests() -> Vec<Trial> {
 
 const CHECK: &str = r#"check = { type = "udp", send = "check", expect = "check" }"#;
 
-fn restart(network: &Network, number: usize) -> Echo {
+pub fn restart(network: &Network, number: usize) -> Echo {
     let listen = SocketAddr::new(network.server_address(number, Family::V4), 5300);
     Echo::start(&network.servers[number], &format!("s{number}"), &[listen])
 }
@@ -110,7 +110,7 @@ fn minimum() {
 }
 
 /// Waits until the commands have written so many lines.
-fn lines(file: &Path, count: usize) -> Vec<String> {
+pub fn lines(file: &Path, count: usize) -> Vec<String> {
     let read =
         || std::fs::read_to_string(file).unwrap_or_default().lines().map(str::to_owned).collect::<Vec<_>>();
     wait_until(LIMIT, &format!("{count} commands"), || read().len() >= count);

@@ -1,0 +1,110 @@
+//! The commands of single servers, those of the end, and services that are suspended while another director has their VIP.
+
+use std::path::Path;
+
+use lab::{Family, Network, case, wait_until};
+use libtest_mimic::Trial;
+use nix::sys::signal::Signal;
+
+use crate::policy::lines;
+use crate::setup::{LIMIT, PATIENT, config, echoes, ipvsd, server, wait_for_weights};
+
+pub fn tests() -> Vec<Trial> {
+    vec![
+        case("commands::a_server_s_own_follow_its_verdicts_and_the_end", of_servers),
+        case("commands::another_user_is_refused", another_user),
+        case("commands::without_the_vip_nobody_is_probed", suspended),
+    ]
+}
+
+/// A command that appends its word, the server and the state to a file.
+fn tell(file: &Path, word: &str) -> String {
+    let script = "echo $1 $IPVSD_SERVER $IPVSD_STATE $IPVSD_SERVERS_UP >> $0";
+    format!("[\"/bin/sh\", \"-c\", \"{script}\", \"{}\", \"{word}\"]", file.display())
+}
+
+fn of_servers() {
+    let network = Network::new(2);
+    let mut servers = echoes(&network, 5300);
+    let folder = tempfile::tempdir().expect("a directory");
+    let told = folder.path().join("told");
+    let (a, b) = (server(&network, 0, Family::V4), server(&network, 1, Family::V4));
+    let text = format!(
+        "[[service]]\nname = \"echo\"\nlisten = \"192.0.2.53:53\"\n\
+         servers = [{{ address = \"{a}\", on_up = {}, on_down = {} }}, \"{b}\"]\n\
+         on_down = {}\ndown_on_stop = true\ncheck = {PATIENT}\n",
+        tell(&told, "server"),
+        tell(&told, "server"),
+        tell(&told, "service"),
+    );
+    let mut daemon = ipvsd(&network, &text);
+    wait_for_weights(&network, Family::V4, &[1, 1]);
+    let first = lines(&told, 1);
+    assert!(first[0].starts_with(&format!("server {a} up")), "{first:?}");
+    servers[0].kill();
+    wait_for_weights(&network, Family::V4, &[0, 1]);
+    assert_eq!(lines(&told, 2)[1], format!("server {a} down {b}"));
+    servers[0] = crate::policy::restart(&network, 0);
+    wait_for_weights(&network, Family::V4, &[1, 1]);
+    lines(&told, 3);
+    daemon.signal(Signal::SIGTERM);
+    daemon.wait_exit(LIMIT);
+    let mut last = lines(&told, 5).split_off(3);
+    last.sort();
+    assert!(
+        last[0].starts_with(&format!("server {a} down")) && last[1].starts_with("service down"),
+        "{last:?}"
+    );
+    wait_for_weights(&network, Family::V4, &[1, 1]);
+}
+
+fn another_user() {
+    let network = Network::new(1);
+    let more =
+        |user: &str| format!("check = {PATIENT}\non_up = {{ command = [\"/bin/true\"], user = \"{user}\" }}");
+    let text = config(&network, Family::V4, 5300, &more("nobody"));
+    let refused = lab::Daemon::start(&network.director, crate::setup::IPVSD, &text);
+    let said = refused.wait_for("is to run as nobody", LIMIT);
+    assert!(said.contains("/bin/true") && said.contains("User="), "{said}");
+    let text = config(&network, Family::V4, 5300, &more("root:root"));
+    let daemon = lab::Daemon::start(&network.director, crate::setup::IPVSD, &text);
+    daemon.wait_for("started", LIMIT);
+}
+
+fn suspended() {
+    let network = Network::new(2);
+    let mut servers = echoes(&network, 5300);
+    let text = config(&network, Family::V4, 5300, &format!("check = {PATIENT}\nha_suspend = true"));
+    let vip = "192.0.2.53";
+    // Counts what is probed, or sent, there.
+    for command in [
+        "add table ip seen",
+        "add chain ip seen input { type filter hook input priority 0; }",
+        "add rule ip seen input udp dport 5300 counter",
+    ] {
+        network.servers[0].check("nft", &[command]);
+    }
+    let probes = || {
+        let listing = network.servers[0].check("nft", &["-j", "list", "table", "ip", "seen"]);
+        let packets = listing.split("\"packets\":").nth(1).expect("a counter").trim_start();
+        packets
+            .split(|c: char| !c.is_ascii_digit())
+            .next()
+            .and_then(|it| it.parse::<u64>().ok())
+            .expect("a number")
+    };
+    let device = network.director.check("ip", &["-o", "address", "show", "to", vip]);
+    let device = device.split_whitespace().nth(1).expect("an interface with the VIP").to_owned();
+    let daemon = ipvsd(&network, &text);
+    wait_for_weights(&network, Family::V4, &[1, 1]);
+    network.director.check("ip", &["address", "delete", &format!("{vip}/32"), "dev", &device]);
+    daemon.wait_for("no VIP is here", LIMIT);
+    let before = probes();
+    servers[1].kill();
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    assert!(probes() <= before + 1, "one may have been on its way: {before}, {}", probes());
+    wait_for_weights(&network, Family::V4, &[1, 1]);
+    network.director.check("ip", &["address", "add", &format!("{vip}/32"), "dev", &device]);
+    wait_for_weights(&network, Family::V4, &[1, 0]);
+    wait_until(LIMIT, "probes again", || probes() > before + 2);
+}
