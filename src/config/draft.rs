@@ -171,6 +171,14 @@ impl<T: Default> Field<T> {
 }
 
 impl<T: Copy> Field<T> {
+    /// The value, or `default` where the file has none; none if it is broken.
+    pub fn or_default(&self, default: T) -> Option<T> {
+        match self {
+            Self::Broken => None,
+            field => Some(field.value_or(default)),
+        }
+    }
+
     /// The value, or `default` where there is none.
     pub fn value_or(&self, default: T) -> T {
         self.given().map_or(default, |at| at.value)

@@ -14,7 +14,7 @@ use super::record::Record;
 use super::socket::Trouble;
 use super::tasks::Call;
 use super::tcp::Tcp;
-use crate::core::model::{Target, TargetId};
+use crate::core::model::{Factor, Target, TargetId};
 use crate::core::probes::Ended;
 
 /// One target at work.
@@ -99,8 +99,8 @@ impl Caller {
         self.hang_up(io);
     }
 
-    /// A probe has ended: with the factor of the weight in percent, or with the trouble that it had.
-    pub fn outcome(&mut self, now: Duration, probe: u64, outcome: Result<u32, Trouble>, io: &mut Io) {
+    /// A probe has ended: with what it makes of the weight, or with the trouble that it had.
+    pub fn outcome(&mut self, now: Duration, probe: u64, outcome: Result<Factor, Trouble>, io: &mut Io) {
         match outcome {
             Ok(factor) => {
                 let change = self.machine.weighed(probe, factor);

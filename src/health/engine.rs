@@ -23,14 +23,14 @@ use tokio::sync::oneshot;
 
 use super::deadlines::{Deadlines, Tick};
 use super::echo::Family;
-use super::machine::{Change, FULL};
+use super::machine::Change;
 use super::ping::{Pinged, token};
 use super::prober::Io;
 use super::socket::Trouble;
 use super::tasks::{Done, Tasks};
 use super::way::Way;
 use super::work::Work;
-use crate::core::model::{Check, Probe, Target, TargetId, Verdict};
+use crate::core::model::{Check, Factor, Probe, Target, TargetId, Verdict};
 use crate::core::probes::Probes;
 
 /// No target has this token, nor those of [`token`]: it would be the four billionth.
@@ -238,7 +238,7 @@ impl Engine {
         let now = self.started.elapsed();
         for Pinged { target, probe, outcome } in self.io.pings.read(family) {
             self.with(target, |work, io| {
-                work.outcome(now, probe, outcome.map(|()| FULL).map_err(Trouble::Failed), io)
+                work.outcome(now, probe, outcome.map(|()| Factor::FULL).map_err(Trouble::Failed), io)
             });
         }
     }
@@ -315,9 +315,9 @@ impl Engine {
                     self.deadlines.insert(tick, target.id);
                     self.at_work.insert(target.id, Box::new(AtWork { work, tick }));
                 }
-                Err(reason) => {
-                    self.io.report(target.id, Change { up: false, factor: FULL, reason: reason.into() })
-                }
+                Err(reason) => self
+                    .io
+                    .report(target.id, Change { up: false, factor: Factor::FULL, reason: reason.into() }),
             }
         }
         self.ways.retain(|_, way| way.in_use());

@@ -17,7 +17,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::job::{Commands, Job};
 use super::socket::Trouble;
-use crate::core::model::TargetId;
+use crate::core::model::{Factor, TargetId};
 
 /// So many threads read files at a time: one that hangs in a dead file system holds up few others.
 const READERS: usize = 8;
@@ -53,8 +53,8 @@ pub struct Done {
     pub target: TargetId,
     /// Its number.
     pub probe: u64,
-    /// The factor of the weight in percent, or why there is none.
-    pub outcome: Result<u32, Trouble>,
+    /// What it makes of the weight, or why it failed.
+    pub outcome: Result<Factor, Trouble>,
     /// How long it took.
     pub took: Duration,
 }

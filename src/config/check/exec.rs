@@ -1,12 +1,14 @@
 //! `exec`: a command.
 
+use toml::de::DeValue;
+
 use super::super::draft::{At, Field, List};
 use super::super::policy;
 use super::super::report::{Place, Problems};
-use super::super::toml_table::Table;
-use super::super::toml_value::{boolean, choice};
+use super::super::toml_table::{Table, Value, wrong_kind};
+use super::super::toml_value::choice;
 use super::{ProbeDraft, Times, Type};
-use crate::core::model::{ExecProbe, Probe};
+use crate::core::model::{ExecProbe, ExecWeight, Probe};
 
 pub const TYPE: Type = Type { word: "exec", keys: &["command", "privileges", "weight"], read };
 
@@ -15,15 +17,27 @@ pub const TYPE: Type = Type { word: "exec", keys: &["command", "privileges", "we
 pub struct Draft {
     pub command: Field<List<At<String>>>,
     pub network: Field<bool>,
-    pub weight: Field<bool>,
+    pub weight: Field<ExecWeight>,
 }
 
 fn read(table: &Table<'_>, problems: &mut Problems) -> Box<dyn ProbeDraft> {
     Box::new(Draft {
         command: table.get("command", problems, policy::words),
         network: table.get("privileges", problems, |v, p| choice(v, &policy::PRIVILEGES, p)),
-        weight: table.get("weight", problems, boolean),
+        weight: table.get("weight", problems, weight),
     })
+}
+
+/// `true`, `false`, or `"status"`.
+fn weight(value: Value<'_>, problems: &mut Problems) -> Option<ExecWeight> {
+    match value.get_ref() {
+        DeValue::String(_) => choice(value, &[("status", ExecWeight::Status)], problems),
+        DeValue::Boolean(printed) => Some(if *printed { ExecWeight::Printed } else { ExecWeight::None }),
+        _ => {
+            wrong_kind(value, "`true`, `false` or \"status\"", problems);
+            None
+        }
+    }
 }
 
 impl ProbeDraft for Draft {
@@ -43,11 +57,8 @@ impl ProbeDraft for Draft {
                 None
             }
         };
-        let switch = |field: &Field<bool>| match field {
-            Field::Broken => None,
-            field => Some(field.value_or(false)),
-        };
-        let (network, weight) = (switch(&self.network), switch(&self.weight));
+        let network = self.network.or_default(false);
+        let weight = self.weight.or_default(ExecWeight::None);
         Some(Probe::Exec(ExecProbe { argv: argv?, network: network?, weight: weight? }))
     }
 }

@@ -11,10 +11,10 @@ use proptest::sample::Index;
 use super::super::parse;
 use super::written::write;
 use crate::core::model::{
-    Amount, Check, Command, Config, DnsProbe, Drift, ExecProbe, FileProbe, Forwarding, HttpProbe,
-    KernelSettings, NtpProbe, OnStop, Pattern, Persistence, Policy, Probe, Quorum, Refusals, Reply, Secret,
-    Server, Service, SipProbe, SnmpProbe, StatusRange, StunProbe, Sysctls, SyslogProbe, TcpProbe, TftpProbe,
-    TlsProbe, Trust, Vip, WhenAllDown,
+    Amount, Check, Command, Config, DnsProbe, Drift, ExecProbe, ExecWeight, FileNumber, FileProbe,
+    Forwarding, HttpProbe, KernelSettings, NtpProbe, OnStop, Pattern, Persistence, Policy, Probe, Quorum,
+    Refusals, Reply, Secret, Server, Service, SipProbe, SnmpProbe, StatusRange, StunProbe, Sysctls,
+    SyslogProbe, TcpProbe, TftpProbe, TlsProbe, Trust, Vip, WhenAllDown,
 };
 
 const VALID: [&str; 3] = [
@@ -363,12 +363,15 @@ fn check() -> impl Strategy<Value = Check> {
         any::<bool>(),
         prop::option::of(512..=u16::MAX),
     );
+    let times = any::<i32>().prop_filter("adds nothing", |times| *times != 0).prop_map(FileNumber::Times);
+    let others = vec![FileNumber::UpUnlessZero, FileNumber::DownUnlessZero, FileNumber::Percent];
+    let number = prop_oneof![times, prop::sample::select(others)];
+    let weight = prop::sample::select(vec![ExecWeight::None, ExecWeight::Printed, ExecWeight::Status]);
     let probe = prop_oneof![
         (prop::collection::vec(any::<u8>(), 0..20), reply)
             .prop_map(|(send, reply)| Probe::Udp { send, reply }),
-        ("/[a-z\\{\\} ]{1,9}", any::<bool>())
-            .prop_map(|(path, weight)| Probe::File(FileProbe { path, weight })),
-        (prop::collection::vec("[a-z{}\"]{0,9}", 0..3), any::<bool>(), any::<bool>()).prop_map(
+        ("/[a-z\\{\\} ]{1,9}", number).prop_map(|(path, number)| Probe::File(FileProbe { path, number })),
+        (prop::collection::vec("[a-z{}\"]{0,9}", 0..3), any::<bool>(), weight).prop_map(
             |(words, network, weight)| {
                 let argv = std::iter::once("/bin/x".to_owned()).chain(words).collect();
                 Probe::Exec(ExecProbe { argv, network, weight })

@@ -7,7 +7,8 @@ use std::time::Duration;
 use ipvs_netlink::{Flags, Forward, Tunnel, TunnelKind};
 
 use crate::core::model::{
-    Amount, Check, Config, HttpProbe, Pattern, Persistence, Policy, Probe, Reply, Server, Service, Trust,
+    Amount, Check, Config, ExecWeight, FileNumber, HttpProbe, Pattern, Persistence, Policy, Probe, Reply,
+    Server, Service, Trust,
 };
 
 /// The config as a file that leaves nothing to the defaults.
@@ -137,14 +138,24 @@ fn written_check(check: &Check) -> String {
             format!("type = \"udp\", send_hex = \"{}\"{reply}", hex(send))
         }
         Probe::File(file) => {
-            format!("type = \"file\", path = {}, weight = {}", quoted(&file.path), file.weight)
+            let number = match file.number {
+                FileNumber::UpUnlessZero => "down = \"zero\", weight = false".to_owned(),
+                FileNumber::DownUnlessZero => "down = \"nonzero\"".to_owned(),
+                FileNumber::Percent => "weight = true".to_owned(),
+                FileNumber::Times(times) => format!("weight = {{ times = {times} }}"),
+            };
+            format!("type = \"file\", path = {}, {number}", quoted(&file.path))
         }
         Probe::Exec(exec) => {
             let privileges = if exec.network { "network" } else { "none" };
             format!(
                 "type = \"exec\", command = {}, privileges = \"{privileges}\", weight = {}",
                 quoted(&exec.argv),
-                exec.weight
+                match exec.weight {
+                    ExecWeight::None => "false",
+                    ExecWeight::Printed => "true",
+                    ExecWeight::Status => "\"status\"",
+                }
             )
         }
         Probe::Http(http) => written_http(http),

@@ -43,8 +43,8 @@ impl Check {
     pub fn weighs(&self) -> bool {
         match &self.probe {
             Probe::Http(http) => http.weight.is_some(),
-            Probe::File(file) => file.weight,
-            Probe::Exec(exec) => exec.weight,
+            Probe::File(file) => matches!(file.number, FileNumber::Percent | FileNumber::Times(_)),
+            Probe::Exec(exec) => exec.weight != ExecWeight::None,
             _ => false,
         }
     }
@@ -249,8 +249,21 @@ pub struct TftpProbe {
 pub struct FileProbe {
     /// The absolute path, in which `{address}` and `{port}` stand for those of the server.
     pub path: String,
-    /// The number is a percentage of the weight, not only 0 or more than 0.
-    pub weight: bool,
+    /// What the number means.
+    pub number: FileNumber,
+}
+
+/// What the number in a file means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum FileNumber {
+    /// 0 is down, any other is up; none is negative.
+    UpUnlessZero,
+    /// 0 is up, any other is down.
+    DownUnlessZero,
+    /// A percentage of the weight.
+    Percent,
+    /// So often it is added to the weight; not 0.
+    Times(i32),
 }
 
 /// An `exec` probe. The command runs for the check's timeout at most.
@@ -261,8 +274,19 @@ pub struct ExecProbe {
     pub argv: Vec<String>,
     /// It keeps `CAP_NET_ADMIN` and `CAP_NET_RAW`; otherwise it has no capabilities.
     pub network: bool,
-    /// The first line that it prints is a percentage of the weight.
-    pub weight: bool,
+    /// Where it says the weight.
+    pub weight: ExecWeight,
+}
+
+/// Where a command says the weight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum ExecWeight {
+    /// Nowhere: exit status 0 is up, any other is down.
+    None,
+    /// The same, and the first line that it prints is a percentage of the weight.
+    Printed,
+    /// In its exit status: 0 is up, 1 is down, and 2 to 255 is up with the weight 0 to 253 instead of that in the config.
+    Status,
 }
 
 /// An `http` or `https` probe. All texts are valid for HTTP by construction of [`Config`](super::Config)(super::Config).

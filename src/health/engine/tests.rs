@@ -17,7 +17,7 @@ use hickory_proto::op::{Message, MessageType, ResponseCode};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::*;
-use crate::core::model::{DnsProbe, FileProbe, Reply};
+use crate::core::model::{DnsProbe, FileNumber, FileProbe, Reply};
 use crate::core::probes::Ended;
 
 /// How long a test waits for what must come.
@@ -115,7 +115,7 @@ fn next(verdicts: &mut UnboundedReceiver<Verdict>) -> Verdict {
 }
 
 fn verdict(target: u32, up: bool, reason: &str) -> Verdict {
-    Verdict { target: TargetId(target), up, factor: 100, reason: reason.to_owned().into() }
+    Verdict { target: TargetId(target), up, factor: Factor::FULL, reason: reason.to_owned().into() }
 }
 
 #[test]
@@ -150,7 +150,12 @@ fn what_became_of_probes_is_told_and_answers_are_timed() {
         let (checker, mut verdicts) = engine(vec![
             target(1, open, false, pong()),
             target(2, closed, false, pong()),
-            target(3, open, false, Probe::File(FileProbe { path: "/nowhere".into(), weight: false })),
+            target(
+                3,
+                open,
+                false,
+                Probe::File(FileProbe { path: "/nowhere".into(), number: FileNumber::UpUnlessZero }),
+            ),
         ]);
         (0..3).for_each(|_| drop(next(&mut verdicts)));
         let probes = checker.report().blocking_recv().expect("a running engine");

@@ -15,12 +15,11 @@ use regex::bytes::{Regex, RegexBuilder};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
-use super::factor;
+use super::percentage;
 use super::tls::Tls;
-use crate::core::model::HttpProbe;
+use crate::core::model::{Factor, HttpProbe};
 use crate::health::connection;
 use crate::health::failure::Failure;
-use crate::health::machine::FULL;
 use crate::health::protocol::{printable, text};
 
 /// So much of a body is read.
@@ -63,7 +62,7 @@ impl Http {
     }
 
     /// Asks the server.
-    pub async fn run(&self, server: SocketAddr) -> Result<u32, Failure> {
+    pub async fn run(&self, server: SocketAddr) -> Result<Factor, Failure> {
         let stream = TcpStream::connect(server).await.map_err(|error| connection::broken(&error))?;
         match &self.tls {
             None => self.exchange(stream, server).await,
@@ -71,7 +70,7 @@ impl Http {
         }
     }
 
-    async fn exchange<S>(&self, stream: S, server: SocketAddr) -> Result<u32, Failure>
+    async fn exchange<S>(&self, stream: S, server: SocketAddr) -> Result<Factor, Failure>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
@@ -107,18 +106,18 @@ impl Http {
         Ok(request)
     }
 
-    async fn judge(&self, response: Response<Incoming>) -> Result<u32, Failure> {
+    async fn judge(&self, response: Response<Incoming>) -> Result<Factor, Failure> {
         let status = response.status();
         if !self.probe.status.iter().any(|range| range.contains(status.as_u16())) {
             return Err(Failure::WrongAnswer(format!("status {status}")));
         }
         let factor = match &self.weight {
-            None => FULL,
+            None => Factor::FULL,
             Some(name) => {
                 let value = response.headers().get(name);
                 let value = value.ok_or_else(|| Failure::WrongAnswer(format!("no header `{name}`")))?;
                 let text = String::from_utf8_lossy(value.as_bytes());
-                factor(&format!("the header `{name}`"), text.trim())?
+                percentage(&format!("the header `{name}`"), text.trim())?
             }
         };
         let Some(regex) = &self.body else { return Ok(factor) };

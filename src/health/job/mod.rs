@@ -15,9 +15,10 @@ pub use http::Http;
 
 use super::failure::Failure;
 use super::socket::Trouble;
+use crate::core::model::Factor;
 
-/// Larger factors of a weight are a mistake.
-const MAX_FACTOR: u32 = 1_000;
+/// Larger percentages of a weight are a mistake.
+const MOST: u32 = 1_000;
 
 /// A probe that takes a task.
 #[derive(Debug)]
@@ -31,13 +32,13 @@ pub enum Job {
 }
 
 impl Job {
-    /// Runs it once for a server; gives the factor of the weight in percent. It is dropped after `timeout`.
+    /// Runs it once for a server; gives what it makes of the weight. It is dropped after `timeout`.
     pub async fn run(
         &self,
         server: SocketAddr,
         timeout: Duration,
         commands: &Commands,
-    ) -> Result<u32, Trouble> {
+    ) -> Result<Factor, Trouble> {
         match self {
             Self::File(file) => file.run(server).await.map_err(Trouble::Failed),
             Self::Http(http) => http.run(server).await.map_err(Trouble::Failed),
@@ -46,13 +47,13 @@ impl Job {
     }
 }
 
-/// The factor of a weight in percent, written as a number from 0 to 1000.
-fn factor(what: &str, text: &str) -> Result<u32, Failure> {
+/// A percentage of the weight, written as a number from 0 to 1000.
+fn percentage(what: &str, text: &str) -> Result<Factor, Failure> {
     match text.parse() {
-        Ok(factor) if factor <= MAX_FACTOR => Ok(factor),
+        Ok(percent) if percent <= MOST => Ok(Factor::Percent(percent)),
         _ => {
             let text = super::protocol::printable(text);
-            Err(Failure::Said(format!("{what} is \"{text}\", not a number from 0 to {MAX_FACTOR}")))
+            Err(Failure::Said(format!("{what} is \"{text}\", not a number from 0 to {MOST}")))
         }
     }
 }

@@ -9,7 +9,7 @@ use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use super::*;
-use crate::core::model::{HttpProbe, StatusRange, TlsProbe, Trust};
+use crate::core::model::{Factor, HttpProbe, StatusRange, TlsProbe, Trust};
 
 /// Reads what is asked first: to close before that is a reset.
 fn hang_up(mut stream: TcpStream) {
@@ -67,7 +67,7 @@ fn matching(pattern: &str) -> HttpProbe {
 }
 
 /// The first verdict on each of these.
-fn verdicts_on(probes: Vec<(SocketAddr, HttpProbe)>) -> Vec<(bool, u32, String)> {
+fn verdicts_on(probes: Vec<(SocketAddr, HttpProbe)>) -> Vec<(bool, Factor, String)> {
     let targets = (0..).zip(probes).map(|(id, (place, probe))| target(id, place, false, Probe::Http(probe)));
     let targets: Vec<_> = targets.collect();
     let mut found = vec![None; targets.len()];
@@ -145,7 +145,9 @@ fn each_answer_is_judged() {
     let found = verdicts_on(cases.iter().map(|(place, probe, _)| (*place, probe.clone())).collect());
     for ((up, factor, reason), (_, probe, expected)) in found.into_iter().zip(cases) {
         match expected {
-            Ok(expected) => assert_eq!((up, factor), (true, expected), "{reason} for {probe:?}"),
+            Ok(expected) => {
+                assert_eq!((up, factor), (true, Factor::Percent(expected)), "{reason} for {probe:?}")
+            }
             Err(expected) => assert!(!up && reason.contains(&expected), "{reason} instead of {expected}"),
         }
     }
