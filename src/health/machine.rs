@@ -149,6 +149,11 @@ impl Machine {
         self.ended.take()
     }
 
+    /// What it goes by.
+    pub fn check(&self) -> &Arc<Check> {
+        &self.check
+    }
+
     /// Whether it is up, or taken for up before its first verdict.
     pub fn is_up(&self) -> bool {
         self.up

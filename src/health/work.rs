@@ -25,10 +25,7 @@ impl Work {
         match way {
             Way::Datagrams(protocol) => Self::Datagrams(Prober::new(target, protocol, record, first)),
             Way::Ping => Self::Calls(Caller::new(target, Calls::Ping(Vec::new()), record, first)),
-            Way::Task(job) => {
-                let timeout = target.check.timeout;
-                Self::Calls(Caller::new(target, Calls::Task { job, timeout }, record, first))
-            }
+            Way::Task(job) => Self::Calls(Caller::new(target, Calls::Task(job), record, first)),
             Way::Connect(tcp) => {
                 Self::Calls(Caller::new(target, Calls::Connect(tcp, Vec::new()), record, first))
             }

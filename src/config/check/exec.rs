@@ -10,7 +10,8 @@ use super::super::toml_value::choice;
 use super::{ProbeDraft, Times, Type};
 use crate::core::model::{ExecProbe, ExecWeight, Probe};
 
-pub const TYPE: Type = Type { word: "exec", keys: &["command", "privileges", "weight"], read };
+pub const TYPE: Type =
+    Type { word: "exec", keys: &["command", "privileges", "weight"], network: false, read };
 
 /// The draft of an `exec` probe.
 #[derive(Debug)]

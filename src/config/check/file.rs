@@ -9,7 +9,7 @@ use super::super::toml_value::{choice, number, string};
 use super::{ProbeDraft, Type};
 use crate::core::model::{FileNumber, FileProbe, Probe};
 
-pub const TYPE: Type = Type { word: "file", keys: &["path", "down", "weight"], read };
+pub const TYPE: Type = Type { word: "file", keys: &["path", "down", "weight"], network: false, read };
 
 const DOWN: [(&str, FileNumber); 2] =
     [("zero", FileNumber::UpUnlessZero), ("nonzero", FileNumber::DownUnlessZero)];

@@ -14,10 +14,11 @@ use super::{ProbeDraft, Times, Type, pattern, status, trust};
 use crate::core::model::{HttpProbe, Probe, StatusRange, TlsProbe, Trust};
 
 pub const HTTP: Type =
-    Type { word: "http", keys: &KEYS, read: |table, problems| read(false, table, problems) };
+    Type { word: "http", keys: &KEYS, network: true, read: |table, problems| read(false, table, problems) };
 pub const HTTPS: Type = Type {
     word: "https",
     keys: &["path", "host", "method", "headers", "status", "body", "weight", "verify", "ca_file"],
+    network: true,
     read: |table, problems| read(true, table, problems),
 };
 const KEYS: [&str; 7] = ["path", "host", "method", "headers", "status", "body", "weight"];

@@ -1,6 +1,6 @@
 //! No text makes the reader panic, and a valid config survives being written and read.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ use super::super::parse;
 use super::written::write;
 use crate::core::model::{
     Amount, Check, Command, Config, DnsProbe, Drift, ExecProbe, ExecWeight, FileNumber, FileProbe,
-    Forwarding, HttpProbe, KernelSettings, NtpProbe, OnStop, Pattern, Persistence, Policy, Probe, Quorum,
-    Refusals, Reply, Secret, Server, Service, SipProbe, SnmpProbe, StatusRange, StunProbe, Sysctls,
+    Forwarding, HttpProbe, KernelSettings, NtpProbe, OnStop, Origin, Pattern, Persistence, Policy, Probe,
+    Quorum, Refusals, Reply, Secret, Server, Service, SipProbe, SnmpProbe, StatusRange, StunProbe, Sysctls,
     SyslogProbe, TcpProbe, TftpProbe, TlsProbe, Trust, Vip, WhenAllDown,
 };
 
@@ -147,6 +147,21 @@ fn word() -> impl Strategy<Value = String> {
         .prop_map(str::to_owned),
         ".{0,3}",
     ]
+}
+
+/// Of the family that is probed, where that does not depend on the server.
+fn draw_origin(
+    probe: &Probe,
+    address: Option<IpAddr>,
+    (port, interface, mark): (Option<u16>, Option<String>, Option<u32>),
+) -> Origin {
+    if matches!(probe, Probe::File(_) | Probe::Exec(_)) {
+        return Origin::default();
+    }
+    let none = matches!(probe, Probe::Icmp | Probe::Tftp(_));
+    let source =
+        address.zip(port).map(|(address, port)| SocketAddr::new(address, if none { 0 } else { port }));
+    Origin { source, interface, mark }
 }
 
 pub fn config() -> impl Strategy<Value = Config> {
@@ -414,8 +429,13 @@ fn check() -> impl Strategy<Value = Check> {
         Just("2001:db8:9::9".parse().unwrap()),
     ]);
     let times = (duration(1), duration(1), duration(1));
-    (probe, times, 1..=1000u32, 1..=1000u32, address, prop::option::of(1..=u16::MAX)).prop_map(
-        |(probe, (interval, timeout, retry_interval), rise, fall, address, port)| Check {
+    let port = prop_oneof![Just(0), 1..=u16::MAX];
+    let origin =
+        (prop::option::of(port), prop::option::of("[a-z.é\"-]{3,6}"), prop::option::of(any::<u32>()));
+    let place = (address, prop::option::of(1..=u16::MAX), origin);
+    (probe, times, 1..=1000u32, 1..=1000u32, place).prop_map(
+        |(probe, (interval, timeout, retry_interval), rise, fall, (address, port, origin))| Check {
+            origin: draw_origin(&probe, address, origin),
             port: port.filter(|_| probe != Probe::Icmp),
             probe,
             interval,

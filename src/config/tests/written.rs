@@ -7,8 +7,8 @@ use std::time::Duration;
 use ipvs_netlink::{Flags, Forward, Tunnel, TunnelKind};
 
 use crate::core::model::{
-    Amount, Check, Config, ExecWeight, FileNumber, HttpProbe, Pattern, Persistence, Policy, Probe, Reply,
-    Server, Service, Trust,
+    Amount, Check, Config, ExecWeight, FileNumber, HttpProbe, Origin, Pattern, Persistence, Policy, Probe,
+    Reply, Server, Service, Trust,
 };
 
 /// The config as a file that leaves nothing to the defaults.
@@ -221,6 +221,18 @@ fn written_check(check: &Check) -> String {
     }
     if let Some(port) = check.port {
         write!(keys, ", port = {port}").unwrap();
+    }
+    let Origin { source, interface, mark } = &check.origin;
+    match source {
+        None => {}
+        Some(source) if source.port() == 0 => write!(keys, ", source = \"{}\"", source.ip()).unwrap(),
+        Some(source) => write!(keys, ", source = \"{source}\"").unwrap(),
+    }
+    if let Some(interface) = interface {
+        write!(keys, ", interface = {}", quoted(interface)).unwrap();
+    }
+    if let Some(mark) = mark {
+        write!(keys, ", mark = {mark}").unwrap();
     }
     format!("{{ {keys} }}")
 }

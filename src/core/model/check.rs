@@ -26,6 +26,32 @@ pub struct Check {
     pub address: Option<IpAddr>,
     /// Where to probe, if not at the server's own port.
     pub port: Option<u16>,
+    /// Where the probes come from.
+    #[serde(default, skip_serializing_if = "Origin::is_anywhere")]
+    pub origin: Origin,
+}
+
+/// Where the probes of a check come from, as far as that does not follow from the director's routes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Origin {
+    /// From this address, of the family that is probed; port 0: from any port.
+    pub source: Option<SocketAddr>,
+    /// Through this interface, 1 to 15 bytes (`SO_BINDTODEVICE`).
+    pub interface: Option<String>,
+    /// With this mark (`SO_MARK`).
+    pub mark: Option<u32>,
+}
+
+impl Origin {
+    /// Whether all of it follows from the routes.
+    pub fn is_anywhere(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether all probes come from one port.
+    pub fn has_port(&self) -> bool {
+        self.source.is_some_and(|source| source.port() > 0)
+    }
 }
 
 impl Check {
@@ -345,6 +371,7 @@ mod tests {
             fall: 1,
             address: None,
             port: None,
+            origin: Origin::default(),
         };
         let targets = |probe| {
             let check = check(probe);

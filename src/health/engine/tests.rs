@@ -4,6 +4,7 @@ mod commands;
 mod connections;
 mod files;
 mod network;
+mod origins;
 mod pings;
 mod ports;
 mod tcp;
@@ -42,6 +43,7 @@ fn target(id: u32, address: SocketAddr, assumed_up: bool, probe: Probe) -> Targe
         fall: 3,
         address: None,
         port: None,
+        origin: Default::default(),
     };
     Target { id: TargetId(id), address, check: Arc::new(check), assumed_up }
 }

@@ -14,7 +14,7 @@ use crate::command::{End, Outcome, Privileges, Runner};
 use crate::core::model::{Command, ExecProbe, ExecWeight, Factor};
 use crate::health::failure::Failure;
 use crate::health::protocol::printable;
-use crate::health::socket::Trouble;
+use crate::health::socket::{Lack, Trouble};
 
 /// So many commands of all checks run at a time.
 const AT_ONCE: usize = 32;
@@ -64,7 +64,7 @@ impl Exec {
     ) -> Result<Factor, Trouble> {
         let turn = tokio::time::timeout(timeout / 2, commands.turns.acquire()).await;
         // The semaphore is never closed.
-        let Ok(_turn) = turn else { return Err(Trouble::Ours(Errno::EBUSY)) };
+        let Ok(_turn) = turn else { return Err(Trouble::Ours(Lack::Of(Errno::EBUSY))) };
         let runner = commands.runner(self.probe.network).await.map_err(|error| Trouble::ours(&error))?;
         let argv = self.probe.argv.iter().map(|word| fill(word, server)).collect();
         let command = Arc::new(Command { argv, timeout, network: self.probe.network });

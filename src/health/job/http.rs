@@ -13,14 +13,16 @@ use hyper::{HeaderMap, Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use regex::bytes::{Regex, RegexBuilder};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::TcpSocket;
 
 use super::percentage;
 use super::tls::Tls;
-use crate::core::model::{Factor, HttpProbe};
+use crate::core::model::{Factor, HttpProbe, Origin};
 use crate::health::connection;
 use crate::health::failure::Failure;
+use crate::health::origin;
 use crate::health::protocol::{printable, text};
+use crate::health::socket::Trouble;
 
 /// So much of a body is read.
 const MOST: usize = 64 * 1024;
@@ -62,8 +64,13 @@ impl Http {
     }
 
     /// Asks the server.
-    pub async fn run(&self, server: SocketAddr) -> Result<Factor, Failure> {
-        let stream = TcpStream::connect(server).await.map_err(|error| connection::broken(&error))?;
+    pub async fn run(&self, server: SocketAddr, origin: &Origin) -> Result<Factor, Trouble> {
+        let socket = TcpSocket::from_std_stream(origin::stream(server, origin)?.into());
+        self.ask(socket, server).await.map_err(Trouble::Failed)
+    }
+
+    async fn ask(&self, socket: TcpSocket, server: SocketAddr) -> Result<Factor, Failure> {
+        let stream = socket.connect(server).await.map_err(|error| connection::broken(&error))?;
         match &self.tls {
             None => self.exchange(stream, server).await,
             Some(tls) => self.exchange(tls.handshake(stream, server.ip()).await?, server).await,

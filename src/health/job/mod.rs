@@ -7,7 +7,6 @@ mod template;
 mod tls;
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 pub use exec::{Commands, Exec};
 pub use file::File;
@@ -15,7 +14,7 @@ pub use http::Http;
 
 use super::failure::Failure;
 use super::socket::Trouble;
-use crate::core::model::Factor;
+use crate::core::model::{Check, Factor};
 
 /// Larger percentages of a weight are a mistake.
 const MOST: u32 = 1_000;
@@ -32,17 +31,17 @@ pub enum Job {
 }
 
 impl Job {
-    /// Runs it once for a server; gives what it makes of the weight. It is dropped after `timeout`.
+    /// Runs it once for a server; gives what it makes of the weight. It is dropped after the check's timeout.
     pub async fn run(
         &self,
         server: SocketAddr,
-        timeout: Duration,
+        check: &Check,
         commands: &Commands,
     ) -> Result<Factor, Trouble> {
         match self {
             Self::File(file) => file.run(server).await.map_err(Trouble::Failed),
-            Self::Http(http) => http.run(server).await.map_err(Trouble::Failed),
-            Self::Exec(exec) => exec.run(server, timeout, commands).await,
+            Self::Http(http) => http.run(server, &check.origin).await,
+            Self::Exec(exec) => exec.run(server, check.timeout, commands).await,
         }
     }
 }

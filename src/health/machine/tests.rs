@@ -25,6 +25,7 @@ fn check(reply: Reply) -> Check {
         fall: 3,
         address: None,
         port: None,
+        origin: Default::default(),
     }
 }
 
