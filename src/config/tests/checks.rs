@@ -132,6 +132,16 @@ fn exec_probes() {
 }
 
 #[test]
+fn http_probes() {
+    let Probe::Http(http) = probe("'http'") else { panic!("an http probe") };
+    assert_eq!((http.body, http.body_absent, http.digest), (None, None, None));
+    let keys = "body = 'ok', body_absent = 'error', digest = '5d41402ABC4b2a76b9719d911017c592'";
+    let Probe::Http(http) = probe(&format!("{{ type = 'http', {keys} }}")) else { panic!("an http probe") };
+    assert_eq!((http.body.as_deref(), http.body_absent.as_deref()), (Some("ok"), Some("error")));
+    assert_eq!(http.digest.map(u128::from_be_bytes), Some(0x5d41_402a_bc4b_2a76_b971_9d91_1017_c592));
+}
+
+#[test]
 fn ntp_probes() {
     assert_eq!(probe("'ntp'"), Probe::Ntp(NtpProbe { max_stratum: 15 }));
     assert_eq!(probe("{ type = 'ntp', max_stratum = 3 }"), Probe::Ntp(NtpProbe { max_stratum: 3 }));

@@ -301,7 +301,9 @@ fn http() -> impl Strategy<Value = HttpProbe> {
     ]);
     let header = ("[A-Z][a-z-]{0,5}x", "[ -~]{0,9}");
     let tls = prop::option::of(any::<bool>());
-    let texts = ("/[a-z?=%]{0,9}", prop::option::of("[a-z^.]{0,5}"), prop::option::of("[a-z-]{1,5}"));
+    let regex = || prop::option::of("[a-z^.]{0,5}");
+    let body = (regex(), regex(), prop::option::of(any::<[u8; 16]>()));
+    let texts = ("/[a-z?=%]{0,9}", body, prop::option::of("[a-z-]{1,5}"));
     let (status, headers) = (200..=699u16, prop::collection::btree_map(header.0, header.1, 0..3));
     (host, tls, texts, status, 0..9u16, headers).prop_map(|(host, tls, texts, first, more, headers)| {
         let tls = tls.map(|verify| TlsProbe {
@@ -318,7 +320,9 @@ fn http() -> impl Strategy<Value = HttpProbe> {
             method: "GET".to_owned(),
             headers: headers.into_iter().collect(),
             status: vec![StatusRange { first, last: (first + more).min(699) }],
-            body: texts.1,
+            body: texts.1.0,
+            body_absent: texts.1.1,
+            digest: texts.1.2,
             weight: texts.2,
             tls,
         }

@@ -250,10 +250,19 @@ fn written_http(http: &HttpProbe) -> String {
     let headers: Vec<_> =
         http.headers.iter().map(|(name, value)| format!("{name} = {}", quoted(value))).collect();
     write!(keys, ", headers = {{ {} }}", headers.join(", ")).unwrap();
-    for (key, value) in [("host", &http.host), ("body", &http.body), ("weight", &http.weight)] {
+    let texts = [
+        ("host", &http.host),
+        ("body", &http.body),
+        ("body_absent", &http.body_absent),
+        ("weight", &http.weight),
+    ];
+    for (key, value) in texts {
         if let Some(value) = value {
             write!(keys, ", {key} = {}", quoted(value)).unwrap();
         }
+    }
+    if let Some(digest) = http.digest {
+        write!(keys, ", digest = \"{:032x}\"", u128::from_be_bytes(digest)).unwrap();
     }
     if let Some(tls) = &http.tls {
         write!(keys, ", verify = {}", tls.trust != Trust::Anybody).unwrap();

@@ -330,6 +330,10 @@ pub struct HttpProbe {
     pub status: Vec<StatusRange>,
     /// A regular expression (bytes, not only UTF-8) that the first 64 KiB of the body must match.
     pub body: Option<String>,
+    /// One that they must not match.
+    pub body_absent: Option<String>,
+    /// The MD5 digest of the whole body.
+    pub digest: Option<[u8; 16]>,
     /// The header of the answer that holds a percentage of the weight.
     pub weight: Option<String>,
     /// TLS; none for plain HTTP.

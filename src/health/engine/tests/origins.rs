@@ -19,6 +19,8 @@ fn http() -> Probe {
         headers: Vec::new(),
         status: vec![StatusRange { first: 200, last: 399 }],
         body: None,
+        body_absent: None,
+        digest: None,
         weight: None,
         tls: None,
     })
