@@ -10,7 +10,7 @@ use super::status::{BOLD, verdict, weight};
 use super::words::{milliseconds, span};
 use crate::core::Time;
 use crate::core::history::Note;
-use crate::core::model::WhenAllDown;
+use crate::core::model::{Factor, WhenAllDown};
 use crate::core::status::{CheckStatus, ServerStatus, ServiceStatus, Status};
 
 pub fn main(service: &str, server: Option<&str>, json: bool) -> ExitCode {
@@ -121,7 +121,7 @@ fn explain(server: &ServerStatus, now: Time) -> String {
 /// A check, and what it says.
 pub fn asked(it: &CheckStatus, now: Time) -> String {
     let says = match it.up {
-        Some(true) if it.factor != 100 => format!("up, {} ({} % of the weight)", it.reason, it.factor),
+        Some(true) if it.factor != Factor::FULL => format!("up, {} ({})", it.reason, it.factor),
         Some(true) => format!("up, {}", it.reason),
         Some(false) => format!("down, {}", it.reason),
         None => "nothing yet".to_owned(),

@@ -225,7 +225,7 @@ pub fn why(server: &ServerStatus, now: Time) -> String {
 pub mod tests {
     use super::*;
     use crate::core::memory::Memory;
-    use crate::core::model::{Config, Verdict};
+    use crate::core::model::{Config, Factor, Verdict};
     use crate::core::overrides::Override;
     use crate::core::probes::Ended;
     use crate::core::status::LastProbe;
@@ -250,7 +250,12 @@ pub mod tests {
             let reason = if up { "first answer" } else { "silent for 250ms, 3 in a row" }.to_owned();
             core.handle(
                 now,
-                Input::Verdict(Verdict { target: target.id, up, factor: 100, reason: reason.into() }),
+                Input::Verdict(Verdict {
+                    target: target.id,
+                    up,
+                    factor: Factor::FULL,
+                    reason: reason.into(),
+                }),
             );
         }
         let until = Some(now + Duration::from_secs(600));

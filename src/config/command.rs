@@ -93,11 +93,7 @@ pub fn judge(field: &Field<CommandDraft>, problems: &mut Problems) -> Option<Opt
         Field::Broken => None,
         field => Some(field.value_or(false)),
     };
-    let user = match &at.value.user {
-        Field::Missing => Some(None),
-        Field::Broken => None,
-        Field::Given(at) => Some(Some(at.value.clone())),
-    };
+    let user = at.value.user.optional();
     let argv = argv(&at.value.argv, at.place, problems);
     Some(Some(Arc::new(Command { argv: argv?, timeout: timeout?, network: network?, user: user? })))
 }

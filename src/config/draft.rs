@@ -167,6 +167,16 @@ impl<T> Field<T> {
     }
 }
 
+impl Field<String> {
+    /// The text, if the file has it; nothing if it cannot be read.
+    pub fn optional(&self) -> Option<Option<String>> {
+        match self {
+            Self::Broken => None,
+            field => Some(field.given().map(|at| at.value.clone())),
+        }
+    }
+}
+
 impl<T: Default> Field<T> {
     /// The value, or the type's default where there is none.
     pub fn into_value(self) -> T {
@@ -178,6 +188,14 @@ impl<T: Default> Field<T> {
 }
 
 impl<T: Copy> Field<T> {
+    /// The value, or `default` where the file has none; none if it is broken.
+    pub fn or_default(&self, default: T) -> Option<T> {
+        match self {
+            Self::Broken => None,
+            field => Some(field.value_or(default)),
+        }
+    }
+
     /// The value, or `default` where there is none.
     pub fn value_or(&self, default: T) -> T {
         self.given().map_or(default, |at| at.value)

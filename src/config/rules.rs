@@ -83,6 +83,7 @@ fn servers(service: &Resolved<'_>, problems: &mut Problems) {
         if at.value.port() == 0 {
             no_port(service, server, problems);
         }
+        other_family(service, server, problems);
         if let Some(weight) = server.weight.given() {
             weight.within("the weight", 0..=i32::MAX, problems);
         }
@@ -115,6 +116,22 @@ fn no_port(service: &Resolved<'_>, draft: &ServerDraft, problems: &mut Problems)
         problems
             .error(server.place, format!("the server {} has port 0, and a check needs a port", server.value))
             .help("give the check a `port`");
+    }
+}
+
+/// Probes go from a source of the family that they go to.
+fn other_family(service: &Resolved<'_>, server: &ServerDraft, problems: &mut Problems) {
+    for check in service.checks_of(server) {
+        let Some(source) = check.origin.source else { continue };
+        let probed = check.target(server.address.value);
+        if source.is_ipv4() != probed.is_ipv4() {
+            problems
+                .error(
+                    server.address.place,
+                    format!("{} is not probed from {}: another family", probed.ip(), source.ip()),
+                )
+                .help("give the servers of each family a `check` with a `source` of theirs");
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use super::desired;
 use super::difference::{Difference, of_server, of_service};
 use super::evict::EXPIRE;
 use super::memory::Memory;
-use super::model::{Config, Outer, Rules, Service, TargetId, Vip};
+use super::model::{Config, Factor, Outer, Rules, Service, TargetId, Vip};
 use super::overrides::Override;
 use super::plan::{FoundService, FoundServices, Wanted};
 use super::pool::{Known, Member, Pool};
@@ -186,7 +186,7 @@ fn wanted(
         let name = DestinationKey(server.address);
         let has = found.and_then(|found| found.servers.get(&name));
         let known = match has.is_some_and(|has| has.weight > 0) {
-            true => Known::Up { reason: "it has weight".into(), factor: 100 },
+            true => Known::Up { reason: "it has weight".into(), factor: Factor::FULL },
             false => Known::Unknown,
         };
         let check = service.checks_of(server).first().map(|_| (TargetId(0), known));

@@ -1,6 +1,7 @@
 //! The nouns: what a valid config says, what the kernel holds, what the rules must hold. Values only.
 
 mod check;
+mod factor;
 mod secret;
 mod vip;
 
@@ -14,6 +15,7 @@ use ipvs_netlink::{Forward, SchedulerName};
 use serde::{Deserialize, Serialize};
 
 pub use self::check::*;
+pub use self::factor::Factor;
 pub use self::secret::Secret;
 pub use self::vip::Vip;
 
@@ -333,8 +335,8 @@ pub struct Verdict {
     pub target: TargetId,
     /// Up or down.
     pub up: bool,
-    /// What the weight of a server that is up is multiplied by, in percent; 100 unless a check says otherwise.
-    pub factor: u32,
+    /// What it makes of the weight of a server that is up; nothing ([`Factor::FULL`]) unless a check says otherwise.
+    pub factor: Factor,
     /// Why, in words for the log: `refused (ICMP port unreachable), 3 in a row`.
     pub reason: Cow<'static, str>,
 }

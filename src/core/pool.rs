@@ -1,10 +1,10 @@
 //! The servers of one IPVS service as their verdicts have them, and the weight that each is to have.
 //!
 //! ```text
-//! weight = full × factors of its checks × slow start     while it is up (at least 1, unless a factor is 0)
-//!        = full                                           while it is down and the pool fails open
-//!        = full                                           of the fallback while no server is up
-//!        = 0                                              otherwise
+//! weight = what its checks make of full, × slow start     while it is up (at least 1, unless they make it 0)
+//!        = full                                            while it is down and the pool fails open
+//!        = full                                            of the fallback while no server is up
+//!        = 0                                               otherwise
 //! full   = what an operator says, or the config
 //! ```
 
@@ -21,7 +21,7 @@ pub use member::{Known, Member, Standing};
 pub use quorum::Quorum;
 
 use super::Time;
-use super::model::{Amount, Policy, TargetId, Verdict, WhenAllDown};
+use super::model::{Amount, Factor, Policy, TargetId, Verdict, WhenAllDown};
 
 /// The servers of one IPVS service.
 #[derive(Clone, Debug, PartialEq)]

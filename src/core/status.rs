@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::difference::forward;
 use super::drift::Thing;
-use super::model::{Server, Service, TargetId, Vip, WhenAllDown};
+use super::model::{Factor, Server, Service, TargetId, Vip, WhenAllDown};
 use super::overrides::Override;
 use super::pool::{Health, Known, Member, Standing};
 use super::probes::{Ended, Probes};
@@ -132,7 +132,7 @@ pub struct CheckStatus {
     /// Why.
     pub reason: String,
     /// What the weight is multiplied by while it is up, in percent.
-    pub factor: u32,
+    pub factor: Factor,
     /// Its last probe; none if none has ended yet, or it was not asked for.
     pub last: Option<LastProbe>,
 }
@@ -309,9 +309,9 @@ impl Core {
                 self.targets.binary_search_by(|(known, _)| known.cmp(&(address, check.clone()))).ok()?;
             let target = self.targets[place].1;
             let (up, reason, factor) = match known.get(&target)? {
-                Known::Unknown => (None, "", 100),
+                Known::Unknown => (None, "", Factor::FULL),
                 Known::Up { reason, factor } => (Some(true), &**reason, *factor),
-                Known::Down { reason } => (Some(false), &**reason, 100),
+                Known::Down { reason } => (Some(false), &**reason, Factor::FULL),
             };
             Some(CheckStatus {
                 target,

@@ -77,8 +77,11 @@ async fn one_by_one(runners: Arc<Runners>, mut hooks: UnboundedReceiver<Hook>) {
             ("IPVSD_STATE", state.to_owned()),
             ("IPVSD_SERVERS_UP", servers.join(" ")),
         ];
-        let server = hook.server.map(|server| server.0.to_string());
-        environment.extend(server.clone().map(|server| ("IPVSD_SERVER", server)));
+        if let Some(DestinationKey(server)) = hook.server {
+            environment.push(("IPVSD_SERVER", server.ip().to_string()));
+            environment.push(("IPVSD_PORT", server.port().to_string()));
+        }
+        let server = hook.server.map(|server| server.to_string());
         let outcome = runner.run(Arc::clone(&hook.command), environment).await;
         let said = String::from_utf8_lossy(&outcome.said);
         let said = said.trim_end();

@@ -12,7 +12,7 @@ use ipvs_netlink::tokio::Client;
 use super::remember;
 use crate::command;
 use crate::core::desired;
-use crate::core::model::{Command, Config, Probe, Rules, Service};
+use crate::core::model::{Config, Probe, Rules, Service};
 use crate::kernel::facts;
 use crate::kernel::preflight;
 use crate::nft::{self, Nft, firewall};
@@ -58,28 +58,27 @@ pub async fn ipvs() -> Result<Client, Refusal> {
 /// What the daemon is told must be the operator's word: the files of its config, and what that lets it run.
 pub fn trust(files: &[PathBuf], config: &Config) -> Result<(), Refusal> {
     let user = nix::unistd::geteuid().as_raw();
-    let commands = || config.services.iter().flat_map(Service::commands);
     let checks = config.services.iter().flat_map(Service::all_checks);
     let of_checks = checks.filter_map(|check| match &check.probe {
-        Probe::Exec(exec) => exec.argv.first(),
+        Probe::Exec(exec) => Some((&exec.argv, &exec.user)),
         _ => None,
     });
-    let executables: BTreeSet<&str> =
-        commands().filter_map(|command| command.argv.first()).chain(of_checks).map(String::as_str).collect();
-    let others = commands().filter_map(|command| other_user(command));
+    let of_services = config.services.iter().flat_map(Service::commands).map(|it| (&it.argv, &it.user));
+    let commands: BTreeSet<(&Vec<String>, &Option<String>)> = of_services.chain(of_checks).collect();
+    let executables: BTreeSet<&String> = commands.iter().filter_map(|(argv, _)| argv.first()).collect();
+    let others = commands.iter().filter_map(|(argv, user)| other_user(argv, user.as_deref()?));
     let refusals: Vec<String> = files
         .iter()
         .map(PathBuf::as_path)
         .chain(executables.into_iter().map(Path::new))
         .filter_map(|path| Some(command::trusted(path, user).err()?.to_string()))
-        .chain(others.collect::<BTreeSet<_>>())
+        .chain(others)
         .collect();
     if refusals.is_empty() { Ok(()) } else { Err(Refusal(refusals)) }
 }
 
 /// Why a command cannot run as the user that it expects; none if that is ours.
-fn other_user(command: &Command) -> Option<String> {
-    let wanted = command.user.as_deref()?;
+fn other_user(argv: &[String], wanted: &str) -> Option<String> {
     let (user, group) = wanted.split_once(':').map_or((wanted, None), |(user, group)| (user, Some(group)));
     let own_user = nix::unistd::geteuid().as_raw();
     let own_group = nix::unistd::getegid().as_raw();
@@ -92,7 +91,7 @@ fn other_user(command: &Command) -> Option<String> {
         format!(
             "`{}` is to run as {wanted}, and ipvsd runs as user {own_user}, group {own_group}, and never as another: take \
              `user` (`script_user` in a keepalived.conf) out, or give ipvsd's unit this `User=` and `Group=`",
-            command.argv.join(" ")
+            argv.join(" ")
         )
     })
 }

@@ -14,7 +14,7 @@ use super::record::Record;
 use super::socket::Trouble;
 use super::tasks::Call;
 use super::tcp::Tcp;
-use crate::core::model::{Target, TargetId};
+use crate::core::model::{Factor, Target, TargetId};
 use crate::core::probes::Ended;
 
 /// One target at work.
@@ -37,12 +37,7 @@ pub enum Calls {
     /// By ICMP echo requests, each with its own number.
     Ping(Vec<(u64, u16)>),
     /// By tasks, each of which ends by itself after the check's timeout.
-    Task {
-        /// What they run.
-        job: Arc<Job>,
-        /// How long.
-        timeout: Duration,
-    },
+    Task(Arc<Job>),
 }
 
 impl Caller {
@@ -99,8 +94,8 @@ impl Caller {
         self.hang_up(io);
     }
 
-    /// A probe has ended: with the factor of the weight in percent, or with the trouble that it had.
-    pub fn outcome(&mut self, now: Duration, probe: u64, outcome: Result<u32, Trouble>, io: &mut Io) {
+    /// A probe has ended: with what it makes of the weight, or with the trouble that it had.
+    pub fn outcome(&mut self, now: Duration, probe: u64, outcome: Result<Factor, Trouble>, io: &mut Io) {
         match outcome {
             Ok(factor) => {
                 let change = self.machine.weighed(probe, factor);
@@ -117,10 +112,10 @@ impl Caller {
                 let change = self.machine.failed(probe, why);
                 self.report(change, io);
             }
-            Trouble::Ours(errno) => {
+            Trouble::Ours(lack) => {
                 self.machine.unsent(probe);
                 self.record.count(io.now, Ended::LeftOut, None, &mut io.tallies);
-                io.complain(now, self.server, errno);
+                io.complain(now, self.server, &lack);
             }
         }
     }
@@ -129,15 +124,18 @@ impl Caller {
         match &mut self.calls {
             Calls::Connect(tcp, connections) => {
                 let token = Token(self.id.0 as usize);
-                let connection = Connection::open(self.server, tcp.request(), &io.registry, token)?;
+                let origin = &self.machine.check().origin;
+                let connection = Connection::open(self.server, origin, tcp.request(), &io.registry, token)?;
                 connections.push((probe, connection));
             }
             Calls::Ping(requests) => {
-                requests.push((probe, io.pings.send((self.id, probe), self.server, &io.registry)?));
+                let origin = &self.machine.check().origin;
+                let number = io.pings.send((self.id, probe), self.server, origin, &io.registry)?;
+                requests.push((probe, number));
             }
-            Calls::Task { job, timeout } => {
-                let (target, server, timeout, job) = (self.id, self.server, *timeout, Arc::clone(job));
-                io.tasks.run(Call { target, probe, server, timeout, job })?;
+            Calls::Task(job) => {
+                let (check, job) = (Arc::clone(self.machine.check()), Arc::clone(job));
+                io.tasks.run(Call { target: self.id, probe, server: self.server, check, job })?;
             }
         }
         Ok(())
@@ -153,7 +151,7 @@ impl Caller {
                     io.pings.forget(self.server.ip(), number);
                 }
             }
-            Calls::Task { .. } => {}
+            Calls::Task(_) => {}
         }
     }
 

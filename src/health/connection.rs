@@ -10,10 +10,12 @@ use std::time::Duration;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use nix::errno::Errno;
-use socket2::SockRef;
+use socket2::Socket;
 
 use super::failure::Failure;
+use super::origin;
 use super::socket::Trouble;
+use crate::core::model::Origin;
 
 /// So much is read at a time.
 const CHUNK: usize = 4096;
@@ -28,25 +30,30 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Begins to connect, so as to send these bytes. Events come under `token`.
+    /// Begins to connect from `origin`, so as to send these bytes. Events come under `token`.
     ///
     /// # Errors
-    /// No descriptor, memory or port left ([`Trouble::Ours`]), or no way to the server.
+    /// No descriptor, memory or port left or no such origin ([`Trouble::Ours`]), or no way to the server.
     pub fn open(
         server: SocketAddr,
+        origin: &Origin,
         send: Vec<u8>,
         registry: &Registry,
         token: Token,
     ) -> Result<Connection, Trouble> {
-        let mut stream = TcpStream::connect(server).map_err(|error| match error.kind() {
-            ErrorKind::AddrNotAvailable => Trouble::ours(&error),
-            _ => Trouble::from(&error),
-        })?;
-        let prepare = |stream: &mut TcpStream| {
-            SockRef::from(&*stream).set_linger(Some(Duration::ZERO))?;
-            registry.register(stream, token, Interest::READABLE | Interest::WRITABLE)
+        let socket = origin::stream(server, origin)?;
+        match socket.connect(&server.into()) {
+            Err(error) if error.raw_os_error() == Some(Errno::EINPROGRESS as i32) => {}
+            Err(error) if error.kind() == ErrorKind::AddrNotAvailable => return Err(Trouble::ours(&error)),
+            connected => connected.map_err(|error| Trouble::from(&error))?,
+        }
+        let prepare = |socket: Socket| {
+            socket.set_linger(Some(Duration::ZERO))?;
+            let mut stream = TcpStream::from_std(socket.into());
+            registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
+            Ok(stream)
         };
-        prepare(&mut stream).map_err(|error| Trouble::ours(&error))?;
+        let stream = prepare(socket).map_err(|error| Trouble::ours(&error))?;
         Ok(Connection { stream, established: false, unsent: send, received: Vec::new() })
     }
 

@@ -22,18 +22,17 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
 use super::deadlines::{Deadlines, Tick};
-use super::echo::Family;
-use super::machine::{Change, FULL};
-use super::ping::{Pinged, token};
+use super::machine::Change;
+use super::ping::Pinged;
 use super::prober::Io;
 use super::socket::Trouble;
 use super::tasks::{Done, Tasks};
 use super::way::Way;
 use super::work::Work;
-use crate::core::model::{Check, Probe, Target, TargetId, Verdict};
+use crate::core::model::{Check, Factor, Probe, Target, TargetId, Verdict};
 use crate::core::probes::Probes;
 
-/// No target has this token, nor those of [`token`]: it would be the four billionth.
+/// No target has this token, nor those of [`Pings`](super::ping::Pings): it would be the four billionth.
 const WAKE: Token = Token(usize::MAX);
 /// From one first probe to the next, at most.
 const SPACING: Duration = Duration::from_micros(50);
@@ -207,10 +206,8 @@ impl Engine {
                     }
                     continue;
                 }
-                if let Some(family) =
-                    [Family::V4, Family::V6].into_iter().find(|family| token(*family) == event.token())
-                {
-                    self.pinged(family);
+                if let Some(place) = self.io.pings.place(event.token()) {
+                    self.pinged(place);
                     continue;
                 }
                 let id = TargetId(event.token().0 as u32);
@@ -234,11 +231,11 @@ impl Engine {
         }
     }
 
-    fn pinged(&mut self, family: Family) {
+    fn pinged(&mut self, place: usize) {
         let now = self.started.elapsed();
-        for Pinged { target, probe, outcome } in self.io.pings.read(family) {
+        for Pinged { target, probe, outcome } in self.io.pings.read(place) {
             self.with(target, |work, io| {
-                work.outcome(now, probe, outcome.map(|()| FULL).map_err(Trouble::Failed), io)
+                work.outcome(now, probe, outcome.map(|()| Factor::FULL).map_err(Trouble::Failed), io)
             });
         }
     }
@@ -301,10 +298,11 @@ impl Engine {
             }
         });
         self.doubted.clear();
+        let origins = targets.iter().map(|target| &target.check.origin).collect();
+        self.io.pings.keep(&wanted, &origins);
         let new: Vec<_> =
             targets.into_iter().filter(|target| !self.at_work.contains_key(&target.id)).collect();
         let count = u32::try_from(new.len()).unwrap_or(u32::MAX);
-        self.io.pings.keep(&wanted);
         for (number, target) in (0..).zip(new) {
             let first = now + first_probe(number, count, &target.check);
             match self.way(&target.check.probe) {
@@ -315,9 +313,9 @@ impl Engine {
                     self.deadlines.insert(tick, target.id);
                     self.at_work.insert(target.id, Box::new(AtWork { work, tick }));
                 }
-                Err(reason) => {
-                    self.io.report(target.id, Change { up: false, factor: FULL, reason: reason.into() })
-                }
+                Err(reason) => self
+                    .io
+                    .report(target.id, Change { up: false, factor: Factor::FULL, reason: reason.into() }),
             }
         }
         self.ways.retain(|_, way| way.in_use());

@@ -23,11 +23,8 @@ use smallvec::SmallVec;
 
 use super::failure::{Failure, Sort, Unreachable};
 use super::protocol::silence_succeeds;
-use crate::core::model::Check;
+use crate::core::model::{Check, Factor};
 use crate::core::probes::Ended;
-
-/// The factor where nobody asks for another one, in percent.
-pub const FULL: u32 = 100;
 
 /// An ICMP error about a dead neighbour takes the kernel about 3 s; less silence than this does not refute one.
 const PATIENCE: Duration = Duration::from_secs(4);
@@ -47,8 +44,8 @@ pub struct Machine {
     announced: bool,
     /// It was up once, or was taken for up at the start.
     was_up: bool,
-    /// What the last success made of the weight, in percent.
-    factor: u32,
+    /// What the last success made of the weight.
+    factor: Factor,
     /// How it failed when it was last said that it is down, if it is; how it fails since then, and how often in a row.
     said: Option<Sort>,
     fails: Option<(Sort, u32)>,
@@ -96,15 +93,15 @@ pub enum Step {
 pub struct Change {
     /// Up or down.
     pub up: bool,
-    /// What the weight is multiplied by while it is up, in percent.
-    pub factor: u32,
+    /// What it makes of the weight while it is up.
+    pub factor: Factor,
     /// Why, in words for the log.
     pub reason: Cow<'static, str>,
 }
 
 enum Outcome {
-    /// With the factor that the answer asks for, in percent.
-    Answered(u32),
+    /// With what the answer makes of the weight.
+    Answered(Factor),
     Silent,
     Failed(Failure),
 }
@@ -128,7 +125,7 @@ impl Machine {
             up: assumed_up,
             announced: false,
             was_up: assumed_up,
-            factor: FULL,
+            factor: Factor::FULL,
             said: None,
             fails: None,
             probes: SmallVec::new(),
@@ -150,6 +147,11 @@ impl Machine {
     /// What became of the probe whose outcome came last, and when it was sent; once.
     pub fn take_ended(&mut self) -> Option<(Ended, Duration)> {
         self.ended.take()
+    }
+
+    /// What it goes by.
+    pub fn check(&self) -> &Arc<Check> {
+        &self.check
     }
 
     /// Whether it is up, or taken for up before its first verdict.
@@ -233,11 +235,11 @@ impl Machine {
 
     /// A right answer came for `probe`.
     pub fn answered(&mut self, probe: u64) -> Option<Change> {
-        self.weighed(probe, FULL)
+        self.weighed(probe, Factor::FULL)
     }
 
-    /// A right answer came for `probe`, and asks for `factor` percent of the weight.
-    pub fn weighed(&mut self, probe: u64, factor: u32) -> Option<Change> {
+    /// A right answer came for `probe`, and makes this of the weight.
+    pub fn weighed(&mut self, probe: u64, factor: Factor) -> Option<Change> {
         self.settle(probe, Outcome::Answered(factor))
     }
 
@@ -420,8 +422,8 @@ fn in_a_row(what: Cow<'static, str>, row: usize) -> Cow<'static, str> {
     if row > 1 { format!("{what}, {row} in a row").into() } else { what }
 }
 
-fn with_factor(what: &'static str, factor: u32) -> Cow<'static, str> {
-    if factor == FULL { what.into() } else { format!("{what} with a weight of {factor} %").into() }
+fn with_factor(what: &'static str, factor: Factor) -> Cow<'static, str> {
+    if factor == Factor::FULL { what.into() } else { format!("{what} with {factor}").into() }
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
-//! The `icmp` probe: echo requests (RFC 792, RFC 4443) of all targets over one raw socket for each family.
+//! The `icmp` probe: echo requests (RFC 792, RFC 4443) of all targets over one raw socket for each family and origin.
 //!
 //! All requests have one identifier, so that the director's connection tracking holds one entry for each server and not one for
 //! each probe. A reply is ours if it comes from the server, has the number of a request that waits, and all of its payload. The
-//! kernel hands over only replies that begin with our mark: pings of others cost nothing here.
+//! kernel hands over only replies that begin with our stamp: pings of others cost nothing here.
 
 use std::collections::{HashMap, HashSet};
 use std::io::{self, IoSliceMut};
@@ -18,24 +18,32 @@ use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 
 use super::echo::{Echo, Family, HEADER};
 use super::failure::{Failure, Unreachable};
+use super::origin;
 use super::socket::{Trouble, control_buffer, error_of};
-use crate::core::model::TargetId;
+use crate::core::model::{Origin, TargetId};
 
-/// The mark, and what is drawn for each request.
+/// The stamp, and what is drawn for each request.
 const PAYLOAD: usize = 4 + 12;
 
 /// So many packets are read at a time.
 const FLOOD: usize = 4096;
 
-/// Both sockets, and the requests that wait.
+/// The sockets, and the requests that wait.
 #[derive(Debug)]
 pub struct Pings {
-    v4: Option<Socket>,
-    v6: Option<Socket>,
-    mark: [u8; 4],
+    /// Each at the place that its token has; none where one was closed.
+    sockets: Vec<Option<Raw>>,
+    stamp: [u8; 4],
     identifier: [u8; 2],
     next: u16,
     waiting: HashMap<(IpAddr, u16), Waiting>,
+}
+
+#[derive(Debug)]
+struct Raw {
+    family: Family,
+    origin: Origin,
+    socket: Socket,
 }
 
 #[derive(Debug)]
@@ -56,35 +64,32 @@ pub struct Pinged {
     pub outcome: Result<(), Failure>,
 }
 
-/// Under which the events of the socket of a family come. No target has this token.
-pub fn token(family: Family) -> Token {
-    match family {
-        Family::V4 => Token(usize::MAX - 1),
-        Family::V6 => Token(usize::MAX - 2),
-    }
+/// Under which the events of the socket at this place come. No target has this token.
+fn token(place: usize) -> Token {
+    Token(usize::MAX - 1 - place)
 }
 
 impl Pings {
     /// Without sockets: they are opened when they are needed.
     pub fn new() -> Pings {
         Pings {
-            v4: None,
-            v6: None,
-            mark: rand::random(),
+            sockets: Vec::new(),
+            stamp: rand::random(),
             identifier: rand::random(),
             next: rand::random(),
             waiting: HashMap::new(),
         }
     }
 
-    /// Sends the request of a probe; gives its number. Events come under its family's [`token`].
+    /// Sends the request of a probe from `origin`; gives its number. [`Pings::place`] knows the events that follow.
     ///
     /// # Errors
-    /// No raw socket for want of `CAP_NET_RAW`, a descriptor or memory ([`Trouble::Ours`]), or no way to the server.
+    /// No raw socket for want of `CAP_NET_RAW`, a descriptor, memory or such an origin ([`Trouble::Ours`]), or no way to the server.
     pub fn send(
         &mut self,
         (target, probe): (TargetId, u64),
         server: SocketAddr,
+        origin: &Origin,
         registry: &Registry,
     ) -> Result<u16, Trouble> {
         let family = Family::of(server.ip());
@@ -93,7 +98,7 @@ impl Pings {
         let number = self.next;
         let nonce: [u8; 12] = rand::random();
         let request = self.request(family, number, nonce);
-        let socket = self.socket(family, registry)?;
+        let socket = self.socket(family, origin, registry)?;
         let send = || {
             let to = SockaddrStorage::from(address);
             sendto(socket.as_raw_fd(), &request, &to, MsgFlags::MSG_DONTWAIT).map_err(io::Error::from)
@@ -110,18 +115,26 @@ impl Pings {
         self.waiting.remove(&(server, number));
     }
 
-    /// Nothing of other targets than these waits any longer.
-    pub fn keep(&mut self, targets: &HashSet<TargetId>) {
+    /// Nothing of other targets than these waits any longer, or comes from elsewhere.
+    pub fn keep(&mut self, targets: &HashSet<TargetId>, origins: &HashSet<&Origin>) {
         self.waiting.retain(|_, waiting| targets.contains(&waiting.target));
+        for socket in &mut self.sockets {
+            socket.take_if(|raw| !origins.contains(&raw.origin));
+        }
     }
 
-    /// Reads all that has come on the socket of `family`.
-    pub fn read(&mut self, family: Family) -> Vec<Pinged> {
+    /// Which socket has the events of this token, if one has.
+    pub fn place(&self, of: Token) -> Option<usize> {
+        (0..self.sockets.len()).find(|place| token(*place) == of)
+    }
+
+    /// Reads all that has come on a socket.
+    pub fn read(&mut self, place: usize) -> Vec<Pinged> {
         let mut pinged = Vec::new();
-        let Some(socket) = (if family == Family::V4 { self.v4.take() } else { self.v6.take() }) else {
-            return pinged;
-        };
-        while let Some((from, error, quoted)) = next_error(&socket) {
+        let Some(raw) = self.sockets.get_mut(place).and_then(Option::take) else { return pinged };
+        let Raw { family, socket, .. } = &raw;
+        let family = *family;
+        while let Some((from, error, quoted)) = next_error(socket) {
             pinged.extend(self.failed(family, from, &quoted, error));
         }
         let mut packet = [0; 1024];
@@ -136,30 +149,42 @@ impl Pings {
                 Err(Errno::EAGAIN) => break,
                 // A pending error, which the error queue tells better; it is taken away by the call.
                 Err(_) => {
-                    while let Some((from, error, quoted)) = next_error(&socket) {
+                    while let Some((from, error, quoted)) = next_error(socket) {
                         pinged.extend(self.failed(family, from, &quoted, error));
                     }
                 }
             }
         }
-        match family {
-            Family::V4 => self.v4 = Some(socket),
-            Family::V6 => self.v6 = Some(socket),
-        }
+        self.sockets[place] = Some(raw);
         pinged
     }
 
-    fn socket(&mut self, family: Family, registry: &Registry) -> Result<&Socket, Trouble> {
-        let mark = self.mark;
-        let socket = if family == Family::V4 { &mut self.v4 } else { &mut self.v6 };
+    fn socket(&mut self, family: Family, origin: &Origin, registry: &Registry) -> Result<&Socket, Trouble> {
+        let is_it = |raw: &Raw| raw.family == family && raw.origin == *origin;
+        let place = self.sockets.iter().position(|raw| raw.as_ref().is_some_and(is_it));
+        let place = match place.or_else(|| self.sockets.iter().position(Option::is_none)) {
+            Some(place) => place,
+            None => {
+                self.sockets.push(None);
+                self.sockets.len() - 1
+            }
+        };
+        let socket = &mut self.sockets[place];
         match socket {
-            Some(socket) => Ok(socket),
-            None => Ok(socket.insert(open(family, mark, registry).map_err(|error| Trouble::ours(&error))?)),
+            Some(raw) => Ok(&raw.socket),
+            None => {
+                let opened = open(family, self.stamp).map_err(|error| Trouble::ours(&error))?;
+                origin::set(&opened, origin)?;
+                registry
+                    .register(&mut SourceFd(&opened.as_raw_fd()), token(place), Interest::READABLE)
+                    .map_err(|error| Trouble::ours(&error))?;
+                Ok(&socket.insert(Raw { family, origin: origin.clone(), socket: opened }).socket)
+            }
         }
     }
 
     fn request(&self, family: Family, number: u16, nonce: [u8; 12]) -> Vec<u8> {
-        let payload = [self.mark.as_slice(), &nonce].concat();
+        let payload = [self.stamp.as_slice(), &nonce].concat();
         Echo { identifier: self.identifier, number, payload: &payload }.request(family)
     }
 
@@ -169,7 +194,7 @@ impl Pings {
         let waiting = self.waiting.get(&(from, number))?;
         let right = identifier == self.identifier
             && payload.len() == PAYLOAD
-            && payload.starts_with(&self.mark)
+            && payload.starts_with(&self.stamp)
             && payload.ends_with(&waiting.nonce);
         if !right {
             return None;
@@ -189,23 +214,22 @@ impl Pings {
     }
 }
 
-fn open(family: Family, mark: [u8; 4], registry: &Registry) -> io::Result<Socket> {
+fn open(family: Family, stamp: [u8; 4]) -> io::Result<Socket> {
     let (domain, protocol) = match family {
         Family::V4 => (Domain::IPV4, Protocol::ICMPV4),
         Family::V6 => (Domain::IPV6, Protocol::ICMPV6),
     };
     let socket = Socket::new(domain, Type::RAW.nonblocking(), Some(protocol))?;
-    socket.attach_filter(&filter(family, mark))?;
+    socket.attach_filter(&filter(family, stamp))?;
     match family {
         Family::V4 => setsockopt(&socket, sockopt::Ipv4RecvErr, &true)?,
         Family::V6 => setsockopt(&socket, sockopt::Ipv6RecvErr, &true)?,
     }
-    registry.register(&mut SourceFd(&socket.as_raw_fd()), token(family), Interest::READABLE)?;
     Ok(socket)
 }
 
-/// Lets echo replies pass whose payload begins with `mark`. An IPv4 packet comes with its header, an IPv6 packet without.
-fn filter(family: Family, mark: [u8; 4]) -> Vec<SockFilter> {
+/// Lets echo replies pass whose payload begins with `stamp`. An IPv4 packet comes with its header, an IPv6 packet without.
+fn filter(family: Family, stamp: [u8; 4]) -> Vec<SockFilter> {
     let step = |code: u32, jt, jf, k| SockFilter::new(code as u16, jt, jf, k);
     let index = if family == Family::V4 { libc::BPF_IND } else { libc::BPF_ABS };
     let header = HEADER as u32;
@@ -214,7 +238,7 @@ fn filter(family: Family, mark: [u8; 4]) -> Vec<SockFilter> {
         step(libc::BPF_LD | libc::BPF_B | index, 0, 0, 0),
         step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 3, family.reply().into()),
         step(libc::BPF_LD | libc::BPF_W | index, 0, 0, header),
-        step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, u32::from_be_bytes(mark)),
+        step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, u32::from_be_bytes(stamp)),
         step(libc::BPF_RET | libc::BPF_K, 0, 0, u32::MAX),
         step(libc::BPF_RET | libc::BPF_K, 0, 0, 0),
     ];

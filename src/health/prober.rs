@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use mio::{Registry, Token};
-use nix::errno::Errno;
 use smallvec::SmallVec;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -19,7 +18,7 @@ use super::machine::{Change, Machine, Step};
 use super::ping::Pings;
 use super::protocol::{Ask, Judgement, Protocol, silence_succeeds};
 use super::record::{Record, Tallies};
-use super::socket::{Ports, Received, Socket, Trouble, control_buffer};
+use super::socket::{Lack, Ports, Received, Socket, Trouble, control_buffer};
 use super::stream::Stream;
 use super::tasks::Tasks;
 use crate::core::model::{Target, TargetId, Verdict};
@@ -141,19 +140,10 @@ impl Io {
     }
 
     /// Says now and then that probes are left out for want of something on the director.
-    pub fn complain(&mut self, now: Duration, server: SocketAddr, errno: Errno) {
+    pub fn complain(&mut self, now: Duration, server: SocketAddr, lack: &Lack) {
         if self.complained.is_none_or(|last| now >= last + COMPLAINT_INTERVAL) {
             self.complained = Some(now);
-            let want = match errno {
-                Errno::EPERM | Errno::EACCES => "the capability CAP_NET_RAW",
-                Errno::EBUSY => "time for so many `exec` checks (raise their `interval`)",
-                _ => "descriptors (raise LimitNOFILE), memory or local ports (net.ipv4.ip_local_port_range)",
-            };
-            tracing::warn!(
-                %server,
-                error = errno.desc(),
-                "Probes are left out: the director lacks {want}. Verdicts stand as they are."
-            );
+            tracing::warn!(%server, "Probes are left out: {lack}. Verdicts stand as they are.");
         }
     }
 }
@@ -240,10 +230,10 @@ impl Prober {
                 let change = self.machine.failed(probe, why);
                 self.report(change, io);
             }
-            Err(Trouble::Ours(errno)) => {
+            Err(Trouble::Ours(lack)) => {
                 self.machine.unsent(probe);
                 self.record.count(io.now, Ended::LeftOut, None, &mut io.tallies);
-                io.complain(now, self.server, errno);
+                io.complain(now, self.server, &lack);
             }
         }
     }
@@ -255,7 +245,8 @@ impl Prober {
             Some(index) => index,
             None => {
                 let ports = if self.protocol.answers_from_any_port() { Ports::Any } else { Ports::One };
-                let socket = Socket::open(self.server, ports, &io.registry, Token(self.id.0 as usize))?;
+                let (origin, token) = (&self.machine.check().origin, Token(self.id.0 as usize));
+                let socket = Socket::open(self.server, ports, origin, &io.registry, token)?;
                 self.sockets.push(Open { socket, probe: None, nonce, sent: None });
                 self.sockets.len() - 1
             }
@@ -289,6 +280,7 @@ impl Prober {
     }
 
     fn datagram(&mut self, index: usize, Received { length, from, at }: Received, io: &mut Io) {
+        let index = self.meant(index, &io.datagram[..length]);
         let open = &mut self.sockets[index];
         let mut judgement = self.protocol.judge(&open.ask(self.server), &io.datagram[..length]);
         if let Judgement::RightAnd(thanks) = judgement {
@@ -321,10 +313,24 @@ impl Prober {
         io.took = None;
     }
 
+    /// The place of the socket whose probe a datagram answers. With one source port for all of them, what comes is the newest
+    /// one's, and may answer any.
+    fn meant(&self, index: usize, datagram: &[u8]) -> usize {
+        if !self.machine.check().origin.has_port() {
+            return index;
+        }
+        let answers = |open: &Open| {
+            let waits = open.probe.is_some_and(|probe| self.machine.waits_for(probe));
+            waits && !matches!(self.protocol.judge(&open.ask(self.server), datagram), Judgement::NotOurs)
+        };
+        self.sockets.iter().position(answers).unwrap_or(index)
+    }
+
     fn ask_over_tcp(&mut self, probe: u64, ask: Ask, io: &Io) -> Option<Change> {
         let mut request = Vec::new();
         self.protocol.request(&ask, &mut request);
-        match Stream::open(self.server, &request, &io.registry, Token(self.id.0 as usize)) {
+        let (origin, token) = (&self.machine.check().origin, Token(self.id.0 as usize));
+        match Stream::open(self.server, origin, &request, &io.registry, token) {
             Ok(stream) => {
                 self.streams.push(Overflow { stream, probe, ask });
                 None

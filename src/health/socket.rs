@@ -1,5 +1,6 @@
 //! A nonblocking UDP socket for one server that hears ICMP errors, each with its type and code.
 
+use std::fmt;
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
@@ -15,6 +16,8 @@ use nix::sys::time::TimeSpec;
 use socket2::{Domain, Protocol, Type};
 
 use super::failure::{Failure, Unreachable};
+use super::origin;
+use crate::core::model::Origin;
 
 /// The socket. Dropping it closes it, and what still comes for it is lost.
 #[derive(Debug)]
@@ -51,27 +54,67 @@ pub enum Ports {
 pub enum Trouble {
     /// It says something about the way to the server.
     Failed(Failure),
-    /// The director is out of something: no verdict on the server.
-    Ours(Errno),
+    /// The director lacks something: no verdict on the server.
+    Ours(Lack),
+}
+
+/// What the director lacks to send a probe.
+#[derive(Debug)]
+pub enum Lack {
+    /// What this error says.
+    Of(Errno),
+    /// Where the check has its probes come from.
+    Origin {
+        /// `from 10.0.1.1`, `through the interface eth1`.
+        what: String,
+        /// Why not.
+        error: io::Error,
+    },
+}
+
+impl fmt::Display for Lack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (what, errno) = match self {
+            Self::Origin { what, error } => return write!(f, "none can be sent {what}: {error}"),
+            Self::Of(errno @ (Errno::EPERM | Errno::EACCES)) => ("the capability CAP_NET_RAW", errno),
+            Self::Of(errno @ Errno::EBUSY) => {
+                ("time for so many `exec` checks (raise their `interval`)", errno)
+            }
+            Self::Of(errno) => (
+                "descriptors (raise LimitNOFILE), memory or local ports (net.ipv4.ip_local_port_range)",
+                errno,
+            ),
+        };
+        write!(f, "the director lacks {what}: {}", errno.desc())
+    }
 }
 
 impl Socket {
-    /// A socket with a source port of its own, whose events come under `token`.
+    /// A socket for probes from `origin`, with a source port of its own unless that says one, whose events come under `token`.
     ///
     /// # Errors
-    /// No descriptor, memory or port left ([`Trouble::Ours`]), or no route to the server.
+    /// No descriptor, memory or port left or no such origin ([`Trouble::Ours`]), or no route to the server.
     pub fn open(
+        server: SocketAddr,
+        ports: Ports,
+        origin: &Origin,
+        registry: &Registry,
+        token: Token,
+    ) -> Result<Socket, Trouble> {
+        let domain = Domain::for_address(server);
+        let socket = socket2::Socket::new(domain, Type::DGRAM.nonblocking(), Some(Protocol::UDP));
+        let socket = socket.map_err(|error| Trouble::from(&error))?;
+        origin::set(&socket, origin)?;
+        Self::try_open(socket, server, ports, registry, token).map_err(|error| Trouble::from(&error))
+    }
+
+    fn try_open(
+        socket: socket2::Socket,
         server: SocketAddr,
         ports: Ports,
         registry: &Registry,
         token: Token,
-    ) -> Result<Socket, Trouble> {
-        Self::try_open(server, ports, registry, token).map_err(|error| Trouble::from(&error))
-    }
-
-    fn try_open(server: SocketAddr, ports: Ports, registry: &Registry, token: Token) -> io::Result<Socket> {
-        let domain = Domain::for_address(server);
-        let socket = socket2::Socket::new(domain, Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
+    ) -> io::Result<Socket> {
         match server {
             SocketAddr::V4(_) => setsockopt(&socket, sockopt::Ipv4RecvErr, &true)?,
             SocketAddr::V6(_) => setsockopt(&socket, sockopt::Ipv6RecvErr, &true)?,
@@ -180,7 +223,7 @@ fn address_of(address: &SockaddrStorage) -> Option<SocketAddr> {
 impl Trouble {
     /// An error that says something about the director only.
     pub fn ours(error: &io::Error) -> Trouble {
-        Trouble::Ours(error.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw))
+        Trouble::Ours(Lack::Of(error.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw)))
     }
 }
 
@@ -190,7 +233,7 @@ impl From<&io::Error> for Trouble {
         match errno {
             // EAGAIN is both a full send buffer and no free source port.
             Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM | Errno::EAGAIN => {
-                Trouble::Ours(errno)
+                Trouble::Ours(Lack::Of(errno))
             }
             _ => Trouble::Failed(Failure::NotSent(errno)),
         }

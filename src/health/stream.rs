@@ -8,25 +8,27 @@ use mio::{Registry, Token};
 use super::connection::Connection;
 use super::failure::Failure;
 use super::socket::Trouble;
+use crate::core::model::Origin;
 
 /// The exchange. Dropping it closes the connection.
 #[derive(Debug)]
 pub struct Stream(Connection);
 
 impl Stream {
-    /// Connects to `server`, where `request` is sent; events come under `token`.
+    /// Connects to `server` from `origin`, where `request` is sent; events come under `token`.
     ///
     /// # Errors
     /// As [`Connection::open`]; a refusal comes later.
     pub fn open(
         server: SocketAddr,
+        origin: &Origin,
         request: &[u8],
         registry: &Registry,
         token: Token,
     ) -> Result<Stream, Trouble> {
         // A request that has gone over UDP is not longer.
         let length = (request.len() as u16).to_be_bytes();
-        Connection::open(server, [&length, request].concat(), registry, token).map(Stream)
+        Connection::open(server, origin, [&length, request].concat(), registry, token).map(Stream)
     }
 
     /// Goes on as far as possible; the answer, when it is whole.

@@ -17,7 +17,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::job::{Commands, Job};
 use super::socket::Trouble;
-use crate::core::model::TargetId;
+use crate::core::model::{Check, Factor, TargetId};
 
 /// So many threads read files at a time: one that hangs in a dead file system holds up few others.
 const READERS: usize = 8;
@@ -40,8 +40,8 @@ pub struct Call {
     pub probe: u64,
     /// Where the server is probed.
     pub server: SocketAddr,
-    /// How long the job may take.
-    pub timeout: Duration,
+    /// How long the job may take, and where its probe comes from.
+    pub check: Arc<Check>,
     /// What is run.
     pub job: Arc<Job>,
 }
@@ -53,8 +53,8 @@ pub struct Done {
     pub target: TargetId,
     /// Its number.
     pub probe: u64,
-    /// The factor of the weight in percent, or why there is none.
-    pub outcome: Result<u32, Trouble>,
+    /// What it makes of the weight, or why it failed.
+    pub outcome: Result<Factor, Trouble>,
     /// How long it took.
     pub took: Duration,
 }
@@ -104,13 +104,13 @@ impl Drop for Tasks {
 fn serve(runtime: Runtime, mut calls: UnboundedReceiver<Call>, done: &Sender<Done>, waker: &Arc<Waker>) {
     let commands = Arc::new(Commands::new());
     runtime.block_on(async {
-        while let Some(Call { target, probe, server, timeout, job }) = calls.recv().await {
+        while let Some(Call { target, probe, server, check, job }) = calls.recv().await {
             let (done, waker, commands) = (done.clone(), Arc::clone(waker), Arc::clone(&commands));
             tokio::spawn(async move {
                 // The engine knows by itself when the time of a probe is over.
                 let began = Instant::now();
-                let outcome = job.run(server, timeout, &commands);
-                let Ok(outcome) = tokio::time::timeout(timeout, outcome).await else {
+                let outcome = job.run(server, &check, &commands);
+                let Ok(outcome) = tokio::time::timeout(check.timeout, outcome).await else {
                     return;
                 };
                 // An engine that has ended wants nothing; one that cannot be woken looks at the next event.

@@ -8,7 +8,7 @@ use super::prober::{Io, Prober};
 use super::record::Record;
 use super::socket::Trouble;
 use super::way::Way;
-use crate::core::model::Target;
+use crate::core::model::{Factor, Target};
 
 /// A target at work.
 #[derive(Debug)]
@@ -25,10 +25,7 @@ impl Work {
         match way {
             Way::Datagrams(protocol) => Self::Datagrams(Prober::new(target, protocol, record, first)),
             Way::Ping => Self::Calls(Caller::new(target, Calls::Ping(Vec::new()), record, first)),
-            Way::Task(job) => {
-                let timeout = target.check.timeout;
-                Self::Calls(Caller::new(target, Calls::Task { job, timeout }, record, first))
-            }
+            Way::Task(job) => Self::Calls(Caller::new(target, Calls::Task(job), record, first)),
             Way::Connect(tcp) => {
                 Self::Calls(Caller::new(target, Calls::Connect(tcp, Vec::new()), record, first))
             }
@@ -82,8 +79,8 @@ impl Work {
         }
     }
 
-    /// One of its calls, other than a connection, has ended: with the factor of the weight in percent, or with the trouble that it had.
-    pub fn outcome(&mut self, now: Duration, probe: u64, outcome: Result<u32, Trouble>, io: &mut Io) {
+    /// One of its calls, other than a connection, has ended: with what it makes of the weight, or with the trouble that it had.
+    pub fn outcome(&mut self, now: Duration, probe: u64, outcome: Result<Factor, Trouble>, io: &mut Io) {
         if let Self::Calls(caller) = self {
             caller.outcome(now, probe, outcome, io);
         }

@@ -10,7 +10,7 @@ use tokio::sync::mpsc::unbounded_channel;
 use super::text::{Format, write};
 use super::*;
 use crate::admin::{Health as OfDaemon, Request};
-use crate::core::model::{TargetId, WhenAllDown};
+use crate::core::model::{Factor, TargetId, WhenAllDown};
 use crate::core::pool::{Health, Standing};
 use crate::core::probes::{Ended, Tally};
 use crate::core::status::{CheckStatus, LastProbe, ServerStatus, ServiceStatus};
@@ -35,7 +35,7 @@ fn observed(services: u16, servers: u16) -> Observed {
         fall: 1,
         up: Some(true),
         reason: String::new(),
-        factor: 100,
+        factor: Factor::FULL,
         last: Some(last),
     };
     let server = |service: u16, number: u16| {

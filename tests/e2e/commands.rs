@@ -19,7 +19,7 @@ pub fn tests() -> Vec<Trial> {
 
 /// A command that appends its word, the server and the state to a file.
 fn tell(file: &Path, word: &str) -> String {
-    let script = "echo $1 $IPVSD_SERVER $IPVSD_STATE $IPVSD_SERVERS_UP >> $0";
+    let script = "echo $1 $IPVSD_SERVER:$IPVSD_PORT $IPVSD_STATE $IPVSD_SERVERS_UP >> $0";
     format!("[\"/bin/sh\", \"-c\", \"{script}\", \"{}\", \"{word}\"]", file.display())
 }
 
@@ -52,7 +52,7 @@ fn of_servers() {
     let mut last = lines(&told, 5).split_off(3);
     last.sort();
     assert!(
-        last[0].starts_with(&format!("server {a} down")) && last[1].starts_with("service down"),
+        last[0].starts_with(&format!("server {a} down")) && last[1].starts_with("service : down"),
         "{last:?}"
     );
     wait_for_weights(&network, Family::V4, &[1, 1]);

@@ -13,7 +13,7 @@ use super::state::{Mode, State};
 use super::view::{Look, draw};
 use crate::cli::words::short;
 use crate::core::Time;
-use crate::core::model::{TargetId, WhenAllDown};
+use crate::core::model::{Factor, TargetId, WhenAllDown};
 use crate::core::overrides::Override;
 use crate::core::pool::{Health, Standing};
 use crate::core::probes::Ended;
@@ -35,7 +35,7 @@ fn server(number: usize) -> ServerStatus {
         fall: 3,
         up: Some(true),
         reason: "first answer".to_owned(),
-        factor: 100,
+        factor: Factor::FULL,
         last: Some(LastProbe {
             at: NOW,
             ended: Ended::Answered,

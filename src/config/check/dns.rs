@@ -19,7 +19,8 @@ pub const RCODES: [&str; 11] = [
     "NOTAUTH", "NOTZONE",
 ];
 
-pub const TYPE: Type = Type { word: "dns", keys: &["query", "record", "rcode", "answer", "edns"], read };
+pub const TYPE: Type =
+    Type { word: "dns", keys: &["query", "record", "rcode", "answer", "edns"], network: true, read };
 
 /// The draft of a `dns` probe.
 #[derive(Debug)]

@@ -9,18 +9,32 @@ use toml::de::DeValue;
 use super::super::draft::{At, Field};
 use super::super::report::{Place, Problems};
 use super::super::toml_table::{Table, Value, place, wrong_kind};
-use super::super::toml_value::{boolean, string};
+use super::super::toml_value::{boolean, hex, string};
 use super::{ProbeDraft, Times, Type, pattern, status, trust};
 use crate::core::model::{HttpProbe, Probe, StatusRange, TlsProbe, Trust};
 
 pub const HTTP: Type =
-    Type { word: "http", keys: &KEYS, read: |table, problems| read(false, table, problems) };
+    Type { word: "http", keys: &KEYS, network: true, read: |table, problems| read(false, table, problems) };
 pub const HTTPS: Type = Type {
     word: "https",
-    keys: &["path", "host", "method", "headers", "status", "body", "weight", "verify", "ca_file"],
+    keys: &[
+        "path",
+        "host",
+        "method",
+        "headers",
+        "status",
+        "body",
+        "body_absent",
+        "digest",
+        "weight",
+        "verify",
+        "ca_file",
+    ],
+    network: true,
     read: |table, problems| read(true, table, problems),
 };
-const KEYS: [&str; 7] = ["path", "host", "method", "headers", "status", "body", "weight"];
+const KEYS: [&str; 9] =
+    ["path", "host", "method", "headers", "status", "body", "body_absent", "digest", "weight"];
 
 /// The draft of an `http` or `https` probe.
 #[derive(Debug)]
@@ -32,6 +46,8 @@ pub struct Draft {
     pub headers: Field<Vec<(At<String>, At<String>)>>,
     pub status: Field<Vec<StatusRange>>,
     pub body: Field<String>,
+    pub body_absent: Field<String>,
+    pub digest: Field<[u8; 16]>,
     pub weight: Field<String>,
     pub verify: Field<bool>,
     pub ca_file: Field<String>,
@@ -46,6 +62,8 @@ fn read(tls: bool, table: &Table<'_>, problems: &mut Problems) -> Box<dyn ProbeD
         headers: table.get("headers", problems, headers),
         status: table.get("status", problems, status::codes),
         body: table.get("body", problems, string),
+        body_absent: table.get("body_absent", problems, string),
+        digest: table.get("digest", problems, digest),
         weight: table.get("weight", problems, string),
         verify: table.get("verify", problems, boolean),
         ca_file: table.get("ca_file", problems, string),
@@ -68,6 +86,18 @@ fn headers(value: Value<'_>, problems: &mut Problems) -> Option<Vec<(At<String>,
     read.into_iter().collect()
 }
 
+/// 16 bytes.
+fn digest(value: Value<'_>, problems: &mut Problems) -> Option<[u8; 16]> {
+    let bytes = hex(value, problems)?;
+    let digest = bytes.try_into().ok();
+    if digest.is_none() {
+        problems
+            .error(place(value), "an MD5 digest has 32 hexadecimal digits")
+            .help("`curl -s http://10.0.1.11/ | md5sum` prints that of a body");
+    }
+    digest
+}
+
 impl ProbeDraft for Draft {
     /// A connection, and under TLS a handshake, for each probe costs the server something.
     fn times(&self) -> Times {
@@ -86,18 +116,26 @@ impl ProbeDraft for Draft {
         });
         let name = |name: &str| name.parse::<HeaderName>().is_ok();
         let weight = optional(&self.weight, problems, "the name of a header", "\"X-Weight\"", name);
-        let body = match &self.body {
+        let mut regex = |field: &Field<String>| match field {
             Field::Missing => Some(None),
             Field::Broken => None,
             Field::Given(at) => pattern::regex(at, problems).map(Some),
+        };
+        let (body, body_absent) = (regex(&self.body), regex(&self.body_absent));
+        let digest = match &self.digest {
+            Field::Broken => None,
+            field => Some(field.given().map(|at| at.value)),
         };
         let status = match &self.status {
             Field::Missing => Some(vec![StatusRange { first: 200, last: 399 }]),
             Field::Broken => None,
             Field::Given(at) => Some(at.value.clone()),
         };
-        if let (Some("HEAD"), Field::Given(at)) = (method.as_deref(), &self.body) {
-            problems.error(at.place, "the answer to HEAD has no body").help("`method = \"GET\"`");
+        let texts = [&self.body, &self.body_absent].into_iter().filter_map(Field::given).map(|at| at.place);
+        if method.as_deref() == Some("HEAD")
+            && let Some(place) = texts.chain(self.digest.given().map(|at| at.place)).next()
+        {
+            problems.error(place, "the answer to HEAD has no body").help("`method = \"GET\"`");
         }
         let headers = judge_headers(&self.headers, problems);
         let tls = match self.tls {
@@ -114,6 +152,8 @@ impl ProbeDraft for Draft {
             headers: headers?,
             status: status?,
             body: body?,
+            body_absent: body_absent?,
+            digest: digest?,
             weight: weight?,
             tls: tls?,
         }))

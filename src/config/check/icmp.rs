@@ -5,7 +5,7 @@ use super::super::toml_table::Table;
 use super::{ProbeDraft, Type};
 use crate::core::model::Probe;
 
-pub const TYPE: Type = Type { word: "icmp", keys: &[], read };
+pub const TYPE: Type = Type { word: "icmp", keys: &[], network: true, read };
 
 /// The draft of an `icmp` probe.
 #[derive(Debug)]

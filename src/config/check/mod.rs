@@ -8,6 +8,7 @@ mod file;
 mod http;
 mod icmp;
 mod ntp;
+mod origin;
 mod pattern;
 mod quic;
 mod radius;
@@ -67,6 +68,8 @@ struct Type {
     word: &'static str,
     /// The keys that it has beside the common ones.
     keys: &'static [&'static str],
+    /// Its probes go over the network: it has those of their origin, too.
+    network: bool,
     /// Reads them.
     read: fn(&Table<'_>, &mut Problems) -> Box<dyn ProbeDraft>,
 }
@@ -109,6 +112,7 @@ pub struct AskDraft {
     pub fall: Field<i64>,
     pub address: Field<IpAddr>,
     pub port: Field<i64>,
+    pub origin: origin::Draft,
 }
 
 /// The checks with their defaults, each once; no check is none on purpose.
@@ -156,6 +160,7 @@ fn judge(draft: &At<CheckDraft>, problems: &mut Problems) -> Option<Option<Arc<C
     if let (Some(Probe::Icmp), Some(at)) = (&probe, ask.port.given()) {
         problems.error(at.place, "a ping goes to no port").help("remove `port`");
     }
+    let origin = ask.origin.judge(probe.as_ref(), problems);
     Some(Some(Arc::new(Check {
         probe: probe?,
         interval: interval?,
@@ -165,6 +170,7 @@ fn judge(draft: &At<CheckDraft>, problems: &mut Problems) -> Option<Option<Arc<C
         fall: fall?,
         address: ask.address.given().map(|at| at.value),
         port: port?,
+        origin: origin?,
     })))
 }
 

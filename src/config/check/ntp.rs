@@ -7,7 +7,7 @@ use super::super::toml_value::number;
 use super::{ProbeDraft, Type, field};
 use crate::core::model::{NtpProbe, Probe};
 
-pub const TYPE: Type = Type { word: "ntp", keys: &["max_stratum"], read };
+pub const TYPE: Type = Type { word: "ntp", keys: &["max_stratum"], network: true, read };
 
 /// The draft of an `ntp` probe.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use super::super::toml_table::Table;
 use super::{ProbeDraft, Type};
 use crate::core::model::Probe;
 
-pub const TYPE: Type = Type { word: "quic", keys: &[], read };
+pub const TYPE: Type = Type { word: "quic", keys: &[], network: true, read };
 
 /// The draft of a `quic` probe.
 #[derive(Debug)]

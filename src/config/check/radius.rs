@@ -7,7 +7,8 @@ use super::secret::{self, Source};
 use super::{ProbeDraft, Type};
 use crate::core::model::{Probe, RadiusProbe};
 
-pub const TYPE: Type = Type { word: "radius", keys: &["secret_file", "secret_credential"], read };
+pub const TYPE: Type =
+    Type { word: "radius", keys: &["secret_file", "secret_credential"], network: true, read };
 
 /// The draft of a `radius` probe.
 #[derive(Debug)]

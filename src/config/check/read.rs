@@ -5,7 +5,7 @@ use toml::de::{DeTable, DeValue};
 use super::super::report::{Place, Problems};
 use super::super::toml_table::{Table, Value, place, wrong_kind};
 use super::super::toml_value::{choice, duration, ip_address, number};
-use super::{AskDraft, CheckDraft, TYPES, Type};
+use super::{AskDraft, CheckDraft, TYPES, Type, origin};
 
 const COMMON: [&str; 8] =
     ["type", "interval", "timeout", "retry_interval", "rise", "fall", "address", "port"];
@@ -45,7 +45,8 @@ pub fn check(value: Value<'_>, problems: &mut Problems) -> Option<CheckDraft> {
 }
 
 fn ask<'a>(kind: &Type, entries: &'a DeTable<'a>, place: Place, problems: &mut Problems) -> CheckDraft {
-    let keys: Vec<&str> = COMMON.iter().chain(kind.keys).copied().collect();
+    let of_origin: &[&str] = if kind.network { &origin::KEYS } else { &[] };
+    let keys: Vec<&str> = COMMON.iter().chain(of_origin).chain(kind.keys).copied().collect();
     let table = Table::new(entries, place, &format!("a `{}` check", kind.word), &keys, problems);
     CheckDraft::Ask(Box::new(AskDraft {
         probe: (kind.read)(&table, problems),
@@ -56,5 +57,6 @@ fn ask<'a>(kind: &Type, entries: &'a DeTable<'a>, place: Place, problems: &mut P
         fall: table.get("fall", problems, number),
         address: table.get("address", problems, ip_address),
         port: table.get("port", problems, number),
+        origin: origin::Draft::read(&table, problems),
     }))
 }

@@ -6,7 +6,7 @@ use super::super::toml_table::Table;
 use super::{ProbeDraft, Type, status};
 use crate::core::model::{Probe, SipProbe, StatusRange};
 
-pub const TYPE: Type = Type { word: "sip", keys: &["status"], read };
+pub const TYPE: Type = Type { word: "sip", keys: &["status"], network: true, read };
 
 /// The draft of a `sip` probe.
 #[derive(Debug)]

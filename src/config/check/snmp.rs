@@ -11,8 +11,12 @@ use crate::core::model::{Probe, Secret, SnmpProbe};
 /// An identifier holds at most so many numbers (RFC 3416, section 4.1).
 const MAX_NUMBERS: usize = 128;
 
-pub const TYPE: Type =
-    Type { word: "snmp", keys: &["community", "community_file", "community_credential", "oid"], read };
+pub const TYPE: Type = Type {
+    word: "snmp",
+    keys: &["community", "community_file", "community_credential", "oid"],
+    network: true,
+    read,
+};
 
 /// The draft of an `snmp` probe.
 #[derive(Debug)]

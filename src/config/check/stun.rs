@@ -7,7 +7,7 @@ use super::super::toml_value::boolean;
 use super::{ProbeDraft, Type};
 use crate::core::model::{Probe, StunProbe};
 
-pub const TYPE: Type = Type { word: "stun", keys: &["translated"], read };
+pub const TYPE: Type = Type { word: "stun", keys: &["translated"], network: true, read };
 
 /// The draft of a `stun` probe.
 #[derive(Debug)]

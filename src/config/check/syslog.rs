@@ -17,7 +17,7 @@ const SEVERITIES: [&str; 8] = ["emerg", "alert", "crit", "err", "warning", "noti
 const SYSLOG: u8 = 5;
 const DEBUG: u8 = 7;
 
-pub const TYPE: Type = Type { word: "syslog", keys: &["facility", "severity"], read };
+pub const TYPE: Type = Type { word: "syslog", keys: &["facility", "severity"], network: true, read };
 
 /// The draft of a `syslog` probe.
 #[derive(Debug)]

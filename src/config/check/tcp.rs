@@ -9,7 +9,8 @@ use crate::core::model::{Pattern, Probe, TcpProbe};
 /// Nobody greets with more, and it fits into the kernel's buffer.
 const MAX_SEND: usize = 16 * 1024;
 
-pub const TYPE: Type = Type { word: "tcp", keys: &["send", "send_hex", "expect", "expect_hex"], read };
+pub const TYPE: Type =
+    Type { word: "tcp", keys: &["send", "send_hex", "expect", "expect_hex"], network: true, read };
 
 /// The draft of a `tcp` probe.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use crate::core::model::{Probe, TftpProbe};
 /// A request of this and the mode fits into any packet.
 const MAX_NAME: usize = 255;
 
-pub const TYPE: Type = Type { word: "tftp", keys: &["file"], read };
+pub const TYPE: Type = Type { word: "tftp", keys: &["file"], network: true, read };
 
 /// The draft of a `tftp` probe.
 #[derive(Debug)]

@@ -14,6 +14,7 @@ const MAX_PAYLOAD: u16 = 65_507;
 pub const TYPE: Type = Type {
     word: "udp",
     keys: &["send", "send_hex", "expect", "expect_text", "expect_hex", "expect_length", "reply"],
+    network: true,
     read,
 };
 

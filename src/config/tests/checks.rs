@@ -4,8 +4,8 @@ use super::super::check::{RCODES, RECORDS};
 use super::super::parse;
 use super::service;
 use crate::core::model::{
-    DnsProbe, NtpProbe, Probe, RadiusProbe, Reply, Secret, SipProbe, SnmpProbe, StatusRange, StunProbe,
-    SyslogProbe, TftpProbe,
+    DnsProbe, ExecProbe, ExecWeight, FileNumber, FileProbe, NtpProbe, Probe, RadiusProbe, Reply, Secret,
+    SipProbe, SnmpProbe, StatusRange, StunProbe, SyslogProbe, TftpProbe,
 };
 use crate::health::protocol::compile;
 
@@ -103,6 +103,42 @@ fn sip_probes() {
     assert_eq!(probe("{ type = 'sip', status = 404 }"), sip(&[(404, 404)]));
     assert_eq!(probe("{ type = 'sip', status = '200 - 299' }"), sip(&[(200, 299)]));
     assert_eq!(probe("{ type = 'sip', status = [404, '200-299'] }"), sip(&[(200, 299), (404, 404)]));
+}
+
+#[test]
+fn file_probes() {
+    let file = |number| Probe::File(FileProbe { path: "/f".to_owned(), number });
+    let keys = |keys: &str| probe(&format!("{{ type = 'file', path = '/f' {keys} }}\nscheduler = 'wrr'"));
+    for zero in ["", ", down = 'zero'", ", weight = false", ", weight = false, down = 'zero'"] {
+        assert_eq!(keys(zero), file(FileNumber::UpUnlessZero));
+    }
+    assert_eq!(keys(", down = 'nonzero'"), file(FileNumber::DownUnlessZero));
+    assert_eq!(keys(", weight = true"), file(FileNumber::Percent));
+    assert_eq!(keys(", weight = { times = -254 }"), file(FileNumber::Times(-254)));
+}
+
+#[test]
+fn exec_probes() {
+    for (keys, weight) in [
+        ("", ExecWeight::None),
+        (", weight = false", ExecWeight::None),
+        (", weight = true", ExecWeight::Printed),
+        (", weight = 'status'", ExecWeight::Status),
+    ] {
+        let argv = vec!["/c".to_owned()];
+        let check = format!("{{ type = 'exec', command = ['/c'] {keys} }}\nscheduler = 'wrr'");
+        assert_eq!(probe(&check), Probe::Exec(ExecProbe { argv, network: false, user: None, weight }));
+    }
+}
+
+#[test]
+fn http_probes() {
+    let Probe::Http(http) = probe("'http'") else { panic!("an http probe") };
+    assert_eq!((http.body, http.body_absent, http.digest), (None, None, None));
+    let keys = "body = 'ok', body_absent = 'error', digest = '5d41402ABC4b2a76b9719d911017c592'";
+    let Probe::Http(http) = probe(&format!("{{ type = 'http', {keys} }}")) else { panic!("an http probe") };
+    assert_eq!((http.body.as_deref(), http.body_absent.as_deref()), (Some("ok"), Some("error")));
+    assert_eq!(http.digest.map(u128::from_be_bytes), Some(0x5d41_402a_bc4b_2a76_b971_9d91_1017_c592));
 }
 
 #[test]

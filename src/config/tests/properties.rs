@@ -1,6 +1,6 @@
 //! No text makes the reader panic, and a valid config survives being written and read.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use proptest::sample::Index;
 use super::super::parse;
 use super::written::write;
 use crate::core::model::{
-    Amount, Check, Command, Commands, Config, DnsProbe, Drift, ExecProbe, FileProbe, Forwarding, HttpProbe,
-    KernelSettings, NtpProbe, OnStop, Pattern, Persistence, Policy, Probe, Quorum, Refusals, Reply, Secret,
-    Server, Service, SipProbe, SnmpProbe, StatusRange, StunProbe, Sysctls, SyslogProbe, TcpProbe, TftpProbe,
-    TlsProbe, Trust, Vip, WhenAllDown,
+    Amount, Check, Command, Commands, Config, DnsProbe, Drift, ExecProbe, ExecWeight, FileNumber, FileProbe,
+    Forwarding, HttpProbe, KernelSettings, NtpProbe, OnStop, Origin, Pattern, Persistence, Policy, Probe,
+    Quorum, Refusals, Reply, Secret, Server, Service, SipProbe, SnmpProbe, StatusRange, StunProbe, Sysctls,
+    SyslogProbe, TcpProbe, TftpProbe, TlsProbe, Trust, Vip, WhenAllDown,
 };
 
 const VALID: [&str; 3] = [
@@ -147,6 +147,21 @@ fn word() -> impl Strategy<Value = String> {
         .prop_map(str::to_owned),
         ".{0,3}",
     ]
+}
+
+/// Of the family that is probed, where that does not depend on the server.
+fn draw_origin(
+    probe: &Probe,
+    address: Option<IpAddr>,
+    (port, interface, mark): (Option<u16>, Option<String>, Option<u32>),
+) -> Origin {
+    if matches!(probe, Probe::File(_) | Probe::Exec(_)) {
+        return Origin::default();
+    }
+    let none = matches!(probe, Probe::Icmp | Probe::Tftp(_));
+    let source =
+        address.zip(port).map(|(address, port)| SocketAddr::new(address, if none { 0 } else { port }));
+    Origin { source, interface, mark }
 }
 
 pub fn config() -> impl Strategy<Value = Config> {
@@ -304,7 +319,9 @@ fn http() -> impl Strategy<Value = HttpProbe> {
     ]);
     let header = ("[A-Z][a-z-]{0,5}x", "[ -~]{0,9}");
     let tls = prop::option::of(any::<bool>());
-    let texts = ("/[a-z?=%]{0,9}", prop::option::of("[a-z^.]{0,5}"), prop::option::of("[a-z-]{1,5}"));
+    let regex = || prop::option::of("[a-z^.]{0,5}");
+    let body = (regex(), regex(), prop::option::of(any::<[u8; 16]>()));
+    let texts = ("/[a-z?=%]{0,9}", body, prop::option::of("[a-z-]{1,5}"));
     let (status, headers) = (200..=699u16, prop::collection::btree_map(header.0, header.1, 0..3));
     (host, tls, texts, status, 0..9u16, headers).prop_map(|(host, tls, texts, first, more, headers)| {
         let tls = tls.map(|verify| TlsProbe {
@@ -321,7 +338,9 @@ fn http() -> impl Strategy<Value = HttpProbe> {
             method: "GET".to_owned(),
             headers: headers.into_iter().collect(),
             status: vec![StatusRange { first, last: (first + more).min(699) }],
-            body: texts.1,
+            body: texts.1.0,
+            body_absent: texts.1.1,
+            digest: texts.1.2,
             weight: texts.2,
             tls,
         }
@@ -383,15 +402,19 @@ fn check() -> impl Strategy<Value = Check> {
         any::<bool>(),
         prop::option::of(512..=u16::MAX),
     );
+    let times = any::<i32>().prop_filter("adds nothing", |times| *times != 0).prop_map(FileNumber::Times);
+    let others = vec![FileNumber::UpUnlessZero, FileNumber::DownUnlessZero, FileNumber::Percent];
+    let number = prop_oneof![times, prop::sample::select(others)];
+    let weight = prop::sample::select(vec![ExecWeight::None, ExecWeight::Printed, ExecWeight::Status]);
     let probe = prop_oneof![
         (prop::collection::vec(any::<u8>(), 0..20), reply)
             .prop_map(|(send, reply)| Probe::Udp { send, reply }),
-        ("/[a-z\\{\\} ]{1,9}", any::<bool>())
-            .prop_map(|(path, weight)| Probe::File(FileProbe { path, weight })),
-        (prop::collection::vec("[a-z{}\"]{0,9}", 0..3), any::<bool>(), any::<bool>()).prop_map(
+        ("/[a-z\\{\\} ]{1,9}", number).prop_map(|(path, number)| Probe::File(FileProbe { path, number })),
+        (prop::collection::vec("[a-z{}\"]{0,9}", 0..3), any::<bool>(), weight).prop_map(
             |(words, network, weight)| {
+                let user = network.then(|| "nobody:nogroup".to_owned());
                 let argv = std::iter::once("/bin/x".to_owned()).chain(words).collect();
-                Probe::Exec(ExecProbe { argv, network, weight })
+                Probe::Exec(ExecProbe { argv, network, user, weight })
             }
         ),
         http().prop_map(Probe::Http),
@@ -431,8 +454,13 @@ fn check() -> impl Strategy<Value = Check> {
         Just("2001:db8:9::9".parse().unwrap()),
     ]);
     let times = (duration(1), duration(1), duration(1));
-    (probe, times, 1..=1000u32, 1..=1000u32, address, prop::option::of(1..=u16::MAX)).prop_map(
-        |(probe, (interval, timeout, retry_interval), rise, fall, address, port)| Check {
+    let port = prop_oneof![Just(0), 1..=u16::MAX];
+    let origin =
+        (prop::option::of(port), prop::option::of("[a-z.é\"-]{3,6}"), prop::option::of(any::<u32>()));
+    let place = (address, prop::option::of(1..=u16::MAX), origin);
+    (probe, times, 1..=1000u32, 1..=1000u32, place).prop_map(
+        |(probe, (interval, timeout, retry_interval), rise, fall, (address, port, origin))| Check {
+            origin: draw_origin(&probe, address, origin),
             port: port.filter(|_| probe != Probe::Icmp),
             probe,
             interval,

@@ -7,8 +7,8 @@ use std::time::Duration;
 use ipvs_netlink::{Flags, Forward, Tunnel, TunnelKind};
 
 use crate::core::model::{
-    Amount, Check, Command, Config, HttpProbe, Pattern, Persistence, Policy, Probe, Reply, Server, Service,
-    Trust,
+    Amount, Check, Command, Config, ExecWeight, FileNumber, HttpProbe, Origin, Pattern, Persistence, Policy,
+    Probe, Reply, Server, Service, Trust,
 };
 
 /// The config as a file that leaves nothing to the defaults.
@@ -150,14 +150,25 @@ fn written_check(check: &Check) -> String {
             format!("type = \"udp\", send_hex = \"{}\"{reply}", hex(send))
         }
         Probe::File(file) => {
-            format!("type = \"file\", path = {}, weight = {}", quoted(&file.path), file.weight)
+            let number = match file.number {
+                FileNumber::UpUnlessZero => "down = \"zero\", weight = false".to_owned(),
+                FileNumber::DownUnlessZero => "down = \"nonzero\"".to_owned(),
+                FileNumber::Percent => "weight = true".to_owned(),
+                FileNumber::Times(times) => format!("weight = {{ times = {times} }}"),
+            };
+            format!("type = \"file\", path = {}, {number}", quoted(&file.path))
         }
         Probe::Exec(exec) => {
             let privileges = if exec.network { "network" } else { "none" };
             format!(
-                "type = \"exec\", command = {}, privileges = \"{privileges}\", weight = {}",
+                "type = \"exec\", command = {}, privileges = \"{privileges}\"{}, weight = {}",
                 quoted(&exec.argv),
-                exec.weight
+                exec.user.as_ref().map_or(String::new(), |user| format!(", user = {}", quoted(user))),
+                match exec.weight {
+                    ExecWeight::None => "false",
+                    ExecWeight::Printed => "true",
+                    ExecWeight::Status => "\"status\"",
+                }
             )
         }
         Probe::Http(http) => written_http(http),
@@ -224,6 +235,18 @@ fn written_check(check: &Check) -> String {
     if let Some(port) = check.port {
         write!(keys, ", port = {port}").unwrap();
     }
+    let Origin { source, interface, mark } = &check.origin;
+    match source {
+        None => {}
+        Some(source) if source.port() == 0 => write!(keys, ", source = \"{}\"", source.ip()).unwrap(),
+        Some(source) => write!(keys, ", source = \"{source}\"").unwrap(),
+    }
+    if let Some(interface) = interface {
+        write!(keys, ", interface = {}", quoted(interface)).unwrap();
+    }
+    if let Some(mark) = mark {
+        write!(keys, ", mark = {mark}").unwrap();
+    }
     format!("{{ {keys} }}")
 }
 
@@ -240,10 +263,19 @@ fn written_http(http: &HttpProbe) -> String {
     let headers: Vec<_> =
         http.headers.iter().map(|(name, value)| format!("{name} = {}", quoted(value))).collect();
     write!(keys, ", headers = {{ {} }}", headers.join(", ")).unwrap();
-    for (key, value) in [("host", &http.host), ("body", &http.body), ("weight", &http.weight)] {
+    let texts = [
+        ("host", &http.host),
+        ("body", &http.body),
+        ("body_absent", &http.body_absent),
+        ("weight", &http.weight),
+    ];
+    for (key, value) in texts {
         if let Some(value) = value {
             write!(keys, ", {key} = {}", quoted(value)).unwrap();
         }
+    }
+    if let Some(digest) = http.digest {
+        write!(keys, ", digest = \"{:032x}\"", u128::from_be_bytes(digest)).unwrap();
     }
     if let Some(tls) = &http.tls {
         write!(keys, ", verify = {}", tls.trust != Trust::Anybody).unwrap();

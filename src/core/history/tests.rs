@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config;
-use crate::core::model::{Config, TargetId, Verdict};
+use crate::core::model::{Config, Factor, TargetId, Verdict};
 use crate::core::{Core, FoundRules, Input};
 use crate::pieces::Pieces;
 
@@ -77,7 +77,7 @@ fn verdict(target: u32, up: bool) -> Input {
     Input::Verdict(Verdict {
         target: TargetId(target),
         up,
-        factor: 100,
+        factor: Factor::FULL,
         reason: "because of \"it\"\n".into(),
     })
 }

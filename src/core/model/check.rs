@@ -26,6 +26,32 @@ pub struct Check {
     pub address: Option<IpAddr>,
     /// Where to probe, if not at the server's own port.
     pub port: Option<u16>,
+    /// Where the probes come from.
+    #[serde(default, skip_serializing_if = "Origin::is_anywhere")]
+    pub origin: Origin,
+}
+
+/// Where the probes of a check come from, as far as that does not follow from the director's routes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Origin {
+    /// From this address, of the family that is probed; port 0: from any port.
+    pub source: Option<SocketAddr>,
+    /// Through this interface, 1 to 15 bytes (`SO_BINDTODEVICE`).
+    pub interface: Option<String>,
+    /// With this mark (`SO_MARK`).
+    pub mark: Option<u32>,
+}
+
+impl Origin {
+    /// Whether all of it follows from the routes.
+    pub fn is_anywhere(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether all probes come from one port.
+    pub fn has_port(&self) -> bool {
+        self.source.is_some_and(|source| source.port() > 0)
+    }
 }
 
 impl Check {
@@ -43,8 +69,8 @@ impl Check {
     pub fn weighs(&self) -> bool {
         match &self.probe {
             Probe::Http(http) => http.weight.is_some(),
-            Probe::File(file) => file.weight,
-            Probe::Exec(exec) => exec.weight,
+            Probe::File(file) => matches!(file.number, FileNumber::Percent | FileNumber::Times(_)),
+            Probe::Exec(exec) => exec.weight != ExecWeight::None,
             _ => false,
         }
     }
@@ -249,8 +275,21 @@ pub struct TftpProbe {
 pub struct FileProbe {
     /// The absolute path, in which `{address}` and `{port}` stand for those of the server.
     pub path: String,
-    /// The number is a percentage of the weight, not only 0 or more than 0.
-    pub weight: bool,
+    /// What the number means.
+    pub number: FileNumber,
+}
+
+/// What the number in a file means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum FileNumber {
+    /// 0 is down, any other is up; none is negative.
+    UpUnlessZero,
+    /// 0 is up, any other is down.
+    DownUnlessZero,
+    /// A percentage of the weight.
+    Percent,
+    /// So often it is added to the weight; not 0.
+    Times(i32),
 }
 
 /// An `exec` probe. The command runs for the check's timeout at most.
@@ -261,8 +300,22 @@ pub struct ExecProbe {
     pub argv: Vec<String>,
     /// It keeps `CAP_NET_ADMIN` and `CAP_NET_RAW`; otherwise it has no capabilities.
     pub network: bool,
-    /// The first line that it prints is a percentage of the weight.
-    pub weight: bool,
+    /// See [`super::Command::user`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// Where it says the weight.
+    pub weight: ExecWeight,
+}
+
+/// Where a command says the weight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum ExecWeight {
+    /// Nowhere: exit status 0 is up, any other is down.
+    None,
+    /// The same, and the first line that it prints is a percentage of the weight.
+    Printed,
+    /// In its exit status: 0 is up, 1 is down, and 2 to 255 is up with the weight 0 to 253 instead of that in the config.
+    Status,
 }
 
 /// An `http` or `https` probe. All texts are valid for HTTP by construction of [`Config`](super::Config)(super::Config).
@@ -280,6 +333,10 @@ pub struct HttpProbe {
     pub status: Vec<StatusRange>,
     /// A regular expression (bytes, not only UTF-8) that the first 64 KiB of the body must match.
     pub body: Option<String>,
+    /// One that they must not match.
+    pub body_absent: Option<String>,
+    /// The MD5 digest of the whole body.
+    pub digest: Option<[u8; 16]>,
     /// The header of the answer that holds a percentage of the weight.
     pub weight: Option<String>,
     /// TLS; none for plain HTTP.
@@ -321,6 +378,7 @@ mod tests {
             fall: 1,
             address: None,
             port: None,
+            origin: Origin::default(),
         };
         let targets = |probe| {
             let check = check(probe);

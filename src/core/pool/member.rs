@@ -7,9 +7,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Time;
-use super::{TargetId, Verdict};
+use super::{Factor, TargetId, Verdict};
 
-/// A factor that leaves the weight as it is, in percent.
+/// A percentage that leaves the weight as it is.
 const FULL: u32 = 100;
 /// A slow start raises the weight so often.
 const STEPS: u32 = 10;
@@ -56,8 +56,8 @@ pub enum Known {
     Up {
         /// Why it is up.
         reason: Cow<'static, str>,
-        /// What its weight is multiplied by, in percent.
-        factor: u32,
+        /// What it makes of its weight.
+        factor: Factor,
     },
     /// It does not answer.
     Down {
@@ -130,7 +130,7 @@ impl Member {
             && match self.standing() {
                 Standing::Unchecked => true,
                 Standing::Unknown => self.found > 0,
-                Standing::Up => self.factors().all(|factor| factor > 0),
+                Standing::Up => self.base() > 0 && self.factors().all(|factor| factor != Factor::Percent(0)),
                 Standing::Down => false,
             }
     }
@@ -186,11 +186,13 @@ impl Member {
 
     /// Its weight while it is up: rounded once, or the order of its checks would count.
     pub(super) fn effective(&self) -> u32 {
-        let (mut product, mut whole) = (u128::from(self.full()), 1u128);
-        // Ten factors that are not plain could be too many for 128 bits.
-        for factor in self.factors().filter(|factor| *factor != FULL) {
-            product = product.saturating_mul(factor.into());
-            whole = whole.saturating_mul(FULL.into());
+        let (mut product, mut whole) = (u128::from(self.base()), 1u128);
+        // Ten percentages that are not plain could be too many for 128 bits.
+        for factor in self.factors().filter(|factor| *factor != Factor::FULL) {
+            if let Factor::Percent(percent) = factor {
+                product = product.saturating_mul(percent.into());
+                whole = whole.saturating_mul(FULL.into());
+            }
         }
         if let Some(ramp) = self.ramp {
             product = product.saturating_mul(ramp.step.into());
@@ -198,6 +200,26 @@ impl Member {
         }
         let least = u128::from(product > 0);
         (product / whole).clamp(least, i32::MAX as u128) as u32
+    }
+
+    /// Its weight while it is up, before percentages: an operator's, else the least that a check gives, else the config's; and what
+    /// checks add to that. A server without weight in the config or by an operator gets none by checks.
+    fn base(&self) -> u64 {
+        let (mut given, mut added) = (None, 0i64);
+        for factor in self.factors() {
+            match factor {
+                Factor::Percent(_) => {}
+                Factor::Weight { weight } => {
+                    given = Some(given.map_or(weight, |least: u32| least.min(weight)))
+                }
+                Factor::Added { added: more } => added += i64::from(more),
+            }
+        }
+        let weight = match self.full() {
+            0 => return 0,
+            full => self.operator.or(given).unwrap_or(full),
+        };
+        u64::try_from(i64::from(weight) + added).unwrap_or(0)
     }
 
     /// Its slow start goes on.
@@ -213,7 +235,7 @@ impl Member {
         self.ramp.map(|ramp| ramp.since + slow_start * ramp.step / STEPS)
     }
 
-    fn factors(&self) -> impl Iterator<Item = u32> {
+    fn factors(&self) -> impl Iterator<Item = Factor> {
         self.checks.iter().filter_map(|(_, known)| match known {
             Known::Up { factor, .. } => Some(*factor),
             Known::Unknown | Known::Down { .. } => None,

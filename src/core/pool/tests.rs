@@ -24,6 +24,10 @@ fn keep(when_all_down: WhenAllDown) -> Policy {
 }
 
 fn says(target: u8, up: bool, factor: u32) -> Verdict {
+    weighs(target, up, Factor::Percent(factor))
+}
+
+fn weighs(target: u8, up: bool, factor: Factor) -> Verdict {
     Verdict { target: TargetId(target.into()), up, factor, reason: "it said so".into() }
 }
 
@@ -177,6 +181,48 @@ fn factors_of_checks_are_multiplied() {
         pool.verdict(SECOND, &server(1), &says(50, true, second));
         assert_eq!(weights(&pool)[0], Some(weight), "{first} % and {second} %");
     }
+}
+
+#[test]
+fn checks_may_give_weights_and_add_to_them() {
+    use Factor::{Added, Percent, Weight};
+    let mut pool = pool(2, 10, keep(WhenAllDown::Keep));
+    second_check(&mut pool);
+    turn(&mut pool, 1, 2, true);
+    // keepalived 2.2.7 does the same with MISC_CHECK (misc_dynamic) and FILE_CHECK.
+    let cases = [
+        (Weight { weight: 5 }, Percent(100), 5),
+        (Weight { weight: 0 }, Percent(100), 0),
+        (Weight { weight: 5 }, Added { added: 8 }, 13),
+        (Added { added: 400 }, Added { added: 600 }, 1010),
+        (Added { added: -8 }, Added { added: 9 }, 11),
+        (Added { added: -10 }, Percent(100), 0),
+        (Added { added: i32::MIN }, Added { added: -1 }, 0),
+        (Added { added: i32::MAX }, Added { added: 1 }, i32::MAX as u32),
+        // And what it does not have.
+        (Weight { weight: 5 }, Weight { weight: 3 }, 3),
+        (Added { added: -9 }, Percent(50), 1),
+        (Weight { weight: 30 }, Percent(50), 15),
+        (Added { added: 30 }, Percent(0), 0),
+    ];
+    for (first, second, weight) in cases {
+        pool.verdict(SECOND, &server(1), &weighs(1, true, first));
+        pool.verdict(SECOND, &server(1), &weighs(50, true, second));
+        assert_eq!(weights(&pool)[0], Some(weight), "{first:?} and {second:?}");
+        assert_eq!(pool.is_up(&server(1)), weight > 0, "{first:?} and {second:?}");
+    }
+    pool.verdict(SECOND, &server(1), &weighs(1, true, Weight { weight: 30 }));
+    pool.verdict(SECOND, &server(1), &weighs(50, true, Added { added: 2 }));
+    pool.operate(SECOND, &server(1), Some(7));
+    assert_eq!(weights(&pool)[0], Some(9), "an operator's weight stands instead of the check's");
+    pool.operate(SECOND, &server(1), None);
+    assert_eq!(weights(&pool)[0], Some(32));
+    pool.members.get_mut(&server(1)).unwrap().weight = 0;
+    assert_eq!(
+        (weights(&pool)[0], pool.is_up(&server(1))),
+        (Some(0), false),
+        "what the config keeps out stays out"
+    );
 }
 
 #[test]

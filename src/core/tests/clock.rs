@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::bugs::Bug;
 use super::world::{Answer, World};
 use crate::core::Input;
-use crate::core::model::Verdict;
+use crate::core::model::{Factor, Verdict};
 
 impl World {
     /// Whether nothing is on its way to the kernel or back.
@@ -76,7 +76,12 @@ impl World {
         let server: std::net::SocketAddr = server.parse().expect("an address");
         let targets = self.promises.probed.iter().filter(|target| target.address == server);
         for target in targets.map(|target| target.id).collect::<Vec<_>>() {
-            self.input(Input::Verdict(Verdict { target, up, factor: 100, reason: "a reason".into() }));
+            self.input(Input::Verdict(Verdict {
+                target,
+                up,
+                factor: Factor::FULL,
+                reason: "a reason".into(),
+            }));
         }
     }
 

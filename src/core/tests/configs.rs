@@ -42,6 +42,7 @@ pub fn check(retry: u64) -> Check {
         fall: 3,
         address: None,
         port: None,
+        origin: Default::default(),
     }
 }
 

@@ -190,14 +190,17 @@ type Due = BTreeMap<DestinationKey, Option<u32>>;
 /// The weight of each server; none where the last healthy set may keep it.
 fn due(history: &History, key: &ServiceKey, service: &Service) -> Due {
     let servers = service.servers.iter().filter(|server| server.address.is_ipv4() == is_ipv4(key));
-    let up = |server: &&Server| {
-        server.weight > 0 && (service.checks_of(server).is_empty() || history.alive[&server.address])
+    let weight = |server: &Server| match service.checks_of(server) {
+        [] => server.weight,
+        _ if !history.alive[&server.address] => 0,
+        _ => history.world.promises.weight_when_up(service, server.address).unwrap_or(0),
     };
-    let all_down = servers.clone().filter(up).count() == 0;
+    let all_down = servers.clone().all(|server| weight(server) == 0);
     let keeps = all_down && service.policy.when_all_down == WhenAllDown::Keep;
     servers
         .map(|server| {
-            let weight = if up(&server) { Some(server.weight) } else { (!keeps).then_some(0) };
+            let due = weight(server);
+            let weight = if due > 0 { Some(due) } else { (!keeps).then_some(0) };
             (DestinationKey(server.address), weight)
         })
         .collect()

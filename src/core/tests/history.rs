@@ -13,7 +13,7 @@ use super::kernel::Kernel;
 use super::random::Random;
 use super::world::World;
 use crate::core::Input;
-use crate::core::model::{Config, Verdict};
+use crate::core::model::{Config, Factor, TargetId, Verdict};
 use crate::core::sysctls;
 
 /// What kinds of trouble a history has, so that most have a quiet side.
@@ -92,7 +92,8 @@ impl History {
                 let _ = self.world.work() || self.tell_verdict() || self.world.ring() || self.wait();
             }
             70..78 => drop(self.wait()),
-            78..86 => drop(self.tell_verdict()),
+            78..85 => drop(self.tell_verdict()),
+            85 => self.tell_factor(),
             86..92 => {
                 let random = &mut self.world.random;
                 let server = server(random.below(SERVERS));
@@ -143,11 +144,38 @@ impl History {
         let promises = &self.world.promises;
         let news = promises.probed.iter().filter_map(|target| {
             let up = *self.alive.get(&target.address)?;
-            (promises.told.get(&target.id) != Some(&up)).then_some((target.id, up))
+            let told = promises.told.get(&target.id).map(|(up, _)| *up);
+            (told != Some(up)).then_some((target.id, up))
         });
         let Some((target, up)) = self.world.random.pick(news) else { return false };
-        let reason = if up { "answered" } else { "silent" }.to_owned();
-        self.world.hand_over(Input::Verdict(Verdict { target, up, factor: 100, reason: reason.into() }));
+        let factor = if self.world.random.one_in(4) { self.draw_factor() } else { Factor::FULL };
+        self.verdict(target, up, factor);
         true
+    }
+
+    /// The checker hears another weight from one that is up.
+    fn tell_factor(&mut self) {
+        if self.world.finished.is_none() {
+            let told = self.world.promises.told.iter();
+            let up = told.filter_map(|(target, (up, _))| up.then_some(*target));
+            if let Some(target) = self.world.random.pick(up) {
+                let factor = self.draw_factor();
+                self.verdict(target, true, factor);
+            }
+        }
+    }
+
+    fn draw_factor(&mut self) -> Factor {
+        let random = &mut self.world.random;
+        match random.below(4) {
+            0 => Factor::Percent([0, 50, 100, 300][random.below(4)]),
+            1 => Factor::Weight { weight: random.below(3) as u32 },
+            _ => Factor::Added { added: [-3, -1, 2][random.below(3)] },
+        }
+    }
+
+    fn verdict(&mut self, target: TargetId, up: bool, factor: Factor) {
+        let reason = if up { "answered" } else { "silent" }.to_owned();
+        self.world.hand_over(Input::Verdict(Verdict { target, up, factor, reason: reason.into() }));
     }
 }

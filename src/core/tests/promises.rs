@@ -9,7 +9,7 @@ use super::kernel::{Errno, Kernel};
 use super::replies::Replies;
 use crate::core::Time;
 use crate::core::evict::EXPIRE;
-use crate::core::model::{Config, Drift, OnStop, Rules, Server, Service, TargetId, Vip};
+use crate::core::model::{Config, Drift, Factor, OnStop, Rules, Server, Service, TargetId, Vip};
 use crate::core::overrides::Override;
 use crate::core::plan::{Action, FoundService, FoundServices, Step};
 use crate::core::{desired, model::Target};
@@ -48,7 +48,7 @@ pub struct Promises {
     /// The rules as the core was last told.
     pub known_rules: Option<Rules>,
     pub probed: Vec<Target>,
-    pub told: BTreeMap<TargetId, bool>,
+    pub told: BTreeMap<TargetId, (bool, Factor)>,
     replies: Replies,
     /// Servers that may be deleted with weight: their service was to have OPS when that was asked for.
     evicting: BTreeSet<(ServiceKey, DestinationKey)>,

@@ -1,13 +1,14 @@
 //! Who may have weight, and which pool may be emptied: the promises that hang on verdicts.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 
 use ipvs_netlink::{DestinationKey, Forward, ServiceKey};
 
 use super::configs::rewritten;
 use super::kernel::Kernel;
 use super::promises::{Promises, is_ipv4};
-use crate::core::model::{Service, WhenAllDown};
+use crate::core::model::{Factor, Service, WhenAllDown};
 use crate::core::plan::{Action, FoundService};
 use crate::core::rules::Need;
 
@@ -38,15 +39,29 @@ impl Promises {
         self.must(!ops || holds, || format!("{key} {server} is to get weight before its rule"));
     }
 
-    /// The last verdict that the core was told of this server.
-    pub fn verdict(&self, service: &Service, server: std::net::SocketAddr) -> Option<bool> {
+    /// Whether this server is to have weight, by the last verdict that the core was told of it.
+    pub fn verdict(&self, service: &Service, server: SocketAddr) -> Option<bool> {
+        self.weight_when_up(service, server).map(|weight| weight > 0)
+    }
+
+    /// The weight that follows from that verdict; 0 if it is down.
+    pub fn weight_when_up(&self, service: &Service, server: SocketAddr) -> Option<u32> {
         let listed = service.servers.iter().find(|listed| listed.address == server)?;
         let check = service.checks_of(listed).first()?;
         let target = self
             .probed
             .iter()
             .find(|target| target.address == check.target(server) && target.check == *check);
-        target.and_then(|target| self.told.get(&target.id).copied())
+        let (up, factor) = target.and_then(|target| self.told.get(&target.id).copied())?;
+        let operated = self.overrides.iter().any(|it| it.is_for(&service.name, server));
+        let weight = match (listed.weight, factor) {
+            (0, _) | (_, Factor::Percent(0)) => 0,
+            (weight, Factor::Percent(percent)) => (weight * percent / 100).max(1),
+            (weight, Factor::Weight { .. }) if operated => weight,
+            (_, Factor::Weight { weight }) => weight,
+            (weight, Factor::Added { added }) => weight.saturating_add_signed(added),
+        };
+        Some(if up { weight } else { 0 })
     }
 
     /// A verdict or the config demands it, or there is no other way to what the config asks for.

@@ -140,7 +140,7 @@ impl World {
             }
             Input::Override(it) => self.promises.overridden(it),
             Input::Verdict(verdict) => {
-                self.promises.told.insert(verdict.target, verdict.up);
+                self.promises.told.insert(verdict.target, (verdict.up, verdict.factor));
                 if self.planted(Bug::VerdictTurned) {
                     verdict.up = !verdict.up;
                 }

@@ -4,6 +4,7 @@ mod commands;
 mod connections;
 mod files;
 mod network;
+mod origins;
 mod pings;
 mod ports;
 mod tcp;
@@ -17,7 +18,7 @@ use hickory_proto::op::{Message, MessageType, ResponseCode};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::*;
-use crate::core::model::{DnsProbe, FileProbe, Reply};
+use crate::core::model::{DnsProbe, FileNumber, FileProbe, Reply};
 use crate::core::probes::Ended;
 
 /// How long a test waits for what must come.
@@ -42,6 +43,7 @@ fn target(id: u32, address: SocketAddr, assumed_up: bool, probe: Probe) -> Targe
         fall: 3,
         address: None,
         port: None,
+        origin: Default::default(),
     };
     Target { id: TargetId(id), address, check: Arc::new(check), assumed_up }
 }
@@ -115,7 +117,7 @@ fn next(verdicts: &mut UnboundedReceiver<Verdict>) -> Verdict {
 }
 
 fn verdict(target: u32, up: bool, reason: &str) -> Verdict {
-    Verdict { target: TargetId(target), up, factor: 100, reason: reason.to_owned().into() }
+    Verdict { target: TargetId(target), up, factor: Factor::FULL, reason: reason.to_owned().into() }
 }
 
 #[test]
@@ -150,7 +152,12 @@ fn what_became_of_probes_is_told_and_answers_are_timed() {
         let (checker, mut verdicts) = engine(vec![
             target(1, open, false, pong()),
             target(2, closed, false, pong()),
-            target(3, open, false, Probe::File(FileProbe { path: "/nowhere".into(), weight: false })),
+            target(
+                3,
+                open,
+                false,
+                Probe::File(FileProbe { path: "/nowhere".into(), number: FileNumber::UpUnlessZero }),
+            ),
         ]);
         (0..3).for_each(|_| drop(next(&mut verdicts)));
         let probes = checker.report().blocking_recv().expect("a running engine");

@@ -8,14 +8,13 @@ use std::time::Duration;
 use nix::errno::Errno;
 use tokio::sync::{OnceCell, Semaphore};
 
-use super::factor;
+use super::percentage;
 use super::template::fill;
 use crate::command::{End, Outcome, Privileges, Runner};
-use crate::core::model::{Command, ExecProbe};
+use crate::core::model::{Command, ExecProbe, ExecWeight, Factor};
 use crate::health::failure::Failure;
-use crate::health::machine::FULL;
 use crate::health::protocol::printable;
-use crate::health::socket::Trouble;
+use crate::health::socket::{Lack, Trouble};
 
 /// So many commands of all checks run at a time.
 const AT_ONCE: usize = 32;
@@ -62,10 +61,10 @@ impl Exec {
         server: SocketAddr,
         timeout: Duration,
         commands: &Commands,
-    ) -> Result<u32, Trouble> {
+    ) -> Result<Factor, Trouble> {
         let turn = tokio::time::timeout(timeout / 2, commands.turns.acquire()).await;
         // The semaphore is never closed.
-        let Ok(_turn) = turn else { return Err(Trouble::Ours(Errno::EBUSY)) };
+        let Ok(_turn) = turn else { return Err(Trouble::Ours(Lack::Of(Errno::EBUSY))) };
         let runner = commands.runner(self.probe.network).await.map_err(|error| Trouble::ours(&error))?;
         let argv = self.probe.argv.iter().map(|word| fill(word, server)).collect();
         let command = Arc::new(Command { argv, timeout, network: self.probe.network, user: None });
@@ -74,14 +73,17 @@ impl Exec {
         self.judge(&runner.run(command, environment).await).map_err(Trouble::Failed)
     }
 
-    fn judge(&self, outcome: &Outcome) -> Result<u32, Failure> {
+    fn judge(&self, outcome: &Outcome) -> Result<Factor, Failure> {
         let said = String::from_utf8_lossy(&outcome.said);
         let line = said.trim_start().lines().next().unwrap_or_default().trim_end();
-        match outcome.end {
-            End::Exit(0) if self.probe.weight => factor("what the command says", line),
-            End::Exit(0) => Ok(FULL),
-            ref end if line.is_empty() => Err(Failure::Said(format!("command: {end}"))),
-            ref end => Err(Failure::Said(format!("command: {end}: {}", printable(line)))),
+        match (&outcome.end, self.probe.weight) {
+            (End::Exit(0), ExecWeight::Printed) => percentage("what the command says", line),
+            (End::Exit(0), _) => Ok(Factor::FULL),
+            (End::Exit(status @ 2..), ExecWeight::Status) => {
+                Ok(Factor::Weight { weight: u32::from(status - 2) })
+            }
+            (end, _) if line.is_empty() => Err(Failure::Said(format!("command: {end}"))),
+            (end, _) => Err(Failure::Said(format!("command: {end}: {}", printable(line)))),
         }
     }
 }
@@ -92,34 +94,53 @@ mod tests {
 
     use super::*;
 
-    fn judge(weight: bool, end: End, said: &[u8]) -> Result<u32, String> {
-        let probe = ExecProbe { argv: vec!["/bin/x".to_owned()], network: false, weight };
+    fn judge(weight: ExecWeight, end: End, said: &[u8]) -> Result<Factor, String> {
+        let probe = ExecProbe { argv: vec!["/bin/x".to_owned()], network: false, user: None, weight };
         Exec::new(&probe).judge(&Outcome { end, said: said.to_vec() }).map_err(|why| why.to_string())
     }
 
     #[test]
     fn the_exit_status_tells() {
-        assert_eq!(judge(false, End::Exit(0), b"whatever\n"), Ok(100));
-        assert_eq!(judge(false, End::Exit(2), b""), Err("command: exit status 2".to_owned()));
+        assert_eq!(judge(ExecWeight::None, End::Exit(0), b"whatever\n"), Ok(Factor::FULL));
+        assert_eq!(judge(ExecWeight::None, End::Exit(2), b""), Err("command: exit status 2".to_owned()));
         let why = "command: exit status 2: CRITICAL - no answer".to_owned();
-        assert_eq!(judge(false, End::Exit(2), b"\nCRITICAL - no answer\nmore\n"), Err(why));
-        assert_eq!(judge(false, End::Signal(9), b""), Err("command: ended by signal 9".to_owned()));
+        assert_eq!(judge(ExecWeight::None, End::Exit(2), b"\nCRITICAL - no answer\nmore\n"), Err(why));
+        assert_eq!(
+            judge(ExecWeight::None, End::Signal(9), b""),
+            Err("command: ended by signal 9".to_owned())
+        );
     }
 
     #[test]
     fn the_first_line_is_the_weight_where_it_is_asked_for() {
-        assert_eq!(judge(true, End::Exit(0), b"30\nload is high\n"), Ok(30));
-        assert_eq!(judge(true, End::Exit(0), b"0\n"), Ok(0));
+        assert_eq!(judge(ExecWeight::Printed, End::Exit(0), b"30\nload is high\n"), Ok(Factor::Percent(30)));
+        assert_eq!(judge(ExecWeight::Printed, End::Exit(0), b"0\n"), Ok(Factor::Percent(0)));
         let why = "what the command says is \"\", not a number from 0 to 1000".to_owned();
-        assert_eq!(judge(true, End::Exit(0), b""), Err(why));
-        assert_eq!(judge(true, End::Exit(1), b"30\n"), Err("command: exit status 1: 30".to_owned()));
+        assert_eq!(judge(ExecWeight::Printed, End::Exit(0), b""), Err(why));
+        assert_eq!(
+            judge(ExecWeight::Printed, End::Exit(1), b"30\n"),
+            Err("command: exit status 1: 30".to_owned())
+        );
+    }
+
+    #[test]
+    fn the_exit_status_is_the_weight_where_it_is_asked_for() {
+        let judge = |status| judge(ExecWeight::Status, End::Exit(status), b"40\n");
+        assert_eq!(judge(0), Ok(Factor::FULL));
+        assert_eq!(judge(1), Err("command: exit status 1: 40".to_owned()));
+        assert_eq!(judge(2), Ok(Factor::Weight { weight: 0 }));
+        assert_eq!(judge(255), Ok(Factor::Weight { weight: 253 }));
+        let killed = super::tests::judge(ExecWeight::Status, End::Signal(9), b"");
+        assert_eq!(killed, Err("command: ended by signal 9".to_owned()));
     }
 
     proptest! {
         #[test]
-        fn garbage_gives_a_short_printable_reason(said: Vec<u8>, status: u8, weight: bool) {
+        fn garbage_gives_a_short_printable_reason(said: Vec<u8>, status: u8, printed: bool) {
+            let weight = if printed { ExecWeight::Printed } else { ExecWeight::None };
             match judge(weight, End::Exit(status), &said) {
-                Ok(factor) => prop_assert!(factor <= 1000 && status == 0),
+                Ok(Factor::Percent(percent)) => prop_assert!(percent <= 1000 && status == 0),
+                Ok(factor) => prop_assert!(false, "{factor:?}"),
                 Err(why) => prop_assert!(why.chars().all(|c| !c.is_control()) && why.len() < 1000, "{why:?}"),
             }
         }

@@ -7,9 +7,9 @@ use std::os::unix::fs::OpenOptionsExt;
 
 use nix::libc::O_NONBLOCK;
 
-use super::factor;
+use super::percentage;
 use super::template::fill;
-use crate::core::model::FileProbe;
+use crate::core::model::{Factor, FileNumber, FileProbe};
 use crate::health::failure::Failure;
 use crate::health::protocol::printable;
 
@@ -29,7 +29,7 @@ impl File {
     }
 
     /// Reads the file of this server.
-    pub async fn run(&self, server: SocketAddr) -> Result<u32, Failure> {
+    pub async fn run(&self, server: SocketAddr) -> Result<Factor, Failure> {
         let path = fill(&self.probe.path, server);
         let read = tokio::task::spawn_blocking(move || (read(&path), path)).await;
         let Ok((bytes, path)) = read else { return Err(Failure::Said("the reader has ended".to_owned())) };
@@ -38,16 +38,26 @@ impl File {
         self.judge(&path, &bytes)
     }
 
-    fn judge(&self, path: &str, bytes: &[u8]) -> Result<u32, Failure> {
+    fn judge(&self, path: &str, bytes: &[u8]) -> Result<Factor, Failure> {
         let text = String::from_utf8_lossy(bytes);
         let text = text.trim();
-        if self.probe.weight {
-            return factor(path, text);
-        }
-        match text.parse::<u32>() {
-            Ok(0) => Err(Failure::Said(format!("{path} is 0"))),
-            Ok(_) => Ok(100),
-            Err(_) => Err(Failure::Said(format!("{path} is \"{}\", not a number", printable(text)))),
+        let not = |what| Failure::Said(format!("{path} is \"{}\", not {what}", printable(text)));
+        match self.probe.number {
+            FileNumber::Percent => percentage(path, text),
+            FileNumber::UpUnlessZero => match text.parse::<u32>() {
+                Ok(0) => Err(Failure::Said(format!("{path} is 0"))),
+                Ok(_) => Ok(Factor::FULL),
+                Err(_) => Err(not("a number")),
+            },
+            FileNumber::DownUnlessZero => match text.parse::<i64>() {
+                Ok(0) => Ok(Factor::FULL),
+                Ok(number) => Err(Failure::Said(format!("{path} is {number}"))),
+                Err(_) => Err(not("a whole number")),
+            },
+            FileNumber::Times(times) => match text.parse::<i32>() {
+                Ok(number) => Ok(Factor::Added { added: number.saturating_mul(times) }),
+                Err(_) => Err(not("a whole number of 32 bits")),
+            },
         }
     }
 }
@@ -69,35 +79,73 @@ mod tests {
 
     use super::*;
 
-    fn judge(weight: bool, bytes: &[u8]) -> Result<u32, String> {
-        let file = File::new(&FileProbe { path: "f".to_owned(), weight });
+    fn judge(number: FileNumber, bytes: &[u8]) -> Result<Factor, String> {
+        let file = File::new(&FileProbe { path: "f".to_owned(), number });
         file.judge("f", bytes).map_err(|why| why.to_string())
     }
 
     #[test]
     fn any_number_but_0_is_up() {
         for text in ["1", "1\n", "  4294967295\r\n", "007"] {
-            assert_eq!(judge(false, text.as_bytes()), Ok(100), "{text:?}");
+            assert_eq!(judge(FileNumber::UpUnlessZero, text.as_bytes()), Ok(Factor::FULL), "{text:?}");
         }
-        assert_eq!(judge(false, b"0\n"), Err("f is 0".to_owned()));
+        assert_eq!(judge(FileNumber::UpUnlessZero, b"0\n"), Err("f is 0".to_owned()));
         for text in ["", "-1", "1 2", "up", "4294967296", "1.5"] {
-            assert_eq!(judge(false, text.as_bytes()), Err(format!("f is \"{text}\", not a number")));
+            assert_eq!(
+                judge(FileNumber::UpUnlessZero, text.as_bytes()),
+                Err(format!("f is \"{text}\", not a number"))
+            );
         }
     }
 
     #[test]
     fn a_weight_is_a_percentage() {
-        assert_eq!(judge(true, b"1\n"), Ok(1));
-        assert_eq!(judge(true, b"1000"), Ok(1000));
-        assert_eq!(judge(true, b"0"), Ok(0));
-        assert_eq!(judge(true, b"1001"), Err("f is \"1001\", not a number from 0 to 1000".to_owned()));
+        for (text, percent) in [("1\n", 1), ("1000", 1000), ("0", 0)] {
+            assert_eq!(judge(FileNumber::Percent, text.as_bytes()), Ok(Factor::Percent(percent)));
+        }
+        assert_eq!(
+            judge(FileNumber::Percent, b"1001"),
+            Err("f is \"1001\", not a number from 0 to 1000".to_owned())
+        );
+    }
+
+    #[test]
+    fn any_number_but_0_is_down_where_the_writer_counts_faults() {
+        let judge = |text: &str| judge(FileNumber::DownUnlessZero, text.as_bytes());
+        for text in ["0\n", "-0", "000"] {
+            assert_eq!(judge(text), Ok(Factor::FULL), "{text:?}");
+        }
+        assert_eq!(judge("-1\n"), Err("f is -1".to_owned()));
+        assert_eq!(judge("255"), Err("f is 255".to_owned()));
+        assert_eq!(judge(""), Err("f is \"\", not a whole number".to_owned()));
+    }
+
+    #[test]
+    fn a_number_may_be_added_to_the_weight() {
+        let judge = |times, text: &str| judge(FileNumber::Times(times), text.as_bytes());
+        for (times, text, added) in
+            [(2, "3\n", 6), (-2, "3", -6), (1, "0", 0), (2, "-7", -14), (i32::MIN, "2147483647", i32::MIN)]
+        {
+            assert_eq!(judge(times, text), Ok(Factor::Added { added }), "{times} × {text}");
+        }
+        let why = "f is \"2147483648\", not a whole number of 32 bits".to_owned();
+        assert_eq!(judge(1, "2147483648"), Err(why));
     }
 
     proptest! {
         #[test]
-        fn garbage_gives_a_short_printable_reason(bytes in prop::collection::vec(any::<u8>(), 0..64), weight: bool) {
-            match judge(weight, &bytes) {
-                Ok(factor) => prop_assert!(factor <= 1000),
+        fn garbage_gives_a_short_printable_reason(
+            bytes in prop::collection::vec(any::<u8>(), 0..64),
+            number in prop::sample::select(vec![
+                FileNumber::UpUnlessZero,
+                FileNumber::DownUnlessZero,
+                FileNumber::Percent,
+                FileNumber::Times(-2),
+            ]),
+        ) {
+            match judge(number, &bytes) {
+                Ok(Factor::Percent(percent)) => prop_assert!(percent <= 1000),
+                Ok(factor) => prop_assert!(matches!(number, FileNumber::Times(_)), "{factor:?}"),
                 Err(why) => prop_assert!(why.chars().all(|c| !c.is_control()) && why.len() < 1000, "{why:?}"),
             }
         }

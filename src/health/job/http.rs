@@ -11,17 +11,19 @@ use hyper::body::{Bytes, Incoming};
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::{HeaderMap, Method, Request, Response};
 use hyper_util::rt::TokioIo;
+use md5::{Digest, Md5};
 use regex::bytes::{Regex, RegexBuilder};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::TcpSocket;
 
-use super::factor;
+use super::percentage;
 use super::tls::Tls;
-use crate::core::model::HttpProbe;
+use crate::core::model::{Factor, HttpProbe, Origin};
 use crate::health::connection;
 use crate::health::failure::Failure;
-use crate::health::machine::FULL;
-use crate::health::protocol::{printable, text};
+use crate::health::origin;
+use crate::health::protocol::{hex, printable, text};
+use crate::health::socket::Trouble;
 
 /// So much of a body is read.
 const MOST: usize = 64 * 1024;
@@ -33,6 +35,7 @@ pub struct Http {
     method: Method,
     headers: HeaderMap,
     body: Option<Regex>,
+    body_absent: Option<Regex>,
     weight: Option<HeaderName>,
     tls: Option<Tls>,
 }
@@ -51,11 +54,15 @@ impl Http {
             headers.append(name(key)?, value);
         }
         let method = probe.method.parse().map_err(|error| format!("method \"{}\": {error}", probe.method))?;
-        let body = probe.body.as_ref().map(|pattern| RegexBuilder::new(pattern).unicode(false).build());
+        let regex = |pattern: &Option<String>| {
+            let regex = pattern.as_ref().map(|pattern| RegexBuilder::new(pattern).unicode(false).build());
+            regex.transpose().map_err(|error| format!("body: {error}"))
+        };
         Ok(Http {
             method,
             headers,
-            body: body.transpose().map_err(|error| format!("body: {error}"))?,
+            body: regex(&probe.body)?,
+            body_absent: regex(&probe.body_absent)?,
             weight: probe.weight.as_deref().map(name).transpose()?,
             tls: probe.tls.as_ref().map(Tls::new).transpose()?,
             probe: probe.clone(),
@@ -63,15 +70,20 @@ impl Http {
     }
 
     /// Asks the server.
-    pub async fn run(&self, server: SocketAddr) -> Result<u32, Failure> {
-        let stream = TcpStream::connect(server).await.map_err(|error| connection::broken(&error))?;
+    pub async fn run(&self, server: SocketAddr, origin: &Origin) -> Result<Factor, Trouble> {
+        let socket = TcpSocket::from_std_stream(origin::stream(server, origin)?.into());
+        self.ask(socket, server).await.map_err(Trouble::Failed)
+    }
+
+    async fn ask(&self, socket: TcpSocket, server: SocketAddr) -> Result<Factor, Failure> {
+        let stream = socket.connect(server).await.map_err(|error| connection::broken(&error))?;
         match &self.tls {
             None => self.exchange(stream, server).await,
             Some(tls) => self.exchange(tls.handshake(stream, server.ip()).await?, server).await,
         }
     }
 
-    async fn exchange<S>(&self, stream: S, server: SocketAddr) -> Result<u32, Failure>
+    async fn exchange<S>(&self, stream: S, server: SocketAddr) -> Result<Factor, Failure>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
@@ -107,42 +119,56 @@ impl Http {
         Ok(request)
     }
 
-    async fn judge(&self, response: Response<Incoming>) -> Result<u32, Failure> {
+    async fn judge(&self, response: Response<Incoming>) -> Result<Factor, Failure> {
         let status = response.status();
         if !self.probe.status.iter().any(|range| range.contains(status.as_u16())) {
             return Err(Failure::WrongAnswer(format!("status {status}")));
         }
         let factor = match &self.weight {
-            None => FULL,
+            None => Factor::FULL,
             Some(name) => {
                 let value = response.headers().get(name);
                 let value = value.ok_or_else(|| Failure::WrongAnswer(format!("no header `{name}`")))?;
                 let text = String::from_utf8_lossy(value.as_bytes());
-                factor(&format!("the header `{name}`"), text.trim())?
+                percentage(&format!("the header `{name}`"), text.trim())?
             }
         };
-        let Some(regex) = &self.body else { return Ok(factor) };
-        let body = read(response.into_body(), regex).await?;
-        if regex.is_match(&body) {
-            return Ok(factor);
-        }
-        let what = format!("the body {} does not match \"{}\"", text(&body), printable(regex.as_str()));
-        Err(Failure::WrongAnswer(what))
+        self.judge_body(response.into_body()).await.map(|()| factor)
     }
-}
 
-/// The beginning of a body, as far as it takes to match, 64 KiB at most.
-async fn read(mut body: Incoming, regex: &Regex) -> Result<Vec<u8>, Failure> {
-    let mut read = Vec::new();
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| broken(&error))?;
-        let Some(data) = frame.data_ref() else { continue };
-        read.extend_from_slice(&data[..data.len().min(MOST - read.len())]);
-        if read.len() == MOST || regex.is_match(&read) {
-            break;
+    /// The body is read as far as it takes: to the end for its digest; else 64 KiB at most, and less if they match before.
+    async fn judge_body(&self, mut body: Incoming) -> Result<(), Failure> {
+        if self.body.is_none() && self.body_absent.is_none() && self.probe.digest.is_none() {
+            return Ok(());
+        }
+        let (mut read, mut digest) = (Vec::new(), Md5::new());
+        let mut found = false;
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| broken(&error))?;
+            let Some(data) = frame.data_ref() else { continue };
+            digest.update(data);
+            let more = &data[..data.len().min(MOST - read.len())];
+            read.extend_from_slice(more);
+            found = found || self.body.as_ref().is_none_or(|regex| regex.is_match(&read));
+            let seen = read.len() == MOST || (found && self.body_absent.is_none());
+            if seen && self.probe.digest.is_none() {
+                break;
+            }
+        }
+        let wrong = |what| Err(Failure::WrongAnswer(format!("the body {} {what}", text(&read))));
+        if let Some(regex) = self.body.as_ref().filter(|regex| !found && !regex.is_match(&read)) {
+            return wrong(format!("does not match \"{}\"", printable(regex.as_str())));
+        }
+        if let Some(regex) = self.body_absent.as_ref().filter(|regex| regex.is_match(&read)) {
+            return wrong(format!("matches \"{}\"", printable(regex.as_str())));
+        }
+        match (self.probe.digest, <[u8; 16]>::from(digest.finalize())) {
+            (Some(expected), found) if expected != found => {
+                wrong(format!("has the digest {}, not {}", hex(&found), hex(&expected)))
+            }
+            _ => Ok(()),
         }
     }
-    Ok(read)
 }
 
 /// Drives the connection while `asked` needs it.

@@ -7,7 +7,6 @@ mod template;
 mod tls;
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 pub use exec::{Commands, Exec};
 pub use file::File;
@@ -15,9 +14,10 @@ pub use http::Http;
 
 use super::failure::Failure;
 use super::socket::Trouble;
+use crate::core::model::{Check, Factor};
 
-/// Larger factors of a weight are a mistake.
-const MAX_FACTOR: u32 = 1_000;
+/// Larger percentages of a weight are a mistake.
+const MOST: u32 = 1_000;
 
 /// A probe that takes a task.
 #[derive(Debug)]
@@ -31,28 +31,28 @@ pub enum Job {
 }
 
 impl Job {
-    /// Runs it once for a server; gives the factor of the weight in percent. It is dropped after `timeout`.
+    /// Runs it once for a server; gives what it makes of the weight. It is dropped after the check's timeout.
     pub async fn run(
         &self,
         server: SocketAddr,
-        timeout: Duration,
+        check: &Check,
         commands: &Commands,
-    ) -> Result<u32, Trouble> {
+    ) -> Result<Factor, Trouble> {
         match self {
             Self::File(file) => file.run(server).await.map_err(Trouble::Failed),
-            Self::Http(http) => http.run(server).await.map_err(Trouble::Failed),
-            Self::Exec(exec) => exec.run(server, timeout, commands).await,
+            Self::Http(http) => http.run(server, &check.origin).await,
+            Self::Exec(exec) => exec.run(server, check.timeout, commands).await,
         }
     }
 }
 
-/// The factor of a weight in percent, written as a number from 0 to 1000.
-fn factor(what: &str, text: &str) -> Result<u32, Failure> {
+/// A percentage of the weight, written as a number from 0 to 1000.
+fn percentage(what: &str, text: &str) -> Result<Factor, Failure> {
     match text.parse() {
-        Ok(factor) if factor <= MAX_FACTOR => Ok(factor),
+        Ok(percent) if percent <= MOST => Ok(Factor::Percent(percent)),
         _ => {
             let text = super::protocol::printable(text);
-            Err(Failure::Said(format!("{what} is \"{text}\", not a number from 0 to {MAX_FACTOR}")))
+            Err(Failure::Said(format!("{what} is \"{text}\", not a number from 0 to {MOST}")))
         }
     }
 }

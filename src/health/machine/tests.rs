@@ -6,7 +6,7 @@ mod random;
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::core::model::{Probe, Reply};
+use crate::core::model::{Factor, Probe, Reply};
 
 const REFUSED: Failure = Failure::Icmp(Unreachable::Port);
 const NO_HOST: Failure = Failure::Icmp(Unreachable::Host);
@@ -25,6 +25,7 @@ fn check(reply: Reply) -> Check {
         fall: 3,
         address: None,
         port: None,
+        origin: Default::default(),
     }
 }
 
@@ -229,7 +230,7 @@ fn an_early_probe_says_nothing_about_later_ones() {
     assert!(machine.answered(0).is_some_and(|change| change.up), "the first verdict");
     assert_eq!(machine.tick(ms(500)), Some(Step::Send(2)));
     let reason = "refused (ICMP port unreachable), 2 in a row".into();
-    assert_eq!(machine.failed(2, REFUSED), Some(Change { up: false, factor: 100, reason }));
+    assert_eq!(machine.failed(2, REFUSED), Some(Change { up: false, factor: Factor::FULL, reason }));
 }
 
 #[test]
@@ -293,9 +294,11 @@ fn a_long_sleep_does_not_make_targets_march_in_step() {
 #[test]
 fn a_factor_is_told_when_it_changes_and_the_latest_answer_has_it() {
     let mut machine = Machine::new(check(Reply::Any).into(), false, ms(0), ms(500));
-    let mut answer = |at, factor| {
+    let mut answer = |at, percent| {
         let Some(Step::Send(number)) = machine.tick(ms(at)) else { panic!("nothing to send at {at}") };
-        machine.weighed(number, factor).map(|change| (change.up, change.factor, change.reason.into_owned()))
+        let change = machine.weighed(number, Factor::Percent(percent))?;
+        let Factor::Percent(percent) = change.factor else { panic!("{change:?}") };
+        Some((change.up, percent, change.reason.into_owned()))
     };
     assert_eq!(answer(0, 50), Some((true, 50, "first answer with a weight of 50 %".to_owned())));
     assert_eq!(answer(500, 50), None);
@@ -307,8 +310,11 @@ fn a_factor_is_told_when_it_changes_and_the_latest_answer_has_it() {
     let mut machine = Machine::new(check.clone().into(), false, ms(0), ms(500));
     let sent: Vec<_> = [0, 500].into_iter().map(|at| machine.tick(ms(at))).collect();
     assert_eq!(sent, [Some(Step::Send(0)), Some(Step::Send(1))]);
-    assert_eq!(machine.weighed(1, 30).map(|change| change.factor), Some(30));
-    assert_eq!(machine.weighed(0, 70), None, "an older answer");
+    assert_eq!(
+        machine.weighed(1, Factor::Percent(30)).map(|change| change.factor),
+        Some(Factor::Percent(30))
+    );
+    assert_eq!(machine.weighed(0, Factor::Percent(70)), None, "an older answer");
 }
 
 #[test]

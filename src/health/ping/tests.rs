@@ -61,9 +61,9 @@ fn an_error_counts_for_the_request_that_it_quotes() {
 #[test]
 fn what_nobody_waits_for_is_forgotten() {
     let (mut pings, request) = waiting(Family::V4, ip(SERVER));
-    pings.keep(&HashSet::from([TargetId(3)]));
+    pings.keep(&HashSet::from([TargetId(3)]), &HashSet::new());
     assert_eq!(pings.waiting.len(), 1);
-    pings.keep(&HashSet::new());
+    pings.keep(&HashSet::new(), &HashSet::new());
     assert!(pings.answered(Family::V4, ip(SERVER), &reply(Family::V4, &request)).is_none());
     let (mut pings, request) = waiting(Family::V4, ip(SERVER));
     pings.forget(ip(SERVER), 7);

@@ -9,7 +9,7 @@ use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use super::*;
-use crate::core::model::{HttpProbe, StatusRange, TlsProbe, Trust};
+use crate::core::model::{Factor, HttpProbe, StatusRange, TlsProbe, Trust};
 
 /// Reads what is asked first: to close before that is a reset.
 fn hang_up(mut stream: TcpStream) {
@@ -57,6 +57,8 @@ fn get() -> HttpProbe {
         headers: Vec::new(),
         status: vec![StatusRange { first: 200, last: 399 }],
         body: None,
+        body_absent: None,
+        digest: None,
         weight: None,
         tls: None,
     }
@@ -66,8 +68,21 @@ fn matching(pattern: &str) -> HttpProbe {
     HttpProbe { body: Some(pattern.to_owned()), ..get() }
 }
 
+fn without(pattern: &str) -> HttpProbe {
+    HttpProbe { body_absent: Some(pattern.to_owned()), ..get() }
+}
+
+/// The digests of no bytes, of "hello", and of 100 000 times "x" (`md5sum`).
+const NOTHING: u128 = 0xd41d_8cd9_8f00_b204_e980_0998_ecf8_427e;
+const HELLO: u128 = 0x5d41_402a_bc4b_2a76_b971_9d91_1017_c592;
+const MANY: u128 = 0xd581_6f35_916d_1d94_82fb_0f1e_c201_101d;
+
+fn digest(digest: u128) -> HttpProbe {
+    HttpProbe { digest: Some(digest.to_be_bytes()), ..get() }
+}
+
 /// The first verdict on each of these.
-fn verdicts_on(probes: Vec<(SocketAddr, HttpProbe)>) -> Vec<(bool, u32, String)> {
+fn verdicts_on(probes: Vec<(SocketAddr, HttpProbe)>) -> Vec<(bool, Factor, String)> {
     let targets = (0..).zip(probes).map(|(id, (place, probe))| target(id, place, false, Probe::Http(probe)));
     let targets: Vec<_> = targets.collect();
     let mut found = vec![None; targets.len()];
@@ -102,6 +117,33 @@ fn each_answer_is_judged() {
             ok("Content-Length: 3\r\n\r\nbye"),
             matching("hello"),
             Err("wrong answer: the body \"bye\" does not match \"hello\"".to_owned()),
+        ),
+        (ok("Content-Length: 3\r\n\r\nbye"), without("hello"), Ok(100)),
+        (
+            ok("Content-Length: 5\r\n\r\nhello"),
+            without("l+"),
+            Err("wrong answer: the body \"hello\" matches \"l+\"".to_owned()),
+        ),
+        (ok("Content-Length: 0\r\n\r\n"), without("hello"), Ok(100)),
+        (
+            ok("Content-Length: 5\r\n\r\nhello"),
+            HttpProbe { body_absent: Some("o".to_owned()), ..matching("h") },
+            Err("wrong answer: the body \"hello\" matches \"o\"".to_owned()),
+        ),
+        (ok(chunked), digest(HELLO), Ok(100)),
+        (ok("Content-Length: 0\r\n\r\n"), digest(NOTHING), Ok(100)),
+        (
+            ok("Content-Length: 3\r\n\r\nbye"),
+            digest(NOTHING),
+            Err("wrong answer: the body \"bye\" has the digest 0xbfa99df33b137bc8fb5f5407d7e58da8, not \
+                 0xd41d8cd98f00b204e9800998ecf8427e"
+                .to_owned()),
+        ),
+        // A match spares nobody the digest, of all that comes.
+        (
+            ok(&format!("Content-Length: 100000\r\n\r\n{}", "x".repeat(100_000))),
+            HttpProbe { body: Some("x".to_owned()), ..digest(MANY) },
+            Ok(100),
         ),
         // The end is not waited for where the beginning is enough.
         (
@@ -145,7 +187,9 @@ fn each_answer_is_judged() {
     let found = verdicts_on(cases.iter().map(|(place, probe, _)| (*place, probe.clone())).collect());
     for ((up, factor, reason), (_, probe, expected)) in found.into_iter().zip(cases) {
         match expected {
-            Ok(expected) => assert_eq!((up, factor), (true, expected), "{reason} for {probe:?}"),
+            Ok(expected) => {
+                assert_eq!((up, factor), (true, Factor::Percent(expected)), "{reason} for {probe:?}")
+            }
             Err(expected) => assert!(!up && reason.contains(&expected), "{reason} instead of {expected}"),
         }
     }
