@@ -137,6 +137,41 @@ fn hidden(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::keepalived::tests::sample;
+
+    const NOT_THERE: [&str; 6] = [
+        "a check gives weights, which `dh` ignores",
+        "could never reach its quorum",
+        "a reply can be given the address of one VIP only",
+        "has port 0, and a check needs a port",
+        "adds up weights",
+        "unknown key `timeouts`",
+    ];
+
+    #[test]
+    fn samples_are_valid_but_for_what_ipvsd_does_not_have() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("keepalived.conf");
+        let mut valid = 0;
+        for seed in 0..300 {
+            std::fs::write(&path, sample::valid(seed)).expect("a file");
+            let imported = import(&path).expect("a file");
+            match imported.judged {
+                Ok(_) => valid += 1,
+                Err(report) => {
+                    let errors = report.problems().filter(|it| it.severity == crate::config::Severity::Error);
+                    for problem in errors {
+                        let known = NOT_THERE.iter().any(|words| problem.message.contains(words));
+                        if !known {
+                            println!("UNKNOWN {}", problem.message);
+                        }
+                        assert!(known, "seed {seed}: {report}\n{}", imported.toml);
+                    }
+                }
+            }
+        }
+        assert!(valid > 100, "{valid}");
+    }
 
     #[test]
     fn what_is_wrong_is_told_where_it_stands() {

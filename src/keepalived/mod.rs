@@ -15,7 +15,7 @@ mod outside;
 mod place;
 mod read;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod text;
 mod translate;
 mod tree;

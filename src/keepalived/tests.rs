@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use super::*;
 
 #[path = "../../tests/keepalived/sample.rs"]
-mod sample;
+pub mod sample;
 
 fn read(text: &str) -> File {
     parse(

@@ -112,23 +112,17 @@ impl Checks<'_> {
         if reply.value.0.is_empty() {
             return;
         }
-        if reply.value.0.iter().all(|(_, mask)| *mask == 0xff) {
+        let lengths = least.place.is_some() || most.place.is_some();
+        if !lengths && reply.value.0.iter().all(|(_, mask)| *mask == 0xff) {
             let bytes: Vec<u8> = reply.value.0.iter().map(|(byte, _)| *byte).collect();
             table.set("expect_hex", hex(&bytes), reply.place);
         } else {
-            table.set("expect", expression(&reply.value), reply.place);
+            let expression =
+                expression(&reply.value, least.place.map(|_| least.value), most.place.map(|_| most.value));
+            table.set("expect", expression, reply.place);
         }
         let said = "an answer that is shorter than the pattern is wrong; with keepalived it is right if it begins like it";
         self.notes.noted(reply.place, "require_reply", said);
-        let mut length = Table::default();
-        for (key, end) in [("min", least), ("max", most)] {
-            if let Some(place) = end.place {
-                length.set(key, end.value, place);
-            }
-        }
-        if !length.0.is_empty() {
-            table.set("expect_length", length, least.place.or(most.place));
-        }
     }
 
     fn misc(
@@ -303,9 +297,9 @@ fn hex(bytes: &[u8]) -> String {
     text
 }
 
-/// A regular expression for bytes with bits that count.
-fn expression(pattern: &Pattern) -> String {
-    let mut text = String::from("(?s-u)^");
+/// A regular expression for bytes with bits that count, in an answer of a length between these.
+fn expression(pattern: &Pattern, least: Option<u16>, most: Option<u16>) -> String {
+    let mut text = String::from(r"(?s-u)\A");
     for (byte, mask) in &pattern.0 {
         let _ = match mask {
             0xff => write!(text, r"\x{byte:02x}"),
@@ -319,6 +313,13 @@ fn expression(pattern: &Pattern) -> String {
                 write!(text, "]")
             }
         };
+    }
+    // What follows the pattern; an answer that is at most as long as it ends with it.
+    let more = |length: u16| usize::from(length).saturating_sub(pattern.0.len());
+    match (least.map_or(0, more), most.map(more)) {
+        (0, None) => {}
+        (least, None) => text.push_str(&format!(".{{{least}}}")),
+        (least, Some(most)) => text.push_str(&format!(r".{{{least},{most}}}\z")),
     }
     text
 }
@@ -341,13 +342,17 @@ mod tests {
         fn the_expression_matches_what_the_pattern_says(
             pattern in prop::collection::vec((any::<u8>(), prop::sample::select(vec![0xff, 0xf0, 0x0f, 0])), 1..6),
             answer in prop::collection::vec(any::<u8>(), 0..8),
+            least in prop::option::of(0..9_u16),
         ) {
-            let right = answer.len() >= pattern.len()
+            let right = answer.len() >= pattern.len().max(least.unwrap_or_default().into())
                 && pattern.iter().zip(&answer).all(|((byte, mask), got)| byte & mask == got & mask);
-            let expression = regex::bytes::Regex::new(&expression(&Pattern(pattern.clone()))).expect("an expression");
+            let expression = regex::bytes::Regex::new(&expression(&Pattern(pattern.clone()), least, None)).expect("an expression");
             prop_assert_eq!(expression.is_match(&answer), right);
-            let fitting: Vec<u8> = pattern.iter().map(|(byte, _)| *byte).collect();
+            let fitting: Vec<u8> = pattern.iter().map(|(byte, _)| *byte).chain(std::iter::repeat_n(0, 9)).collect();
             prop_assert!(expression.is_match(&fitting));
+            let bounded = self::expression(&Pattern(pattern.clone()), None, Some(10));
+            let bounded = regex::bytes::Regex::new(&bounded).expect("an expression");
+            prop_assert_eq!(bounded.is_match(&fitting), fitting.len() <= 10);
         }
     }
 }

@@ -3,7 +3,8 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use super::super::model::{
-    Checksum, Granularity, Method, Protocol, RealServer, SorryServer, Target, Tunnel, VirtualServer,
+    Check, CheckKind, Checksum, Granularity, Method, Protocol, RealServer, SorryServer, Target, Tunnel,
+    VirtualServer,
 };
 use super::check::{Checks, duration};
 use super::document::{Item, Service, Table, Value};
@@ -28,7 +29,7 @@ pub fn service(server: &VirtualServer, scripts: &Scripts<'_>, notes: &mut Notes)
     if let Some(check) = check {
         keys.0.push(("check", check));
     }
-    keys.set("scheduler", server.scheduler.value.as_str(), server.scheduler.place.unwrap_or(place));
+    keys.set("scheduler", scheduler(server, notes), server.scheduler.place.unwrap_or(place));
     if !server.flags.is_empty() {
         let flags = server.flags.iter().map(|flag| {
             let word = ["flag-1", "flag-2", "flag-3"][usize::from(flag.value.trailing_zeros().min(2) as u8)];
@@ -84,6 +85,25 @@ fn unsaid(server: &VirtualServer, notes: &mut Notes) {
     }
 }
 
+/// The scheduler; its weighted twin where checks give weights.
+fn scheduler(server: &VirtualServer, notes: &mut Notes) -> String {
+    let scheduler = &server.scheduler.value;
+    let gives_weight = |check: &Check| match &check.kind {
+        CheckKind::Misc { dynamic, .. } => dynamic.is_some(),
+        CheckKind::File { weight, .. } => weight.value != 0,
+        _ => false,
+    };
+    let weighs = server.real_servers.iter().flat_map(|real| &real.checks).any(gives_weight);
+    if !weighs || !["rr", "lc"].contains(&scheduler.as_str()) {
+        return scheduler.clone();
+    }
+    let said = format!(
+        "a check gives weights, of which `{scheduler}` takes no notice: `w{scheduler}` does the same and does"
+    );
+    notes.noted(server.scheduler.place.unwrap_or(server.place), "lvs_sched", said);
+    format!("w{scheduler}")
+}
+
 /// The servers, and the check that the most of them have.
 fn servers(server: &VirtualServer, scripts: &Scripts<'_>, notes: &mut Notes) -> (Vec<Item>, Option<Item>) {
     let real = &server.real_servers;
@@ -97,6 +117,12 @@ fn servers(server: &VirtualServer, scripts: &Scripts<'_>, notes: &mut Notes) -> 
     if differ && !weighed {
         let said = format!("`{scheduler}` takes no notice of weights that differ: each server has weight 1");
         notes.noted(server.place, "weight", said);
+        if server.quorum.value > 1 {
+            let said = format!(
+                "it adds up weights, and `{scheduler}` takes no notice of them: use `wrr`, or weights that are alike"
+            );
+            notes.refused(server.quorum.place.unwrap_or(server.place), "quorum", said);
+        }
     }
     let items = real.iter().zip(checks).map(|(real, own)| {
         let mut table = Table::default();
