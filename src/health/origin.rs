@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use nix::net::if_::if_nametoindex;
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Socket, Type};
 
@@ -37,6 +38,24 @@ fn bind(socket: &Socket, source: SocketAddr) -> std::io::Result<()> {
         setsockopt(socket, sockopt::IpBindAddressNoPort, &true)?;
     }
     socket.bind(&source.into())
+}
+
+/// Whether a datagram can come from there, which another socket that was set so could not send to `server`: an address or an
+/// interface may go while a socket is bound to it.
+///
+/// # Errors
+/// As [`set`], or there is no descriptor or memory.
+pub fn still_there(server: SocketAddr, origin: &Origin) -> Result<(), Trouble> {
+    if origin.is_anywhere() {
+        return Ok(());
+    }
+    let socket = Socket::new(Domain::for_address(server), Type::DGRAM, None);
+    set(&socket.map_err(|error| Trouble::from(&error))?, origin)
+}
+
+/// The index of the interface that the director has by this name; none where the origin names none.
+pub fn interface_index(origin: &Origin) -> Option<u32> {
+    if_nametoindex(origin.interface.as_deref()?).ok()
 }
 
 /// A nonblocking TCP socket to connect to `server` with.

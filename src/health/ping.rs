@@ -43,6 +43,8 @@ pub struct Pings {
 struct Raw {
     family: Family,
     origin: Origin,
+    /// The index of the origin's interface: there may be another one with its name by now.
+    interface: Option<u32>,
     socket: Socket,
 }
 
@@ -104,7 +106,14 @@ impl Pings {
             sendto(socket.as_raw_fd(), &request, &to, MsgFlags::MSG_DONTWAIT).map_err(io::Error::from)
         };
         // An ICMP error that came since the last call stops a datagram, once; it is read when its event comes.
-        send().or_else(|_| send()).map_err(|error| Trouble::from(&error))?;
+        if let Err(error) = send().or_else(|_| send()) {
+            let index = origin::interface_index(origin);
+            for socket in &mut self.sockets {
+                socket.take_if(|raw| raw.origin == *origin && raw.interface != index);
+            }
+            origin::still_there(address, origin)?;
+            return Err(Trouble::from(&error));
+        }
         self.next = self.next.wrapping_add(1);
         self.waiting.insert((server.ip(), number), Waiting { target, probe, nonce });
         Ok(number)
@@ -178,7 +187,8 @@ impl Pings {
                 registry
                     .register(&mut SourceFd(&opened.as_raw_fd()), token(place), Interest::READABLE)
                     .map_err(|error| Trouble::ours(&error))?;
-                Ok(&socket.insert(Raw { family, origin: origin.clone(), socket: opened }).socket)
+                let interface = origin::interface_index(origin);
+                Ok(&socket.insert(Raw { family, origin: origin.clone(), interface, socket: opened }).socket)
             }
         }
     }

@@ -15,6 +15,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::failure::Failure;
 use super::machine::{Change, Machine, Step};
+use super::origin;
 use super::ping::Pings;
 use super::protocol::{Ask, Judgement, Protocol, silence_succeeds};
 use super::record::{Record, Tallies};
@@ -275,6 +276,7 @@ impl Prober {
         }
         if sent.is_err() {
             self.sockets.remove(index);
+            origin::still_there(self.server, &self.machine.check().origin)?;
         }
         sent
     }

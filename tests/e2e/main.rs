@@ -24,6 +24,7 @@ mod operate;
 mod package;
 mod passive;
 mod policy;
+mod probes;
 mod real;
 mod rewrite;
 mod setup;
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
         package::tests(),
         passive::tests(),
         policy::tests(),
+        probes::tests(),
         real::tests(),
         rewrite::tests(),
         start::tests(),

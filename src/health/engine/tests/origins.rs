@@ -181,6 +181,48 @@ fn probes_leave_by_the_interface_and_with_the_mark() {
     assert_eq!((counted("elsewhere"), counted("unmarked")), (0, 0));
 }
 
+/// While they are gone, probes are left out; after that, all is as before.
+#[test]
+fn an_address_and_an_interface_may_go_and_come_back() {
+    let there = "ip link add d0 type veth peer name p0; ip link set d0 up; ip link set p0 up
+         ip address add 192.0.2.1/24 dev d0; ip address add 2001:db8::1/64 dev d0 nodad
+         ip neigh add 192.0.2.2 lladdr 02:00:00:00:00:01 dev d0 nud permanent";
+    if !namespace(&format!("ip link set lo up; {there}")) {
+        return;
+    }
+    let run = |commands: &str| {
+        let status = std::process::Command::new("sh").args(["-ec", commands]).status();
+        assert!(status.expect("a shell").success(), "{commands}");
+    };
+    let lasting = |target| with(target, |check| check.fall = 1000);
+    let place = "192.0.2.2:53".parse().expect("an address");
+    let sourced = |target| lasting(with(hasty(target), |check| check.origin = from("192.0.2.1")));
+    let bound = |target| lasting(with(hasty(target), |check| check.origin.interface = Some("d0".to_owned())));
+    let (checker, _verdicts) = engine(vec![
+        sourced(target(0, place, true, pong())),
+        sourced(target(1, place, true, Probe::Icmp)),
+        bound(target(2, place, true, pong())),
+        bound(target(3, place, true, Probe::Icmp)),
+    ]);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let all = |ended: Ended| {
+        let limit = Instant::now() + PATIENCE;
+        loop {
+            let report = runtime.block_on(checker.report()).expect("a report");
+            if report.last.values().filter(|last| last.ended == ended).count() == 4 {
+                return;
+            }
+            assert!(Instant::now() < limit, "{ended:?}: {report:?}");
+            std::thread::sleep(ms(20));
+        }
+    };
+    all(Ended::NoAnswer);
+    run("ip link del d0");
+    all(Ended::LeftOut);
+    run(there);
+    all(Ended::NoAnswer);
+}
+
 /// That is the director's own fault: no verdict.
 #[test]
 fn an_origin_that_is_not_there_says_nothing_about_the_server() {
