@@ -3,6 +3,7 @@
 
 mod admin;
 
+mod beside;
 mod capability;
 mod change;
 mod commands;
@@ -41,6 +42,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let themes = [
         admin::tests(),
+        beside::tests(),
         change::tests(),
         commands::tests(),
         connections::tests(),

@@ -79,9 +79,22 @@ fn unsaid(server: &VirtualServer, notes: &mut Notes) {
                     has answered, with keepalived before that";
         notes.noted(server.place, "alpha", said);
     }
-    if let Some(sorry) = &server.sorry {
-        let said = "it is in the table from the start, with weight 0 while it is not needed: the pool is never empty";
-        notes.noted(sorry.place, "sorry_server", said);
+    match &server.sorry {
+        Some(sorry) => {
+            let said = "it is in the table from the start, with weight 0 while it is not needed: the pool is never empty";
+            notes.noted(sorry.place, "sorry_server", said);
+            if server.quorum.value > 1 {
+                let said =
+                    "while it is lost, the servers that are up go on; the sorry server serves when none is";
+                notes.noted(server.quorum.place.unwrap_or(server.place), "quorum", said);
+            }
+        }
+        None if server.real_servers.iter().any(|real| !real.checks.is_empty()) => {
+            let said = "not given: when all servers are down, the last ones that were up keep their weight; \
+                        `when_all_down = \"refuse\"` refuses clients, as keepalived does";
+            notes.noted(server.place, "sorry_server", said);
+        }
+        None => {}
     }
 }
 

@@ -1,0 +1,236 @@
+//! The real keepalived and ipvsd on the same keepalived.conf: the kernel ends up the same, but for what a note announced.
+
+#[path = "../keepalived/sample.rs"]
+mod sample;
+
+mod answers;
+mod tables;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use lab::{Netns, Process, case};
+use libtest_mimic::Trial;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use self::answers::Answers;
+use self::tables::{Table, differences};
+use crate::setup::{IPVSD, LIMIT};
+
+/// So many random files are compared; `KEEPALIVED_SEEDS=from-to` takes others.
+const SEEDS: std::ops::Range<u64> = 100..150;
+/// Of these, so many that ipvsd takes are enough.
+const ENOUGH: usize = 20;
+/// So many files at a time.
+const AT_ONCE: usize = 6;
+/// For so long both must agree.
+const SETTLED: Duration = Duration::from_secs(4);
+
+/// Files in the shapes that are in use, such as can live in the lab.
+const FILES: [(&str, &str); 6] = [
+    ("vyos", include_str!("../keepalived/lab/vyos.conf")),
+    ("anycast", include_str!("../keepalived/lab/anycast.conf")),
+    ("radius", include_str!("../keepalived/lab/radius.conf")),
+    ("syslog", include_str!("../keepalived/lab/syslog.conf")),
+    ("groups", include_str!("../keepalived/lab/groups.conf")),
+    ("workaround", include_str!("../keepalived/lab/workaround.conf")),
+];
+
+pub fn tests() -> Vec<Trial> {
+    vec![
+        case("beside::files_in_use_end_up_the_same", || compare(files())),
+        case("beside::random_files_end_up_the_same", || compare(random())),
+    ]
+}
+
+fn files() -> Vec<(String, String)> {
+    FILES.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect()
+}
+
+fn random() -> Vec<(String, String)> {
+    let seeds = std::env::var("KEEPALIVED_SEEDS").ok().and_then(|range| {
+        let (from, to) = range.split_once('-')?;
+        Some(from.parse().ok()?..to.parse().ok()?)
+    });
+    let all = seeds.is_some();
+    let taken = seeds.unwrap_or(SEEDS).map(|seed| (format!("seed {seed}"), hurried(&sample::valid(seed))));
+    let taken = taken.filter(|(name, text)| {
+        let imported = Imported::new(text);
+        if let Some(refused) = &imported.refused {
+            println!("{name} is refused: {refused}");
+        }
+        imported.refused.is_none()
+    });
+    taken.take(if all { usize::MAX } else { ENOUGH }).collect()
+}
+
+/// The same file with commands that are there, and with the haste of a test.
+fn hurried(text: &str) -> String {
+    let mut out = String::new();
+    for line in text.lines() {
+        let word = line.trim_start().split(' ').next().unwrap_or_default();
+        let comment = line.find(" # ").unwrap_or(line.len());
+        let (end, more) = match line.trim_end().strip_suffix('\\') {
+            Some(line) => (line, "\\"),
+            None => (&line[..comment], ""),
+        };
+        match word {
+            "delay_loop" => out.push_str("delay_loop 1"),
+            "warmup" => out.push_str("warmup 0.1"),
+            "lvs_method" | "lb_kind" => {
+                out.push_str(&format!("{end} {more}\ndelay_loop 1 {more}\nwarmup 0.1 {more}"));
+            }
+            _ => out.push_str(
+                &line.replace("/nonexistent/check", "/bin/true").replace("/nonexistent/hook", "/bin/true"),
+            ),
+        }
+        out.push('\n');
+    }
+    out
+}
+
+/// What `ipvsd import` says of a file.
+struct Imported {
+    folder: TempDir,
+    toml: String,
+    /// The keywords that have a note.
+    noted: BTreeSet<String>,
+    /// The first error.
+    refused: Option<String>,
+}
+
+impl Imported {
+    fn new(text: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let busy = folder.path().join("busy");
+        fs::write(&busy, "0\n").expect("a track file");
+        let text = text.replace("/nonexistent/busy", &busy.display().to_string());
+        let file = folder.path().join("keepalived.conf");
+        fs::write(&file, text).expect("a keepalived.conf");
+        let output =
+            Command::new(IPVSD).arg("import").arg(&file).arg("--json").output().expect("ipvsd import");
+        let said: Value = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
+        let texts = |key: &str, field: &str| -> Vec<String> {
+            let items = said[key].as_array().expect("a list");
+            items.iter().filter_map(|it| it[field].as_str().map(str::to_owned)).collect()
+        };
+        let refused = said["refused"] == true;
+        assert_eq!(output.status.code(), Some(if refused { 2 } else { 0 }));
+        let problems = said["problems"].as_array().expect("a list").iter();
+        let mut errors = problems.filter(|it| it["severity"] == "error").map(|it| it["message"].to_string());
+        Self {
+            toml: said["toml"].as_str().expect("TOML").to_owned(),
+            noted: texts("notes", "keyword").into_iter().collect(),
+            refused: refused.then(|| errors.next().expect("an error")),
+            folder,
+        }
+    }
+
+    fn file(&self) -> PathBuf {
+        self.folder.path().join("keepalived.conf")
+    }
+
+    /// The addresses of VIPs and servers.
+    fn addresses(&self) -> BTreeSet<IpAddr> {
+        let texts = self.toml.split('"').skip(1).step_by(2);
+        let sockets = texts.filter_map(|text| text.split('/').next()?.parse::<SocketAddr>().ok());
+        sockets.map(|socket| socket.ip()).collect()
+    }
+}
+
+/// One of the two on a file, in a namespace where all its addresses are.
+struct Run {
+    netns: Netns,
+    _answers: Answers,
+    process: Process,
+}
+
+impl Run {
+    fn start(name: &str, imported: &Imported, command: impl FnOnce(&Netns) -> Command) -> Self {
+        let netns = Netns::new(name);
+        netns.check("sysctl", &["-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"]);
+        for address in imported.addresses() {
+            let length = if address.is_ipv4() { 32 } else { 128 };
+            let mut words = vec!["address".to_owned(), "add".to_owned(), format!("{address}/{length}")];
+            words.extend(["dev".to_owned(), "lo".to_owned()]);
+            words.extend(address.is_ipv6().then(|| "nodad".to_owned()));
+            netns.check("ip", &words.iter().map(String::as_str).collect::<Vec<_>>());
+        }
+        let answers = Answers::start(&netns);
+        let process = Process::start(&netns, &mut command(&netns));
+        Self { netns, _answers: answers, process }
+    }
+
+    fn table(&self) -> Table {
+        Table::read(&self.netns.check("ipvsadm", &["-Sn"]))
+    }
+}
+
+fn keepalived(file: &Path, folder: &Path) -> Command {
+    let mut command = Command::new("keepalived");
+    command.args(["--dont-fork", "--log-console", "--log-detail", "--check", "--use-file"]).arg(file);
+    command.arg("--pid").arg(folder.join("parent.pid"));
+    command.arg("--checkers_pid").arg(folder.join("checker.pid"));
+    command
+}
+
+fn ipvsd(file: &Path, netns: &Netns) -> Command {
+    let mut command = Command::new(IPVSD);
+    command.args(["run", "--config"]).arg(file);
+    command.env("RUNTIME_DIRECTORY", netns.runtime_directory());
+    command.env("STATE_DIRECTORY", netns.state_directory());
+    command
+}
+
+fn compare(files: Vec<(String, String)>) {
+    assert!(!files.is_empty());
+    let mut explained = BTreeSet::new();
+    for some in files.chunks(AT_ONCE) {
+        let runs: Vec<_> = some
+            .iter()
+            .map(|(name, text)| {
+                let imported = Imported::new(text);
+                assert_eq!(imported.refused, None, "{name}:\n{text}");
+                let (file, folder) = (imported.file(), imported.folder.path().to_owned());
+                let theirs = Run::start("keepalived", &imported, |_| keepalived(&file, &folder));
+                let ours = Run::start("ipvsd", &imported, |netns| ipvsd(&file, netns));
+                (name, text, imported, theirs, ours)
+            })
+            .collect();
+        for (name, text, imported, theirs, ours) in runs {
+            explained.extend(agree(name, text, &imported, &theirs, &ours));
+        }
+    }
+    println!("{} files; differences that notes announced: {explained:?}", files.len());
+}
+
+/// Waits until both agree, and go on to; the notes that explain what is left.
+fn agree(name: &str, text: &str, imported: &Imported, theirs: &Run, ours: &Run) -> BTreeSet<String> {
+    let begin = Instant::now();
+    let mut since = None;
+    loop {
+        let (their, our) = (theirs.table(), ours.table());
+        let (explained, unexplained) = differences(&their, &our, &imported.noted);
+        if unexplained.is_empty() && !our.is_empty() {
+            if since.get_or_insert_with(Instant::now).elapsed() > SETTLED {
+                return explained;
+            }
+        } else {
+            since = None;
+            assert!(
+                begin.elapsed() < LIMIT * 2,
+                "{name}:\n{text}\n{}\n{unexplained:#?}\nkeepalived:\n{their}ipvsd:\n{our}{}\n{}",
+                imported.toml,
+                theirs.process.lines().join("\n"),
+                ours.process.lines().join("\n")
+            );
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
