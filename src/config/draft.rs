@@ -10,7 +10,7 @@ use super::check::CheckDraft;
 use super::command::CommandDraft;
 use super::policy::PolicyDraft;
 use super::report::{Place, Problems};
-use crate::core::model::{Drift, KernelSettings, OnStop, Refusals, Vip};
+use crate::core::model::{Drift, KernelSettings, Notify, OnStop, Refusals, Vip};
 
 /// A value and where it stands.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +40,7 @@ pub struct Draft {
     pub on_stop: OnStop,
     pub refusals: Refusals,
     pub metrics: Option<SocketAddr>,
+    pub notify: Option<Notify>,
 }
 
 /// What holds for services that do not say otherwise.

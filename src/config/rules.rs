@@ -87,6 +87,13 @@ fn servers(service: &Resolved<'_>, problems: &mut Problems) {
         if let Some(weight) = server.weight.given() {
             weight.within("the weight", 0..=i32::MAX, problems);
         }
+        if let (Some(lower), upper) = (server.lower_threshold.given(), server.upper_threshold.value_or(0))
+            && lower.value > upper
+        {
+            problems
+                .error(lower.place, format!("the lower threshold {} is above the upper one, {upper}", lower.value))
+                .help("`upper_threshold` says when a server gets no more, `lower_threshold` when it gets some again");
+        }
         for (field, what) in
             [(&server.upper_threshold, "`upper_threshold`"), (&server.lower_threshold, "`lower_threshold`")]
         {

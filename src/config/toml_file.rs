@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use toml::de::{DeTable, DeValue};
 
@@ -14,10 +15,15 @@ use super::report::{Lines, Place, Problems};
 use super::toml_forward::forward;
 use super::toml_table::{Table, Value, list, place, wrong_kind};
 use super::toml_value::{boolean, choice, duration, number, socket_address, string, vip};
-use crate::core::model::{Drift, Forwarding, KernelSettings, OnStop, Refusals, Sysctls, Vip};
+use crate::core::model::{
+    Drift, Forwarding, KernelSettings, Notify, OnStop, Refusals, Sysctls, Timeouts, Vip,
+};
 
 /// What `[passive]` says unless the file says otherwise. Those who count their nflog groups begin with 0.
 const PASSIVE: Refusals = Refusals { group: Some(26_998), hidden: true };
+
+/// As long as persistence may last.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(31 * 24 * 60 * 60);
 
 /// What the file says.
 ///
@@ -88,7 +94,7 @@ fn doubt(draft: &mut Draft, lines: &Lines<'_>, torn: &BTreeSet<usize>) {
 }
 
 fn file(entries: &DeTable<'_>, problems: &mut Problems) -> Draft {
-    let keys = ["service", "defaults", "kernel", "passive", "metrics", "on_stop"];
+    let keys = ["service", "defaults", "kernel", "passive", "metrics", "notify", "on_stop"];
     let root = Table::new(entries, Place { start: 0, end: 0 }, "the file", &keys, problems);
     let services = root.get("service", problems, |value, problems| {
         if value.get_ref().is_table() {
@@ -107,6 +113,7 @@ fn file(entries: &DeTable<'_>, problems: &mut Problems) -> Draft {
         defaults,
         kernel: root.get("kernel", problems, kernel).into_value(),
         refusals: root.get("passive", problems, passive).value_or(PASSIVE),
+        notify: root.get("notify", problems, notify).given().map(|at| at.value.clone()),
         metrics: root.get("metrics", problems, metrics).given().map(|at| at.value),
         on_stop: root.get("on_stop", problems, |v, p| choice(v, &words, p)).into_value(),
         services,
@@ -123,13 +130,33 @@ fn defaults(value: Value<'_>, problems: &mut Problems) -> Option<Defaults> {
 }
 
 fn kernel(value: Value<'_>, problems: &mut Problems) -> Option<KernelSettings> {
-    let table = table(value, "`[kernel]`", &["sysctls", "forwarding"], problems)?;
+    let table = table(value, "`[kernel]`", &["sysctls", "forwarding", "timeouts"], problems)?;
     let sysctls = [("set", Sysctls::Set), ("report", Sysctls::Report)];
     let forwarding = [("require", Forwarding::Require), ("set", Forwarding::Set)];
     Some(KernelSettings {
         sysctls: table.get("sysctls", problems, |v, p| choice(v, &sysctls, p)).into_value(),
         forwarding: table.get("forwarding", problems, |v, p| choice(v, &forwarding, p)).into_value(),
+        timeouts: table.get("timeouts", problems, timeouts).into_value(),
     })
+}
+
+fn timeouts(value: Value<'_>, problems: &mut Problems) -> Option<Timeouts> {
+    let table = table(value, "`timeouts`", &["tcp", "tcp_fin", "udp"], problems)?;
+    let mut seconds = |key| match table.get(key, problems, duration) {
+        Field::Missing => Some(0),
+        Field::Broken => None,
+        Field::Given(At { value, .. }) if value.subsec_nanos() == 0 && value <= LONGEST_TIMEOUT => {
+            u32::try_from(value.as_secs()).ok()
+        }
+        Field::Given(At { place, .. }) => {
+            problems
+                .error(place, format!("`{key}` must be whole seconds, at most 31 days"))
+                .help("\"15m\"; without the key, or with \"0s\", the kernel's own stays");
+            None
+        }
+    };
+    let (tcp, tcp_fin, udp) = (seconds("tcp"), seconds("tcp_fin"), seconds("udp"));
+    Some(Timeouts { tcp: tcp?, tcp_fin: tcp_fin?, udp: udp? })
 }
 
 fn passive(value: Value<'_>, problems: &mut Problems) -> Option<Refusals> {
@@ -157,6 +184,30 @@ fn metrics(value: Value<'_>, problems: &mut Problems) -> Option<SocketAddr> {
             None
         }
     }
+}
+
+fn notify(value: Value<'_>, problems: &mut Problems) -> Option<Notify> {
+    let table = table(value, "`[notify]`", &["fifo", "command"], problems)?;
+    let fifo = match table.get("fifo", problems, string) {
+        Field::Given(At { value, .. }) if value.starts_with('/') && !value.contains('\0') => Some(value),
+        Field::Given(At { place, .. }) => {
+            problems.error(place, "`fifo` must be an absolute path").help("\"/run/ipvsd/notify.fifo\"");
+            None
+        }
+        Field::Broken => None,
+        Field::Missing => {
+            problems
+                .error(table.place, "`[notify]` needs a `fifo`")
+                .help("`fifo = \"/run/ipvsd/notify.fifo\"`, which is made if it is not there");
+            None
+        }
+    };
+    let command = match table.get("command", problems, command::words) {
+        Field::Given(at) => command::argv(&at.value, at.place, problems),
+        Field::Broken => None,
+        Field::Missing => Some(Vec::new()),
+    };
+    Some(Notify { fifo: fifo?, command: command? })
 }
 
 fn service(value: Value<'_>, problems: &mut Problems) -> Option<ServiceDraft> {

@@ -76,6 +76,7 @@ pub fn validate(draft: &Draft, problems: &mut Problems) -> Option<Config> {
         on_stop: draft.on_stop,
         refusals: draft.refusals,
         metrics: draft.metrics,
+        notify: draft.notify.clone(),
     })
 }
 

@@ -183,6 +183,7 @@ impl Decision {
             | Output::LookAtConnections(_)
             | Output::LookAtRules
             | Output::Remember(_)
+            | Output::Tell(_)
             | Output::Wake(_) => return None,
         })
     }

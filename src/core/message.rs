@@ -103,6 +103,8 @@ pub enum Output {
     Wake(Time),
     /// Run this command; those of one service one after the other. Nothing answers.
     Run(Hook),
+    /// Somebody who hears of every verdict (`[notify]`) is told this. Nothing answers.
+    Tell(Turned),
     /// Something to log.
     Say(Event),
     /// Nothing is left to do; the daemon may end.
@@ -110,6 +112,17 @@ pub enum Output {
         /// All that is ipvsd's own is gone.
         removed: bool,
     },
+}
+
+/// The verdict of a server, or the quorum of a service, is known or has turned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Turned {
+    /// The IPVS service.
+    pub key: ServiceKey,
+    /// The server; none: the quorum.
+    pub server: Option<DestinationKey>,
+    /// Whether the server is up, or the quorum reached.
+    pub up: bool,
 }
 
 /// A command to run, and what it is told.

@@ -55,7 +55,7 @@ use reported::Reported;
 use retry::Retries;
 use status::LastDrift;
 
-pub use message::{FoundRules, Hook, Input, Output};
+pub use message::{FoundRules, Hook, Input, Output, Turned};
 
 /// A moment: the time since one that the daemon chose. A plain number, so that a history can be written down.
 pub type Time = Duration;
@@ -77,7 +77,7 @@ pub struct Core {
     index: BTreeMap<ServiceKey, usize>,
     pools: BTreeMap<ServiceKey, Pool>,
     quorums: BTreeMap<ServiceKey, Quorum>,
-    /// Of servers that have commands, the state that these were told last.
+    /// Of servers that have commands, or of all with a FIFO for verdicts: the state that was told last.
     told: BTreeMap<(ServiceKey, DestinationKey), bool>,
     /// The pools with a server that starts slowly: next to none, and asked for after each input.
     ramping: BTreeSet<ServiceKey>,

@@ -32,6 +32,17 @@ pub struct Config {
     pub refusals: Refusals,
     /// Where metrics are served; none: nowhere.
     pub metrics: Option<SocketAddr>,
+    /// Who hears of every verdict; none: nobody.
+    pub notify: Option<Notify>,
+}
+
+/// `[notify]`: the FIFO to which a line is written for each verdict of a server and each turn of a quorum.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notify {
+    /// Its absolute path.
+    pub fifo: String,
+    /// What reads it and is kept running; it gets the FIFO's path as one more word. No words: nothing.
+    pub command: Vec<String>,
 }
 
 /// `[passive]`: what is done with refusals, the ICMP errors (port unreachable) of servers about client traffic that the
@@ -51,6 +62,20 @@ pub struct KernelSettings {
     pub sysctls: Sysctls,
     /// `ip_forward` and its IPv6 twin.
     pub forwarding: Forwarding,
+    /// How long idle connection entries live.
+    #[serde(default)]
+    pub timeouts: Timeouts,
+}
+
+/// `kernel.timeouts`, in seconds, 0 to 31 days; 0: as the kernel has it. For all IPVS services of the network namespace.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timeouts {
+    /// Of an established TCP connection.
+    pub tcp: u32,
+    /// Of a TCP connection after a FIN.
+    pub tcp_fin: u32,
+    /// Of UDP without one-packet scheduling.
+    pub udp: u32,
 }
 
 /// `kernel.sysctls`: what happens to a key of `net.ipv4.vs` that stands wrong.

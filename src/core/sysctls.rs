@@ -7,7 +7,7 @@ use ipvs_netlink::Family;
 use super::drift::Ruling;
 use super::event::Event;
 use super::evict::EXPIRE;
-use super::model::{Config, Forwarding, Sysctls};
+use super::model::{Config, Forwarding, Sysctls, Timeouts};
 use super::{Core, Output, Time, desired};
 
 /// A sysctl that breaks one-packet scheduling unless it has this value.
@@ -57,6 +57,9 @@ pub const VITAL: [Vital; 5] = [
     },
 ];
 
+/// The time-outs of connection entries, which are no sysctls but treated as such: what each is called here, in seconds.
+pub const TIMEOUTS: [&str; 3] = ["ipvs.timeouts.tcp", "ipvs.timeouts.tcp_fin", "ipvs.timeouts.udp"];
+
 /// IPv4 forwarding.
 pub const IP_FORWARD: &str = "net.ipv4.ip_forward";
 /// IPv6 forwarding.
@@ -71,7 +74,7 @@ impl Vital {
     }
 }
 
-/// Every sysctl that is read at each look.
+/// Every sysctl that is read at each look, beside [`TIMEOUTS`].
 pub fn watched() -> impl Iterator<Item = &'static str> {
     VITAL.iter().map(|vital| vital.key).chain([IP_FORWARD, IP6_FORWARD, EXPIRE])
 }
@@ -81,18 +84,25 @@ pub fn due(
     config: &Config,
     found: &BTreeMap<String, String>,
     foreign_services: bool,
-) -> Vec<(&'static str, &'static str, &'static str)> {
+) -> Vec<(&'static str, String, &'static str)> {
     let mut due = Vec::new();
     let ops = config.services.iter().any(|service| service.ops);
     if ops && config.kernel.sysctls == Sysctls::Set && !foreign_services {
         let broken = |vital: &&Vital| found.get(vital.key).is_some_and(|value| vital.breaks(value));
-        due.extend(VITAL.iter().filter(broken).map(|vital| (vital.key, vital.right, vital.why)));
+        due.extend(VITAL.iter().filter(broken).map(|vital| (vital.key, vital.right.to_owned(), vital.why)));
     }
     if config.kernel.forwarding == Forwarding::Set {
         for (key, family) in [(IP_FORWARD, Family::Inet), (IP6_FORWARD, Family::Inet6)] {
             if found.get(key).is_some_and(|value| value == "0") && desired::nat(config, family).is_some() {
-                due.push((key, "1", "replies are not forwarded"));
+                due.push((key, "1".to_owned(), "replies are not forwarded"));
             }
+        }
+    }
+    let Timeouts { tcp, tcp_fin, udp } = config.kernel.timeouts;
+    for (key, seconds) in TIMEOUTS.into_iter().zip([tcp, tcp_fin, udp]).filter(|(_, seconds)| *seconds > 0) {
+        let value = seconds.to_string();
+        if found.get(key).is_some_and(|found| *found != value) {
+            due.push((key, value, "the config says so (`timeouts`)"));
         }
     }
     due
@@ -136,7 +146,7 @@ impl Core {
         let mut due = due(&self.config, &self.sysctls, foreign);
         if self.evicts() {
             if self.sysctls.get(EXPIRE).is_some_and(|value| value == "0") {
-                due.push((EXPIRE, "1", "lets connection entries of an earlier run go"));
+                due.push((EXPIRE, "1".to_owned(), "lets connection entries of an earlier run go"));
             }
         } else if self.is_back(EXPIRE) {
             self.memory.sysctls.remove(EXPIRE);
@@ -144,7 +154,7 @@ impl Core {
             out.push(Output::Remember(self.memory.clone()));
         }
         for (key, value, why) in due {
-            self.set_sysctl(now, key, value, why, out);
+            self.set_sysctl(now, key, &value, why, out);
         }
         if let Some(value) = self.memory.sysctls.get(EXPIRE).filter(|_| !self.evicts()).cloned() {
             self.set_sysctl(now, EXPIRE, &value, PUT_BACK, out);

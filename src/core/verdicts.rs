@@ -9,7 +9,7 @@ use super::drift::Thing;
 use super::event::Event;
 use super::model::{self, Service, TargetId, Verdict};
 use super::pool::{Pool, Quorum, Standing, Turn};
-use super::{Core, Hook, Output, Subject, Time};
+use super::{Core, Hook, Output, Subject, Time, Turned};
 
 impl Core {
     pub(super) fn verdict(&mut self, now: Time, verdict: &Verdict, out: &mut Vec<Output>) {
@@ -31,9 +31,10 @@ impl Core {
 
     /// Whether a server's verdict has turned, its first one among them, and the command that is told so.
     pub(super) fn tell(&mut self, key: ServiceKey, server: DestinationKey, out: &mut Vec<Output>) {
-        let Some(service) = self.service(&key).filter(|it| it.own_commands.contains_key(&server.0)) else {
+        let Some(service) = self.service(&key) else { return };
+        if !service.own_commands.contains_key(&server.0) && self.config.notify.is_none() {
             return;
-        };
+        }
         let Some(pool) = self.pools.get(&key) else { return };
         let up = match pool.standing(&server) {
             Standing::Up => true,
@@ -42,8 +43,13 @@ impl Core {
         };
         let hook = hook(service, key, pool, server, up);
         if self.told.insert((key, server), up) != Some(up) {
+            self.notify(Turned { key, server: Some(server), up }, out);
             out.extend(hook.map(Output::Run));
         }
+    }
+
+    fn notify(&self, turned: Turned, out: &mut Vec<Output>) {
+        out.extend(self.config.notify.is_some().then_some(Output::Tell(turned)));
     }
 
     /// The same of all servers.
@@ -53,7 +59,13 @@ impl Core {
             let servers: Vec<_> = servers.map(|server| (*key, DestinationKey(*server))).collect();
             servers
         };
-        let all: BTreeSet<_> = self.index.iter().flat_map(of_service).collect();
+        let mut all: BTreeSet<_> = self.index.iter().flat_map(of_service).collect();
+        if self.config.notify.is_some() {
+            let servers = |(key, pool): (&ServiceKey, &Pool)| -> Vec<_> {
+                pool.members.keys().map(|server| (*key, *server)).collect()
+            };
+            all.extend(self.pools.iter().flat_map(servers));
+        }
         self.told.retain(|of, _| all.contains(of));
         for (key, server) in all {
             self.tell(key, server, out);
@@ -154,6 +166,7 @@ impl Core {
         if *quorum != model::Quorum::default() {
             out.push(Output::Say(Event::Quorum { service: service.clone(), key, reached: up }));
         }
+        self.notify(Turned { key, server: None, up }, out);
         if let Some(command) = command.clone() {
             out.push(Output::Run(Hook { service, key, server: None, up, servers, command }));
         }

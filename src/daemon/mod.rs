@@ -22,6 +22,7 @@
 
 mod ending;
 mod exposition;
+mod fifo;
 mod hints;
 mod hooks;
 mod lock;
@@ -90,6 +91,7 @@ pub async fn run(path: &Path, files: &[PathBuf], config: Config) -> Result<(), R
     ending.follow(&config);
     let mut exposition = Exposition::new(to_requests);
     exposition.follow(config.metrics).await;
+    tasks.fifo.follow(config.notify.as_ref());
     tasks.input(Input::Config(config));
     while tasks.finished.is_none() {
         let input = tokio::select! {
@@ -115,6 +117,7 @@ pub async fn run(path: &Path, files: &[PathBuf], config: Config) -> Result<(), R
             Input::Config(config) => {
                 ending.follow(config);
                 exposition.follow(config.metrics).await;
+                tasks.fifo.follow(config.notify.as_ref());
             }
             Input::Stop => supervisor.stop(ending.begin()),
             _ => {}

@@ -11,7 +11,7 @@ use crate::core::changes::{Change, changes, evictions, put_back};
 use crate::core::model::{Config, Rules};
 use crate::core::plan::FoundServices;
 use crate::core::{desired, sysctls};
-use crate::kernel::{connections, facts, look, preflight};
+use crate::kernel::{connections, facts, look, preflight, timeouts};
 use crate::nft::{self, Nft};
 
 /// What differs between the kernel and `config`, sysctls first.
@@ -38,10 +38,12 @@ pub async fn plan(config: &Config) -> Result<Vec<Change>, Refusal> {
     let found: FoundServices = found.into_iter().collect();
     leave_to_others(&mut held, &found, &own);
     let foreign = found.iter().filter(|(key, _)| !own.contains(key)).count();
-    let facts = facts::read(config, foreign).map_err(Refusal::io("read the network's settings"))?;
+    let mut facts = facts::read(config, foreign).map_err(Refusal::io("read the network's settings"))?;
+    let timeouts = client.get_timeouts().await.map_err(|error| Refusal::new(error.to_string()))?;
+    facts.sysctls.extend(timeouts::named(&timeouts));
 
     let due = sysctls::due(config, &facts.sysctls, foreign > 0);
-    let set = |(key, value, why): (&str, &str, &str)| Change::sysctl(key, &facts.sysctls[key], value, why);
+    let set = |(key, value, why): (&str, String, &str)| Change::sysctl(key, &facts.sysctls[key], &value, why);
     let mut all: Vec<Change> = due.into_iter().map(set).collect();
     let refusals = preflight::judge(config, &facts).refusals;
     if !refusals.is_empty() {

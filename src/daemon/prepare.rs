@@ -64,7 +64,9 @@ pub fn trust(files: &[PathBuf], config: &Config) -> Result<(), Refusal> {
         _ => None,
     });
     let of_services = config.services.iter().flat_map(Service::commands).map(|it| (&it.argv, &it.user));
-    let commands: BTreeSet<(&Vec<String>, &Option<String>)> = of_services.chain(of_checks).collect();
+    let reader = config.notify.iter().map(|notify| (&notify.command, &None));
+    let commands: BTreeSet<(&Vec<String>, &Option<String>)> =
+        of_services.chain(of_checks).chain(reader).collect();
     let executables: BTreeSet<&String> = commands.iter().filter_map(|(argv, _)| argv.first()).collect();
     let others = commands.iter().filter_map(|(argv, user)| other_user(argv, user.as_deref()?));
     let refusals: Vec<String> = files

@@ -1,6 +1,6 @@
 //! The core and the tasks around it: hands inputs to the core and carries out what it asks for.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -11,6 +11,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
+use super::fifo::Fifo;
 use super::hints::Listener;
 use super::hooks::Hooks;
 use super::log;
@@ -26,7 +27,7 @@ use crate::core::status::Status;
 use crate::core::traffic::Counters;
 use crate::core::{Core, Input, Output, Time, sysctls};
 use crate::health::{self, Checker};
-use crate::kernel::{connections, counters, ipvs, rules, sysctl, touched};
+use crate::kernel::{connections, counters, ipvs, rules, sysctl, timeouts, touched};
 use crate::metrics::{Happened, Reloads};
 use crate::nft::Nft;
 
@@ -52,6 +53,8 @@ pub struct Tasks {
     configs: u64,
     in_force: watch::Sender<u64>,
     hints: Listener,
+    /// Who hears of every verdict.
+    pub fifo: Fifo,
     hooks: Hooks,
     /// What is not probed for now.
     suspend: Suspend,
@@ -134,6 +137,7 @@ impl Tasks {
             configs: 0,
             in_force: watch::Sender::new(0),
             hints: Listener::default(),
+            fifo: Fifo::default(),
             hooks: Hooks::default(),
             suspend: Suspend::default(),
             verdicts,
@@ -185,6 +189,7 @@ impl Tasks {
                     last_words = true;
                     self.hooks.run(hook);
                 }
+                Output::Tell(news) => self.fifo.tell(&news),
                 Output::Say(event) => log::say(&event),
                 Output::Finished { removed } => {
                     self.finished = Some(Removed(removed));
@@ -277,7 +282,9 @@ impl Tasks {
 
     fn look_at_sysctls(&self) {
         let found = sysctls::watched().filter_map(|key| Some((key.to_owned(), sysctl::get(key).ok()??)));
-        let _ = self.to_core.send(Input::FoundSysctls(found.collect()));
+        let mut found: BTreeMap<String, String> = found.collect();
+        found.extend(timeouts::get().unwrap_or_default());
+        let _ = self.to_core.send(Input::FoundSysctls(found));
     }
 
     /// On a thread of its own: the table may have millions of entries.
@@ -292,7 +299,13 @@ impl Tasks {
 }
 
 fn set_sysctl(key: &str, old: &str, value: &str, why: &str) {
-    match sysctl::set(key, value) {
+    let timeout = value.parse().ok().filter(|_| sysctls::TIMEOUTS.contains(&key));
+    let set = match timeout {
+        Some(seconds) => timeouts::set(key, seconds).map_err(|error| error.to_string()),
+        None => sysctl::set(key, value).map_err(|error| error.to_string()),
+    };
+    match set {
+        Ok(()) if timeout.is_some() => tracing::warn!(key, old, new = value, why, "time-out set"),
         Ok(()) => tracing::warn!(key, old, new = value, why, "sysctl set"),
         Err(error) => tracing::error!(key, old, new = value, why, %error, "cannot set the sysctl"),
     }

@@ -12,4 +12,5 @@ pub mod preflight;
 pub mod rules;
 pub mod state;
 pub mod sysctl;
+pub mod timeouts;
 pub mod touched;

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use lab::{Netns, Process, case};
+use lab::{Netns, Process, case, wait_until};
 use libtest_mimic::Trial;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -45,6 +45,7 @@ pub fn tests() -> Vec<Trial> {
     vec![
         case("beside::files_in_use_end_up_the_same", || compare(files())),
         case("beside::random_files_end_up_the_same", || compare(random())),
+        case("beside::the_fifo_has_the_same_lines", fifo),
     ]
 }
 
@@ -233,4 +234,55 @@ fn agree(name: &str, text: &str, imported: &Imported, theirs: &Run, ours: &Run) 
         }
         std::thread::sleep(Duration::from_millis(200));
     }
+}
+
+/// One server answers and goes, the other is dead.
+const TOLD: &str = "
+global_defs {
+    lvs_notify_fifo FIFO
+}
+virtual_server 192.0.2.1 53 {
+    delay_loop 1
+    lvs_sched rr
+    lvs_method NAT
+    protocol UDP
+    alpha
+    real_server 10.0.0.1 53 {
+        MISC_CHECK { misc_path \"/usr/bin/test -e ALIVE\" }
+    }
+    real_server 10.0.0.2 5354 {
+        UDP_CHECK { retry 0 }
+    }
+}
+";
+
+fn fifo() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let alive = folder.path().join("alive");
+    fs::write(&alive, "").expect("a file");
+    let text = |name: &str| {
+        TOLD.replace("FIFO", &folder.path().join(name).display().to_string())
+            .replace("ALIVE", &alive.display().to_string())
+    };
+    let both = ["keepalived", "ipvsd"].map(|name| {
+        let imported = Imported::new(&text(name));
+        let (file, folder) = (imported.file(), imported.folder.path().to_owned());
+        let run = Run::start(name, &imported, |netns| match name {
+            "keepalived" => keepalived(&file, &folder),
+            _ => ipvsd(&file, netns),
+        });
+        (imported, run)
+    });
+    let readers = ["keepalived", "ipvsd"].map(|name| {
+        let fifo = folder.path().join(name);
+        wait_until(LIMIT, "a FIFO", || fifo.exists());
+        Process::start(&both[0].1.netns, Command::new("cat").arg(fifo))
+    });
+    let said = |number: usize| -> BTreeSet<String> { readers[number].lines().into_iter().collect() };
+    let up = "RS [10.0.0.1]:udp:53 [192.0.2.1]:udp:53 UP";
+    wait_until(LIMIT, "the server that answers", || said(0).contains(up) && said(1).contains(up));
+    fs::remove_file(&alive).expect("removing a file");
+    let down = up.replace("UP", "DOWN");
+    wait_until(LIMIT, "the server that went", || said(0).contains(&down) && said(1).contains(&down));
+    wait_until(LIMIT, "the same lines", || said(0) == said(1));
 }

@@ -1,4 +1,5 @@
-//! The commands of single servers, those of the end, and services that are suspended while another director has their VIP.
+//! What keepalived's users are used to beside forwarding: commands of single servers, and of the end, services that are suspended
+//! while another director has their VIP, time-outs of connections.
 
 use std::path::Path;
 
@@ -14,6 +15,7 @@ pub fn tests() -> Vec<Trial> {
         case("commands::a_server_s_own_follow_its_verdicts_and_the_end", of_servers),
         case("commands::another_user_is_refused", another_user),
         case("commands::without_the_vip_nobody_is_probed", suspended),
+        case("commands::time_outs_are_set_and_kept_and_put_back", timeouts),
     ]
 }
 
@@ -107,4 +109,27 @@ fn suspended() {
     network.director.check("ip", &["address", "add", &format!("{vip}/32"), "dev", &device]);
     wait_for_weights(&network, Family::V4, &[1, 0]);
     wait_until(LIMIT, "probes again", || probes() > before + 2);
+}
+
+fn timeouts() {
+    let network = Network::new(1);
+    let _echoes = echoes(&network, 5300);
+    let is = |wanted: &str| {
+        wait_until(LIMIT, wanted, || {
+            network.director.check("ipvsadm", &["-L", "--timeout"]).trim_end().ends_with(wanted)
+        });
+    };
+    is("900 120 300");
+    let more = format!("check = {PATIENT}");
+    let text = format!(
+        "on_stop = \"remove\"\n[kernel]\ntimeouts = {{ tcp = \"10m\", udp = \"1m\" }}\n{}",
+        config(&network, Family::V4, 5300, &more)
+    );
+    let mut daemon = ipvsd(&network, &text);
+    is("600 120 60");
+    network.director.check("ipvsadm", &["--set", "0", "0", "77"]);
+    is("600 120 60");
+    daemon.signal(Signal::SIGTERM);
+    daemon.wait_exit(LIMIT);
+    is("900 120 300");
 }

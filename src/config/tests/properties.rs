@@ -12,9 +12,9 @@ use super::super::parse;
 use super::written::write;
 use crate::core::model::{
     Amount, Check, Command, Commands, Config, DnsProbe, Drift, ExecProbe, ExecWeight, FileNumber, FileProbe,
-    Forwarding, HttpProbe, KernelSettings, NtpProbe, OnStop, Origin, Pattern, Persistence, Policy, Probe,
-    Quorum, Refusals, Reply, Secret, Server, Service, SipProbe, SnmpProbe, StatusRange, StunProbe, Sysctls,
-    SyslogProbe, TcpProbe, TftpProbe, TlsProbe, Trust, Vip, WhenAllDown,
+    Forwarding, HttpProbe, KernelSettings, Notify, NtpProbe, OnStop, Origin, Pattern, Persistence, Policy,
+    Probe, Quorum, Refusals, Reply, Secret, Server, Service, SipProbe, SnmpProbe, StatusRange, StunProbe,
+    Sysctls, SyslogProbe, TcpProbe, TftpProbe, Timeouts, TlsProbe, Trust, Vip, WhenAllDown,
 };
 
 const VALID: [&str; 3] = [
@@ -165,10 +165,15 @@ fn draw_origin(
 }
 
 pub fn config() -> impl Strategy<Value = Config> {
-    let kernel = (any::<bool>(), any::<bool>()).prop_map(|(report, set)| KernelSettings {
-        sysctls: if report { Sysctls::Report } else { Sysctls::Set },
-        forwarding: if set { Forwarding::Set } else { Forwarding::Require },
-    });
+    let seconds = || 0..=2_678_400u32;
+    let timeouts =
+        (seconds(), seconds(), seconds()).prop_map(|(tcp, tcp_fin, udp)| Timeouts { tcp, tcp_fin, udp });
+    let kernel =
+        (any::<bool>(), any::<bool>(), timeouts).prop_map(|(report, set, timeouts)| KernelSettings {
+            timeouts,
+            sysctls: if report { Sysctls::Report } else { Sysctls::Set },
+            forwarding: if set { Forwarding::Set } else { Forwarding::Require },
+        });
     let services = prop::collection::vec(settings(), 1..5).prop_map(|all| {
         all.into_iter().enumerate().map(|(index, settings)| service(index as u16, settings)).collect()
     });
@@ -176,8 +181,17 @@ pub fn config() -> impl Strategy<Value = Config> {
         .prop_map(|(group, hidden)| Refusals { group, hidden });
     let metrics =
         prop::option::of((any::<std::net::IpAddr>(), 1..=u16::MAX).prop_map(std::net::SocketAddr::from));
-    (services, kernel, any::<bool>(), refusals, metrics).prop_map(
-        |(services, kernel, remove, refusals, metrics)| Config {
+    let words = prop::collection::vec("[ -~]{0,8}", 0..3);
+    let notify = prop::option::of(("/[ -~]{1,8}", prop::option::of(("/[ -~]{0,8}", words))));
+    let notify = notify.prop_map(|notify| {
+        notify.map(|(fifo, command)| {
+            let argv = command.map(|(first, rest)| [first].into_iter().chain(rest).collect());
+            Notify { fifo, command: argv.unwrap_or_default() }
+        })
+    });
+    (services, kernel, any::<bool>(), refusals, metrics, notify).prop_map(
+        |(services, kernel, remove, refusals, metrics, notify)| Config {
+            notify,
             services,
             kernel,
             refusals,
@@ -285,7 +299,7 @@ fn service(index: u16, settings: Settings) -> Service {
         servers: servers
             .map(|(family, host, weight)| Server {
                 upper_threshold,
-                lower_threshold,
+                lower_threshold: lower_threshold.min(upper_threshold),
                 ..Server::new(address(family, 2, host, server_port), weight, forward)
             })
             .collect(),

@@ -38,7 +38,7 @@ fn a_problem_is_data_too() {
         problems,
         [
             (1, 1, "the config has no service", Some("add a `[[service]]`")),
-            (4, 12, "unknown key `é` in `[kernel]`", Some("known: `sysctls`, `forwarding`")),
+            (4, 12, "unknown key `é` in `[kernel]`", Some("known: `sysctls`, `forwarding`, `timeouts`")),
             (4, 34, "unknown value `st`", Some("did you mean `set`?")),
         ]
     );

@@ -29,6 +29,7 @@ fn with_key(name: &str, key: &str) -> String {
         "a service" => in_service(&format!("{key} = 1")),
         "a server" => in_service(&format!("servers = [{{ {key} = 1 }}]")),
         "`persistence`" => in_service(&format!("persistence = {{ {key} = 1 }}")),
+        "`timeouts`" => format!("[kernel]\ntimeouts = {{ {key} = 1 }}\n"),
         "`forward`" => in_service(&format!("forward = {{ {key} = 1 }}")),
         "a command" => in_service(&format!("on_up = {{ {key} = 1 }}")),
         "`weight`" => in_service(&format!("check = {{ type = \"file\", weight = {{ {key} = 1 }} }}")),
@@ -69,7 +70,7 @@ fn every_table_has_the_keys_that_the_parser_knows() {
     let kinds: BTreeSet<String> = kinds.chain(["none"]).map(str::to_owned).collect();
     let check = format!("[[service]]\ncheck = \"{NONE}\"\n");
     assert_eq!(kinds, known(&said(&check), &format!("unknown value `{NONE}`")), "types of checks");
-    assert_eq!(tables.len() - (kinds.len() - 1), 12, "other tables");
+    assert_eq!(tables.len() - (kinds.len() - 1), 14, "other tables");
     for table in tables {
         let name = table["title"].as_str().expect("a title");
         let properties = table["properties"].as_object().expect("properties");

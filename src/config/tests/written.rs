@@ -7,17 +7,18 @@ use std::time::Duration;
 use ipvs_netlink::{Flags, Forward, Tunnel, TunnelKind};
 
 use crate::core::model::{
-    Amount, Check, Command, Config, ExecWeight, FileNumber, HttpProbe, Origin, Pattern, Persistence, Policy,
-    Probe, Reply, Server, Service, Trust,
+    Amount, Check, Command, Config, ExecWeight, FileNumber, HttpProbe, Notify, Origin, Pattern, Persistence,
+    Policy, Probe, Reply, Server, Service, Timeouts, Trust,
 };
 
 /// The config as a file that leaves nothing to the defaults.
 pub fn write(config: &Config) -> String {
     let mut out = format!(
-        "on_stop = {}\n[kernel]\nsysctls = {}\nforwarding = {}\n{}hide_servers = {}\n",
+        "on_stop = {}\n[kernel]\nsysctls = {}\nforwarding = {}\ntimeouts = {}\n{}hide_servers = {}\n",
         quoted(&config.on_stop),
         quoted(&config.kernel.sysctls),
         quoted(&config.kernel.forwarding),
+        written_timeouts(config.kernel.timeouts),
         match config.refusals.group {
             Some(group) => format!("[passive]\nnflog_group = {group}\n"),
             None => "[passive]\nhints = false\n".to_owned(),
@@ -26,6 +27,12 @@ pub fn write(config: &Config) -> String {
     );
     if let Some(listen) = config.metrics {
         writeln!(out, "[metrics]\nlisten = \"{listen}\"").unwrap();
+    }
+    if let Some(Notify { fifo, command }) = &config.notify {
+        writeln!(out, "[notify]\nfifo = {}", quoted(fifo)).unwrap();
+        if !command.is_empty() {
+            writeln!(out, "command = {}", quoted(command)).unwrap();
+        }
     }
     for service in &config.services {
         let servers: Vec<String> =
@@ -112,6 +119,11 @@ fn written_policy(policy: &Policy) -> String {
         writeln!(keys, "{key} = {}", written_command(command)).unwrap();
     }
     keys
+}
+
+fn written_timeouts(timeouts: Timeouts) -> String {
+    let Timeouts { tcp, tcp_fin, udp } = timeouts;
+    format!("{{ tcp = \"{tcp}s\", tcp_fin = \"{tcp_fin}s\", udp = \"{udp}s\" }}")
 }
 
 fn written_command(command: &Command) -> String {

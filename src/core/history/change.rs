@@ -8,7 +8,7 @@ use ipvs_netlink::{DestinationConfig, DestinationKey, ServiceConfig, ServiceKey}
 use serde::{Deserialize, Serialize};
 
 use super::masked;
-use crate::core::model::{Config, KernelSettings, OnStop, Outer, Refusals, Rules, Service};
+use crate::core::model::{Config, KernelSettings, Notify, OnStop, Outer, Refusals, Rules, Service};
 use crate::core::plan::{FoundService, FoundServices};
 
 /// How a map becomes another.
@@ -164,11 +164,14 @@ pub struct ConfigChange {
     pub refusals: Refusals,
     /// `[metrics]`.
     pub metrics: Option<SocketAddr>,
+    /// `[notify]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notify: Option<Notify>,
 }
 
 impl ConfigChange {
     pub(super) fn between(old: &Config, new: &Config) -> Self {
-        let Config { services, kernel, on_stop, refusals, metrics } = new;
+        let Config { services, kernel, on_stop, refusals, metrics, notify } = new;
         let both = || old.services.iter().zip(services);
         let first = both().take_while(|(old, new)| old == new).count();
         let rest = old.services.len().min(services.len()) - first;
@@ -176,15 +179,16 @@ impl ConfigChange {
         let last = ends.take_while(|(old, new)| old == new).count();
         let services = services[first..services.len() - last].iter().map(masked::service).collect();
         let (kernel, on_stop, refusals, metrics) = (*kernel, *on_stop, *refusals, *metrics);
-        Self { first, services, last, kernel, on_stop, refusals, metrics }
+        let notify = notify.as_ref().map(masked::notify);
+        Self { first, services, last, kernel, on_stop, refusals, metrics, notify }
     }
 
     /// None if the old config has not that many services.
     pub(super) fn applied(self, old: &Config) -> Option<Config> {
-        let Self { first, services, last, kernel, on_stop, refusals, metrics } = self;
+        let Self { first, services, last, kernel, on_stop, refusals, metrics, notify } = self;
         let before = old.services.get(..first)?;
         let after = old.services.get(old.services.len().checked_sub(last)?..)?;
         let services = before.iter().cloned().chain(services).chain(after.iter().cloned()).collect();
-        Some(Config { services, kernel, on_stop, refusals, metrics })
+        Some(Config { services, kernel, on_stop, refusals, metrics, notify })
     }
 }

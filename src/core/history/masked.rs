@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::core::model::{Check, Command, ExecProbe, HttpProbe, Probe, Secret, Service, TcpProbe};
+use crate::core::model::{Check, Command, ExecProbe, HttpProbe, Notify, Probe, Secret, Service, TcpProbe};
 
 pub fn service(service: &Service) -> Service {
     let mut service = service.clone();
@@ -13,6 +13,11 @@ pub fn service(service: &Service) -> Service {
         *hook = Arc::new(Command { argv: argv(&hook.argv), ..Command::clone(hook) });
     }
     service
+}
+
+/// Who hears of verdicts.
+pub fn notify(notify: &Notify) -> Notify {
+    Notify { command: argv(&notify.command), ..notify.clone() }
 }
 
 /// Of a check.

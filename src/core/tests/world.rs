@@ -190,6 +190,7 @@ impl World {
             }
             Output::LookAtSysctls => self.answer(Input::FoundSysctls(self.kernel.sysctls.clone())),
             Output::LookAtConnections(own) => self.connections.push_back(own),
+            Output::Tell(_) => {}
             Output::Run(hook) => {
                 if let Some(server) = hook.server {
                     let before = self.told.insert((hook.key, server), hook.up);

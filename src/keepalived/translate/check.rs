@@ -12,6 +12,8 @@ use super::{Scripts, note::Notes};
 /// Translates checks.
 pub struct Checks<'a> {
     pub scripts: &'a Scripts<'a>,
+    /// The server has no port of its own, whatever the file says.
+    pub any_port: bool,
     pub notes: &'a mut Notes,
 }
 
@@ -226,7 +228,7 @@ impl Checks<'_> {
         if connection.address.value != server.address {
             table.set("address", connection.address.value.to_string(), connection.address.place);
         }
-        if connection.port.value != server.port && !ping {
+        if (connection.port.value != server.port || self.any_port) && !ping {
             table.set("port", connection.port.value, connection.port.place);
         }
         let unnamed = match connection.address.value {

@@ -3,8 +3,8 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use super::super::model::{
-    Check, CheckKind, Checksum, Granularity, Method, Protocol, RealServer, SorryServer, Target, Tunnel,
-    VirtualServer,
+    Check, CheckKind, Checksum, Granularity, Member, Method, Protocol, RealServer, SorryServer, Target,
+    Tunnel, VirtualServer,
 };
 use super::check::{Checks, duration};
 use super::document::{Item, Service, Table, Value};
@@ -120,7 +120,18 @@ fn scheduler(server: &VirtualServer, notes: &mut Notes) -> String {
 /// The servers, and the check that the most of them have.
 fn servers(server: &VirtualServer, scripts: &Scripts<'_>, notes: &mut Notes) -> (Vec<Item>, Option<Item>) {
     let real = &server.real_servers;
-    let mut checks: Vec<Item> = real.iter().map(|real| Checks { scripts, notes }.of(real)).collect();
+    // Of a mark the kernel knows no port, and only NAT writes one into the packet.
+    let marks = match &server.target {
+        Target::Group(name) => {
+            let groups = scripts.lvs.groups.iter().filter(|group| group.name.value == *name);
+            groups.flat_map(|group| &group.members).any(|it| matches!(it.value, Member::Fwmark { .. }))
+        }
+        _ => false,
+    };
+    let any_port = |real: &RealServer| marks && real.method.value.keeps_port();
+    let checks =
+        real.iter().map(|real| Checks { scripts, any_port: any_port(real), notes: &mut *notes }.of(real));
+    let mut checks: Vec<Item> = checks.collect();
     shared::generalise(real, &mut checks);
     let check = shared::most_common(&checks);
     let scheduler = &server.scheduler.value;
@@ -139,7 +150,8 @@ fn servers(server: &VirtualServer, scripts: &Scripts<'_>, notes: &mut Notes) -> 
     }
     let items = real.iter().zip(checks).map(|(real, own)| {
         let mut table = Table::default();
-        table.set("address", SocketAddr::new(real.address, real.port).to_string(), real.place);
+        let port = if any_port(real) { 0 } else { real.port };
+        table.set("address", SocketAddr::new(real.address, port).to_string(), real.place);
         let weight = if differ && !weighed { real.weight.value.min(1) } else { real.weight.value };
         if weight != 1 {
             table.set("weight", weight, real.weight.place);
@@ -147,13 +159,7 @@ fn servers(server: &VirtualServer, scripts: &Scripts<'_>, notes: &mut Notes) -> 
         if real.method.value != server.method.value {
             table.set("forward", forward(real.method.value), real.method.place);
         }
-        for (key, limit) in
-            [("upper_threshold", &real.upper_threshold), ("lower_threshold", &real.lower_threshold)]
-        {
-            if limit.value != 0 {
-                table.set(key, limit.value, limit.place);
-            }
-        }
+        thresholds(real, &mut table, notes);
         if check.as_ref() != Some(&own) {
             table.0.push(("check", own));
         }
@@ -165,6 +171,20 @@ fn servers(server: &VirtualServer, scripts: &Scripts<'_>, notes: &mut Notes) -> 
         Item::new(table, place)
     });
     (items.collect(), check)
+}
+
+fn thresholds(real: &RealServer, table: &mut Table, notes: &mut Notes) {
+    let (upper, lower) = (&real.upper_threshold, &real.lower_threshold);
+    if upper.value != 0 {
+        table.set("upper_threshold", upper.value, upper.place);
+    }
+    if lower.value > upper.value {
+        let said =
+            "it is above `uthreshold`, and is left out: the kernel refuses keepalived's server with both";
+        notes.noted(lower.place.unwrap_or(real.place), "lthreshold", said);
+    } else if lower.value != 0 {
+        table.set("lower_threshold", lower.value, lower.place);
+    }
 }
 
 fn hooks(real: &RealServer, scripts: &Scripts<'_>, table: &mut Table, notes: &mut Notes) {
@@ -219,6 +239,10 @@ fn persistence(server: &VirtualServer, keys: &mut Table, notes: &mut Notes) {
     };
     let mut table = Table::default();
     table.set("timeout", duration(timeout.value), timeout.place);
+    if let (Target::Group(_), Some(granularity)) = (&server.target, &server.granularity) {
+        let said = "keepalived 2.2.7 leaves it out for a group, ipvsd does not";
+        notes.noted(granularity.place, "persistence_granularity", said);
+    }
     match server.granularity.as_ref().map(|at| (at.value, at.place)) {
         None => {}
         Some((Granularity::Prefix(bits), place)) => table.set("prefix_v6", bits, place),

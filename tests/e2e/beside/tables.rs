@@ -99,7 +99,11 @@ pub fn differences(
         }
         for option in their.options.symmetric_difference(&our.options) {
             // A script sets it later with keepalived, if ever.
-            let notes: &[&str] = if option == "-o" { &["ops"] } else { &[] };
+            let notes: &[&str] = match option.split(' ').next() {
+                Some("-o") => &["ops"],
+                Some("-M") => &["persistence_granularity"],
+                _ => &[],
+            };
             differs(notes, format!("{key}: {option} with one of them only"));
         }
         let servers: BTreeSet<&String> = their.servers.keys().chain(our.servers.keys()).collect();
@@ -112,6 +116,8 @@ pub fn differences(
                         format!("{key}: {server} with weight 0"),
                     );
                 }
+                // The kernel has refused it.
+                (None, Some(_)) => differs(&["lthreshold"], format!("{key}: {server} with us only")),
                 (Some(its), Some(own)) => {
                     if its.options != own.options {
                         differs(
