@@ -13,6 +13,7 @@ mod engine;
 mod failure;
 mod job;
 mod machine;
+mod moment;
 mod ping;
 mod prober;
 pub mod protocol;
