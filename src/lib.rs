@@ -1,6 +1,7 @@
 //! The rooms of ipvsd; docs/architecture.md has the map.
 
 pub mod admin;
+mod apart;
 pub mod cli;
 pub mod command;
 pub mod config;

@@ -72,6 +72,8 @@ pub async fn run(path: &Path, files: &[PathBuf], config: Config) -> Result<(), R
     let mut hangup = signal(SignalKind::hangup()).map_err(Refusal::io("listen for SIGHUP"))?;
     let mut terminate = signal(SignalKind::terminate()).map_err(Refusal::io("listen for SIGTERM"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Refusal::io("listen for SIGINT"))?;
+    // Each list that is there for a moment would be rounded up to 2 MiB; where that cannot be helped it costs memory only.
+    let _ = nix::sys::prctl::set_thp_disable(true);
     let mut supervisor = Supervisor::start();
     let _lock = lock::take()?;
     prepare::trust(files, &config)?;

@@ -22,6 +22,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use super::failure::{Failure, Sort, Unreachable};
+use super::moment::Moment;
 use super::protocol::silence_succeeds;
 use crate::core::model::{Check, Factor};
 use crate::core::probes::Ended;
@@ -53,26 +54,26 @@ pub struct Machine {
     /// More than one are there only while answers are missing.
     probes: SmallVec<[Sent; 1]>,
     next_number: u64,
-    next_regular: Duration,
-    last_sent: Duration,
+    next_regular: Moment,
+    last_sent: Moment,
     /// Confirming probes still to send for the regular probe `confirming_from`.
     confirming: u32,
     confirming_from: u64,
-    /// The second probe is this much after the first.
-    phase: Duration,
+    /// When the second probe is due.
+    second: Moment,
     /// Hinted probes still to send, until one that is sent after the last hint succeeds: that is number `hinted_from` or later.
     hinted: u32,
     hinted_from: u64,
-    next_hinted: Duration,
+    next_hinted: Moment,
     /// Something came that was no answer, and nothing has failed for it yet.
     strayed: bool,
-    ended: Option<(Ended, Duration)>,
+    ended: Option<(Ended, Moment)>,
 }
 
 #[derive(Debug)]
 struct Sent {
     number: u64,
-    at: Duration,
+    at: Moment,
     opposes: bool,
     hinted: bool,
 }
@@ -120,6 +121,7 @@ impl Machine {
     /// A target whose first probe is due `now` and the second one `phase` later; `phase` above the interval counts as the
     /// interval.
     pub fn new(check: Arc<Check>, assumed_up: bool, now: Duration, phase: Duration) -> Machine {
+        let (first, second) = (now.into(), (now + phase.min(check.interval)).into());
         Machine {
             silence_succeeds: silence_succeeds(&check.probe),
             up: assumed_up,
@@ -130,15 +132,15 @@ impl Machine {
             fails: None,
             probes: SmallVec::new(),
             next_number: 0,
-            next_regular: now,
-            last_sent: now,
+            next_regular: first,
+            last_sent: first,
             confirming: 0,
             confirming_from: 0,
-            phase: phase.min(check.interval),
+            second,
             check,
             hinted: 0,
             hinted_from: 0,
-            next_hinted: now,
+            next_hinted: first,
             strayed: false,
             ended: None,
         }
@@ -146,7 +148,7 @@ impl Machine {
 
     /// What became of the probe whose outcome came last, and when it was sent; once.
     pub fn take_ended(&mut self) -> Option<(Ended, Duration)> {
-        self.ended.take()
+        self.ended.take().map(|(ended, sent)| (ended, sent.into()))
     }
 
     /// What it goes by.
@@ -169,7 +171,7 @@ impl Machine {
         if self.up {
             self.hinted = self.check.fall;
             self.hinted_from = self.next_number;
-            self.next_hinted = self.next_hinted.max(now);
+            self.next_hinted = self.next_hinted.max(now.into());
         }
     }
 
@@ -185,11 +187,12 @@ impl Machine {
         if let Some(oldest) = self.oldest() {
             at = at.min(oldest.at + self.wait());
         }
-        at
+        at.into()
     }
 
     /// What is due at `now`; to be called until it gives `None`.
     pub fn tick(&mut self, now: Duration) -> Option<Step> {
+        let now = Moment::from(now);
         if let Some(oldest) = self.oldest().filter(|oldest| oldest.at + self.wait() <= now) {
             let number = oldest.number;
             let outcome = match self.silence_succeeds {
@@ -207,15 +210,13 @@ impl Machine {
             return Some(Step::SendAlone(self.send(now, true)));
         }
         if self.next_regular <= now {
-            let step = if self.next_number == 0 { self.phase } else { self.check.interval };
-            self.next_regular += step;
-            if self.next_regular <= now {
-                // Late by more than an interval (the machine slept): no burst to catch up, and the same phase as before, or
-                // all targets would march in step from now on.
-                let missed = (now - self.next_regular).as_nanos() / self.check.interval.as_nanos() + 1;
-                self.next_regular +=
-                    self.check.interval.saturating_mul(u32::try_from(missed).unwrap_or(u32::MAX));
-            }
+            let next = match self.next_number {
+                0 => self.second,
+                _ => self.next_regular + self.check.interval,
+            };
+            // Late by more than an interval (the machine slept): no burst to catch up, and the same phase as before, or
+            // all targets would march in step from now on.
+            self.next_regular = next.after(now, self.check.interval);
             if self.up && !self.silence_succeeds {
                 self.confirm_from(self.next_number);
             }
@@ -273,7 +274,7 @@ impl Machine {
         self.probes.retain(|sent| sent.number != probe);
     }
 
-    fn send(&mut self, now: Duration, hinted: bool) -> u64 {
+    fn send(&mut self, now: Moment, hinted: bool) -> u64 {
         let number = self.next_number;
         self.next_number += 1;
         self.last_sent = now;

@@ -13,6 +13,7 @@ mod engine;
 mod failure;
 mod job;
 mod machine;
+mod moment;
 mod origin;
 mod ping;
 mod prober;

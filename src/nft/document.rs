@@ -12,14 +12,14 @@ use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 use super::table::{Base, Body, DYNAMIC_SIZE, DYNAMIC_TIMEOUT, Family, Key, NAME, Shape};
-use crate::pieces::Pieces;
+use crate::apart;
 
 /// One nftables transaction, written as `nft -j -f -` reads it, command by command: as values the commands for ten thousand
 /// servers would take several times as much.
 #[derive(Debug, Default)]
 pub struct Document {
     /// JSON objects with commas between them.
-    commands: Pieces,
+    commands: Vec<u8>,
     changes: Vec<String>,
     /// Something is left for a transaction of its own, when this one is done.
     pub(super) more: bool,
@@ -60,9 +60,9 @@ impl Document {
     }
 
     /// What `nft -j -f -` reads.
-    pub(super) fn into_text(self) -> Pieces {
+    pub(super) fn into_text(self) -> Vec<u8> {
         let mut text = self.commands;
-        text.push(b"]}");
+        text.extend(b"]}");
         text
     }
 
@@ -91,7 +91,13 @@ impl Commands<'_> {
 
     fn push(&mut self, command: &impl Serialize, change: String) {
         let commands = &mut self.document.commands;
-        commands.push(if commands.is_empty() { br#"{"nftables":["# } else { b"," });
+        match commands.is_empty() {
+            true => {
+                *commands = apart::list();
+                commands.extend(br#"{"nftables":["#);
+            }
+            false => commands.push(b','),
+        }
         serde_json::to_writer(commands, command).expect("a command has no map with keys that are not text");
         self.document.changes.push(format!("{} {NAME}: {change}", self.family));
     }

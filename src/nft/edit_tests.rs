@@ -132,7 +132,7 @@ impl Table {
 }
 
 fn text_of(document: Document) -> Value {
-    serde_json::from_slice(&document.into_text().iter().collect::<Vec<_>>().concat()).unwrap()
+    serde_json::from_slice(&document.into_text()).unwrap()
 }
 
 impl Model {

@@ -211,11 +211,10 @@ fn read_set(family: Family, set: &Value, elements: Option<&RawValue>) -> Option<
         _ => return None,
     };
     let listed: Vec<&RawValue> = elements.map_or(Some(Vec::new()), read)?;
-    let (mut elements, mut chains) = (Vec::with_capacity(listed.len()), BTreeSet::new());
-    for element in listed {
-        elements.push(read_element(family, shape, &read(element)?, &mut chains)?);
-    }
-    Some(Set { shape, elements: elements.into_iter().collect() })
+    let mut chains = BTreeSet::new();
+    let elements =
+        listed.into_iter().map(|element| read_element(family, shape, &read(element)?, &mut chains));
+    Some(Set { shape, elements: elements.collect::<Option<_>>()? })
 }
 
 fn is_dynamic(set: &Value) -> bool {

@@ -32,10 +32,10 @@ pub fn table(rules: &Rules, family: Family) -> Option<Table> {
     let ours = |address: IpAddr| Family::of(address) == family;
     let requests: Elements =
         rules.requests.iter().filter(|vip| ours(vip.ip())).map(|&vip| (vip.into(), None)).collect();
-    // Not collected: there are few sources for many servers.
-    let (mut sources, mut chains) =
-        (Vec::with_capacity(rules.replies.len()), BTreeMap::<Arc<str>, Chain>::new());
-    for (&server, &vip) in rules.replies.iter().filter(|(server, _)| ours(server.ip())) {
+    // There are few sources for many servers.
+    let mut chains = BTreeMap::<Arc<str>, Chain>::new();
+    let replies = rules.replies.iter().filter(|(server, _)| ours(server.ip()));
+    let source = |(&server, &vip): (&SocketAddr, &SocketAddr)| {
         let source = Source::of(server, vip);
         let name = Arc::from(source.chain_name());
         let chain = match chains.get_key_value(&name) {
@@ -45,9 +45,9 @@ pub fn table(rules: &Rules, family: Family) -> Option<Table> {
                 name
             }
         };
-        sources.push((Key::from(server), Some(chain)));
-    }
-    let sources: Elements = sources.into_iter().collect();
+        (Key::from(server), Some(chain))
+    };
+    let sources: Elements = replies.map(source).collect();
     let replies: Elements = sources.keys().map(|&server| (server, None)).collect();
     let (mut tunnels, mut gue) = (Vec::new(), Vec::new());
     for outer in &rules.tunnels {

@@ -7,7 +7,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 use tokio::time::timeout;
 
@@ -17,9 +17,9 @@ use super::edit::edit;
 use super::listing::Listing;
 use super::ruleset::SOURCES;
 use super::table::{Family, NAME};
+use crate::apart;
 use crate::core::model::Rules;
 use crate::core::traffic::Count;
-use crate::pieces::Pieces;
 
 /// So long may one `nft` take; 10 000 servers take it well under a second.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -99,7 +99,7 @@ impl Nft {
         for family in Family::ALL {
             // -p: the numbers of protocols, not the names that /etc/protocols has for them.
             let arguments = ["-j", "-p", "list", "table", family.word(), NAME];
-            match run(&arguments, Pieces::default(), format!("list the table {family} {NAME}")).await {
+            match run(&arguments, Vec::new(), format!("list the table {family} {NAME}")).await {
                 Ok(printed) => {
                     if let Err(error) = listing.read(family, &printed) {
                         tracing::debug!(target: "ipvsd::nft", %error, "the listing of the table {family} {NAME} is not JSON");
@@ -155,8 +155,7 @@ impl Nft {
         let mut counted = BTreeMap::new();
         for family in Family::ALL {
             let tried = || format!("list the map {SOURCES} of the table {family} {NAME}");
-            match run(&["-j", "list", "map", family.word(), NAME, SOURCES], Pieces::default(), tried()).await
-            {
+            match run(&["-j", "list", "map", family.word(), NAME, SOURCES], Vec::new(), tried()).await {
                 Ok(printed) => counted.extend(
                     counts::read(&printed).map_err(|error| Error::Unreadable { tried: tried(), error })?,
                 ),
@@ -172,7 +171,7 @@ impl Nft {
     /// All tables of everyone, for [`firewall`](super::firewall).
     pub async fn ruleset_json(&self) -> Result<Value, Error> {
         let tried = || "list the nftables ruleset".to_owned();
-        let printed = run(&["-j", "-p", "list", "ruleset"], Pieces::default(), tried()).await?;
+        let printed = run(&["-j", "-p", "list", "ruleset"], Vec::new(), tried()).await?;
         serde_json::from_slice(&printed).map_err(|error| Error::Unreadable { tried: tried(), error })
     }
 
@@ -189,7 +188,7 @@ impl Nft {
 }
 
 /// Runs `nft`; what it prints.
-async fn run(arguments: &[&str], input: Pieces, tried: String) -> Result<Vec<u8>, Error> {
+async fn run(arguments: &[&str], input: Vec<u8>, tried: String) -> Result<Vec<u8>, Error> {
     let child = Command::new("nft")
         .args(arguments)
         .env("LC_ALL", "C")
@@ -203,29 +202,24 @@ async fn run(arguments: &[&str], input: Pieces, tried: String) -> Result<Vec<u8>
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Error::NotInstalled { tried }),
         Err(error) => return Err(Error::Io { tried, error }),
     };
-    let stdin = child.stdin.take();
+    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let write = async move {
         match stdin {
-            Some(mut stdin) => {
-                for piece in input.iter() {
-                    stdin.write_all(piece).await?;
-                }
-                Ok(())
-            }
+            Some(mut stdin) => stdin.write_all(&input).await,
             None => Ok(()),
         }
     };
-    // Both at once: nft may print before it has read all.
-    let both = async { tokio::join!(write, child.wait_with_output()) };
-    let (written, output) = match timeout(LIMIT, both).await {
+    // All at once: nft may print before it has read all.
+    let end = async { tokio::try_join!(read(stdout, apart::list()), read(stderr, Vec::new()), child.wait()) };
+    let (written, ended) = match timeout(LIMIT, async { tokio::join!(write, end) }).await {
         Err(_) => return Err(Error::TimedOut { tried }),
-        Ok((written, Ok(output))) => (written, output),
+        Ok((written, Ok(ended))) => (written, ended),
         Ok((_, Err(error))) => return Err(Error::Io { tried, error }),
     };
-    if !output.status.success() {
-        let said: Vec<_> =
-            String::from_utf8_lossy(&output.stderr).split_whitespace().map(str::to_owned).collect();
-        let said = if said.is_empty() { output.status.to_string() } else { said.join(" ") };
+    let (printed, said, status) = ended;
+    if !status.success() {
+        let said: Vec<_> = String::from_utf8_lossy(&said).split_whitespace().map(str::to_owned).collect();
+        let said = if said.is_empty() { status.to_string() } else { said.join(" ") };
         return Err(match said.contains("Operation not permitted") {
             true => Error::NotPermitted { tried },
             false => Error::Refused { tried, said },
@@ -233,6 +227,14 @@ async fn run(arguments: &[&str], input: Pieces, tried: String) -> Result<Vec<u8>
     }
     match written {
         Err(error) => Err(Error::Io { tried, error }),
-        Ok(()) => Ok(output.stdout),
+        Ok(()) => Ok(printed),
     }
+}
+
+/// All that comes from there.
+async fn read(from: Option<impl AsyncRead + Unpin>, mut all: Vec<u8>) -> io::Result<Vec<u8>> {
+    if let Some(mut from) = from {
+        from.read_to_end(&mut all).await?;
+    }
+    Ok(all)
 }

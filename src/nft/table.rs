@@ -8,6 +8,8 @@ use std::sync::Arc;
 use nftables::types::{NfChainType, NfFamily, NfHook};
 use serde_json::Value;
 
+use crate::apart;
+
 /// The name of both tables.
 pub const NAME: &str = "ipvsd";
 
@@ -105,11 +107,11 @@ impl Elements {
 
 impl FromIterator<(Key, Option<Arc<str>>)> for Elements {
     fn from_iter<I: IntoIterator<Item = (Key, Option<Arc<str>>)>>(elements: I) -> Self {
-        let mut elements: Vec<_> = elements.into_iter().collect();
-        elements.sort_unstable_by_key(|(key, _)| *key);
-        elements.dedup_by_key(|(key, _)| *key);
-        elements.shrink_to_fit();
-        Self(elements)
+        let mut all = apart::list();
+        all.extend(elements);
+        all.sort_unstable_by_key(|(key, _)| *key);
+        all.dedup_by_key(|(key, _)| *key);
+        Self(all)
     }
 }
 

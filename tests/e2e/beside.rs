@@ -1,8 +1,5 @@
 //! The real keepalived and ipvsd on the same keepalived.conf: the kernel ends up the same, but for what a note announced.
 
-#[path = "../keepalived/sample.rs"]
-mod sample;
-
 mod answers;
 mod tables;
 
@@ -20,6 +17,7 @@ use tempfile::TempDir;
 
 use self::answers::Answers;
 use self::tables::{Table, differences};
+use crate::keepalived::sample;
 use crate::setup::{IPVSD, LIMIT};
 
 /// So many random files are compared; `KEEPALIVED_SEEDS=from-to` takes others.

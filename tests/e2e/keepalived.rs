@@ -3,7 +3,7 @@
 #[path = "../keepalived/oracle.rs"]
 mod oracle;
 #[path = "../keepalived/sample.rs"]
-mod sample;
+pub mod sample;
 
 use lab::case;
 use libtest_mimic::Trial;

@@ -27,7 +27,7 @@ impl Table {
             let words: Vec<&str> = line.split_whitespace().collect();
             let [verb, kind, key, rest @ ..] = &words[..] else { continue };
             // `-f 7 -6` has the family behind it, on the lines of services and servers alike.
-            let six = rest.contains(&"-6").then_some(" -6").unwrap_or_default();
+            let six = if rest.contains(&"-6") { " -6" } else { "" };
             let key = format!("{kind} {key}{six}");
             let mut options = pairs(rest);
             options.remove("-6");
