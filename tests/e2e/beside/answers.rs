@@ -43,14 +43,15 @@ impl Answers {
             while !until.load(Ordering::Relaxed) {
                 let mut idle = true;
                 for socket in &datagrams {
-                    let mut buffer = [0; 2048];
-                    while let Ok((length, from)) = socket.recv_from(&mut buffer) {
+                    while let (buffer, Ok((length, from))) = received(socket) {
+                        let mut buffer = buffer;
                         idle = false;
                         // A query becomes a response without an error.
                         if length > 2 {
                             buffer[2] |= 0x80;
                         }
-                        let _ = socket.send_to(&buffer[..length], from);
+                        // What is shorter than a header of DNS gets zeros behind it.
+                        let _ = socket.send_to(&buffer[..length.max(12)], from);
                     }
                 }
                 for listener in &listeners {
@@ -74,6 +75,12 @@ impl Answers {
         });
         Self { over, thread: Some(thread) }
     }
+}
+
+fn received(socket: &UdpSocket) -> ([u8; 2048], std::io::Result<(usize, std::net::SocketAddr)>) {
+    let mut buffer = [0; 2048];
+    let got = socket.recv_from(&mut buffer);
+    (buffer, got)
 }
 
 impl Drop for Answers {
