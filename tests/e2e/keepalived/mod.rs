@@ -1,8 +1,11 @@
 //! keepalived.conf: our reading of it, and keepalived's own.
 
-#[path = "../keepalived/oracle.rs"]
+#[path = "../../keepalived/living.rs"]
+mod living;
+#[path = "../../keepalived/oracle.rs"]
 mod oracle;
-#[path = "../keepalived/sample.rs"]
+mod same;
+#[path = "../../keepalived/sample.rs"]
 mod sample;
 
 use lab::case;
@@ -15,19 +18,31 @@ const SEEDS: std::ops::Range<u64> = 0..20;
 
 /// Files in the shapes that are in use, and what is wrong in many ways.
 const FILES: [(&str, &str); 9] = [
-    ("octavia", include_str!("../keepalived/conf/octavia.conf")),
-    ("syslog_templates", include_str!("../keepalived/conf/syslog_templates.conf")),
-    ("anycast_dns", include_str!("../keepalived/conf/anycast_dns.conf")),
-    ("consul_group", include_str!("../keepalived/conf/consul_group.conf")),
-    ("rubbish", include_str!("../keepalived/conf/rubbish.conf")),
-    ("vrrp_beside", include_str!("../keepalived/conf/vrrp_beside.conf")),
-    ("radius_udp_check", include_str!("../keepalived/conf/radius_udp_check.conf")),
-    ("brace_missing", include_str!("../keepalived/conf/brace_missing.conf")),
-    ("unknown_block", include_str!("../keepalived/conf/unknown_block.conf")),
+    ("octavia", include_str!("../../keepalived/conf/octavia.conf")),
+    ("syslog_templates", include_str!("../../keepalived/conf/syslog_templates.conf")),
+    ("anycast_dns", include_str!("../../keepalived/conf/anycast_dns.conf")),
+    ("consul_group", include_str!("../../keepalived/conf/consul_group.conf")),
+    ("rubbish", include_str!("../../keepalived/conf/rubbish.conf")),
+    ("vrrp_beside", include_str!("../../keepalived/conf/vrrp_beside.conf")),
+    ("radius_udp_check", include_str!("../../keepalived/conf/radius_udp_check.conf")),
+    ("brace_missing", include_str!("../../keepalived/conf/brace_missing.conf")),
+    ("unknown_block", include_str!("../../keepalived/conf/unknown_block.conf")),
 ];
 
 pub fn tests() -> Vec<Trial> {
-    vec![case("keepalived::the_parser_agrees_with_keepalived_t", agrees_with_keepalived_t)]
+    vec![
+        case("keepalived::the_parser_agrees_with_keepalived_t", agrees_with_keepalived_t),
+        case("keepalived::the_kernel_ends_up_the_same", same::the_kernel_ends_up_the_same),
+    ]
+}
+
+/// Which random files are looked at.
+fn seeds() -> std::ops::Range<u64> {
+    let given = std::env::var("KEEPALIVED_SEEDS").ok().and_then(|range| {
+        let (from, to) = range.split_once('-')?;
+        Some(from.parse().ok()?..to.parse().ok()?)
+    });
+    given.unwrap_or(SEEDS)
 }
 
 fn agrees_with_keepalived_t() {
@@ -39,12 +54,8 @@ fn agrees_with_keepalived_t() {
             return;
         }
     }
-    let seeds = std::env::var("KEEPALIVED_SEEDS").ok().and_then(|range| {
-        let (from, to) = range.split_once('-')?;
-        Some(from.parse().ok()?..to.parse().ok()?)
-    });
     let named = FILES.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
-    let random = seeds.unwrap_or(SEEDS).flat_map(|seed| {
+    let random = seeds().flat_map(|seed| {
         [(format!("valid({seed})"), sample::valid(seed)), (format!("spoilt({seed})"), sample::spoilt(seed))]
     });
     let mut disagreements = Vec::new();
