@@ -7,6 +7,8 @@ mod oracle;
 mod same;
 #[path = "../../keepalived/sample.rs"]
 mod sample;
+mod takeover;
+mod vrrp;
 
 use lab::case;
 use libtest_mimic::Trial;
@@ -33,6 +35,13 @@ pub fn tests() -> Vec<Trial> {
     vec![
         case("keepalived::the_parser_agrees_with_keepalived_t", agrees_with_keepalived_t),
         case("keepalived::the_kernel_ends_up_the_same", same::the_kernel_ends_up_the_same),
+        case("keepalived::takeover_with_its_own_file_and_back_again_with_ops", takeover::with_ops),
+        case("keepalived::takeover_with_its_own_file_and_back_again_without_ops", takeover::without_ops),
+        case(
+            "keepalived::the_backup_goes_on_when_the_masters_is_killed",
+            vrrp::the_masters_keepalived_is_killed,
+        ),
+        case("keepalived::the_backup_goes_on_when_the_masters_link_goes", vrrp::the_masters_link_goes),
     ]
 }
 

@@ -205,8 +205,8 @@ fn place(role: &str) -> Netns {
     netns.ip(&[
         "route add local 10.0.0.0/8 dev lo",
         "route add unreachable 10.99.0.0/16 table local",
-        "-6 route add local fd00::/16 dev lo",
-        "-6 route add unreachable fd00:99::/32 table local",
+        "route add local fd00::/16 dev lo",
+        "route add unreachable fd00:99::/32 table local",
     ]);
     netns.set_sysctl("net.ipv4.ip_forward", "1");
     netns.set_sysctl("net.ipv6.conf.all.forwarding", "1");
