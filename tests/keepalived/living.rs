@@ -72,7 +72,7 @@ fn virtual_server(random: &mut Random, out: &mut String, number: usize) {
     say(random, 4, "alpha");
     say(random, 4, "omega");
     say(random, 3, "inhibit_on_failure");
-    say(random, 4, "quorum 2\n  hysteresis 1");
+    say(random, 4, "quorum 2");
     say(random, 4, "quorum_up \"/bin/true up\"");
     say(random, 4, "retry 1\n  delay_before_retry 0.5");
     let net = |third: usize| if v6 { format!("fd00:{third}::") } else { format!("10.{third}.0.") };

@@ -28,11 +28,11 @@ const FILES: [(&str, &str); 9] = [
 ];
 
 /// So many files at a time: they wait more than they work.
-const TOGETHER: usize = 6;
+const TOGETHER: usize = 5;
 /// Both have settled by then, on a slow guest, too.
 const LIMIT: Duration = Duration::from_secs(60);
 /// Both tables have to stay as they are for so long.
-const SETTLED: Duration = Duration::from_secs(4);
+const SETTLED: Duration = Duration::from_secs(3);
 
 /// Each kind of difference, and the keyword of the note that must be there.
 const ANNOUNCED: [(Kind, &str); 4] = [
@@ -131,7 +131,7 @@ fn compare(text: &str) -> Result<Vec<Kind>, String> {
                 daemon.lines().join("\n")
             ));
         }
-        thread::sleep(Duration::from_millis(200));
+        thread::sleep(Duration::from_secs(1));
     }
 }
 
