@@ -30,7 +30,10 @@ const AT_ONCE: usize = 6;
 const SETTLED: Duration = Duration::from_secs(4);
 
 /// Files in the shapes that are in use, such as can live in the lab.
-const FILES: [(&str, &str); 6] = [
+const FILES: [(&str, &str); 9] = [
+    ("kube", include_str!("../keepalived/lab/kube.conf")),
+    ("sip", include_str!("../keepalived/lab/sip.conf")),
+    ("generic_nat", include_str!("../keepalived/lab/generic_nat.conf")),
     ("vyos", include_str!("../keepalived/lab/vyos.conf")),
     ("anycast", include_str!("../keepalived/lab/anycast.conf")),
     ("radius", include_str!("../keepalived/lab/radius.conf")),

@@ -56,7 +56,7 @@ fn patient(network: &Network, family: Family) -> String {
 }
 
 /// Each client port has its entry.
-fn wait_until_pinned(network: &Network, traffic: &Traffic) {
+pub fn wait_until_pinned(network: &Network, traffic: &Traffic) {
     wait_until(LIMIT, "nine entries", || reading::connections(&network.director).len() == 9);
     traffic.calm();
 }
@@ -123,7 +123,7 @@ fn postponed(family: Family) {
 }
 
 /// Who used OPS before ipvsd had to bring the reply rewrite himself.
-fn rewrite_by_hand(network: &Network, family: Family) {
+pub fn rewrite_by_hand(network: &Network, family: Family) {
     let (ip, servers) = if family == Family::V4 { ("ip", "10.0.1.0/24") } else { ("ip6", "fd00:1::/64") };
     let rewrite =
         format!("{ip} saddr {servers} udp sport 5300 {ip} saddr set {} udp sport set 53", vip(family));
@@ -178,13 +178,15 @@ fn scheduler(family: Family) {
 }
 
 /// keepalived with all its processes.
-struct Keepalived {
-    parent: Process,
+pub struct Keepalived {
+    /// The process that starts the others; it says what they say.
+    pub parent: Process,
     dir: TempDir,
 }
 
 impl Keepalived {
-    fn start(netns: &Netns, config: &str) -> Keepalived {
+    /// Starts it in the namespace, with the half for LVS only.
+    pub fn start(netns: &Netns, config: &str) -> Keepalived {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let file = dir.path().join("keepalived.conf");
         fs::write(&file, config).expect("writing keepalived's config");
@@ -196,7 +198,7 @@ impl Keepalived {
     }
 
     /// All at once, the checker first: it can neither clean up nor be started again.
-    fn kill(mut self) {
+    pub fn kill(mut self) {
         let checker = fs::read_to_string(self.dir.path().join("checker.pid")).expect("the checker's number");
         let checker = Pid::from_raw(checker.trim().parse().expect("a number"));
         self.parent.signal(Signal::SIGSTOP);

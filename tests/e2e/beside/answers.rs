@@ -10,7 +10,7 @@ use std::time::Duration;
 use lab::Netns;
 
 /// Those that answer; on others there is nobody.
-const PORTS: [u16; 7] = [53, 514, 1812, 5060, 5300, 5503, 10053];
+const PORTS: [u16; 8] = [53, 514, 1812, 5060, 5300, 5503, 9000, 10053];
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Threads that answer until they are dropped.

@@ -12,7 +12,8 @@ use crate::{Netns, Process};
 /// A running `ipvsd run --config FILE`; killed (not ended in order) when dropped.
 pub struct Daemon {
     process: Process,
-    dir: TempDir,
+    file: PathBuf,
+    _dir: TempDir,
 }
 
 impl Daemon {
@@ -21,20 +22,28 @@ impl Daemon {
     /// # Panics
     /// If it does not start.
     pub fn start(netns: &Netns, program: impl AsRef<Path>, config: &str) -> Daemon {
+        Daemon::start_with(netns, program, "ipvsd.toml", config)
+    }
+
+    /// The same with a config file of this name: one that ends in `.conf` is a keepalived.conf.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub fn start_with(netns: &Netns, program: impl AsRef<Path>, name: &str, config: &str) -> Daemon {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let file = dir.path().join("ipvsd.toml");
+        let file = dir.path().join(name);
         fs::write(&file, config).expect("writing the config");
         let mut command = Command::new(program.as_ref());
-        command.arg("run").arg("--config").arg(file);
+        command.arg("run").arg("--config").arg(&file);
         command.env("RUNTIME_DIRECTORY", netns.runtime_directory());
         command.env("STATE_DIRECTORY", netns.state_directory());
         let process = Process::start(netns, &mut command);
-        Daemon { process, dir }
+        Daemon { process, file, _dir: dir }
     }
 
     /// Its config file, gone with the daemon.
     pub fn config_file(&self) -> PathBuf {
-        self.dir.path().join("ipvsd.toml")
+        self.file.clone()
     }
 }
 
