@@ -276,6 +276,8 @@ pub struct RealServer {
     pub address: IpAddr,
     /// Its port; the virtual server's if none is given, 0 for the client's own.
     pub port: u16,
+    /// The file names its port.
+    pub has_port: bool,
     /// `weight`; the virtual server's; 1. 0 to 2^31-1.
     pub weight: Value<u32>,
     /// `lvs_method`; the virtual server's.

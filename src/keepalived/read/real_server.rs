@@ -17,6 +17,7 @@ pub struct RealDraft {
     pub address: IpAddr,
     /// The virtual server's, if it gives none.
     pub port: u16,
+    pub has_port: bool,
     pub weight: Option<At<u32>>,
     pub method: Option<At<Method>>,
     pub upper: Option<At<u32>>,
@@ -48,6 +49,7 @@ impl Reading<'_> {
             place: statement.place(),
             address,
             port: port.unwrap_or(inherited),
+            has_port: port.is_some(),
             weight: None,
             method: None,
             upper: None,

@@ -352,6 +352,7 @@ fn settle(real: RealDraft, server: &ServerDraft, method: Value<Method>) -> RealS
         place: real.place,
         address,
         port,
+        has_port: real.has_port,
         weight,
         method: real.method.map_or(method, Value::from),
         upper_threshold: real.upper.map_or(Value::default(0), Value::from),

@@ -231,6 +231,11 @@ impl Checks<'_> {
         if (connection.port.value != server.port || self.any_port) && !ping {
             table.set("port", connection.port.value, connection.port.place);
         }
+        if !server.has_port && connection.port.place.is_none() && !ping {
+            let said = "the real_server names no port: keepalived 2.2.7 then asks at port 0, where nobody answers, ipvsd at the \
+                        service's port";
+            self.notes.noted(server.place, "connect_port", said);
+        }
         let unnamed = match connection.address.value {
             IpAddr::V4(_) => IpAddr::from([0; 4]),
             IpAddr::V6(_) => IpAddr::from([0; 16]),

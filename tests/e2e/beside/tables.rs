@@ -116,8 +116,10 @@ pub fn differences(
                         format!("{key}: {server} with weight 0"),
                     );
                 }
-                // The kernel has refused it.
-                (None, Some(_)) => differs(&["lthreshold"], format!("{key}: {server} with us only")),
+                // The kernel has refused it, or it was asked at no port.
+                (None, Some(_)) => {
+                    differs(&["lthreshold", "connect_port"], format!("{key}: {server} with us only"));
+                }
                 (Some(its), Some(own)) => {
                     if its.options != own.options {
                         differs(
@@ -130,7 +132,11 @@ pub fn differences(
                     }
                     if its.weight != own.weight {
                         differs(
-                            if own.weight == 1 { &["weight"] } else { &[] },
+                            match (its.weight, own.weight) {
+                                (0, _) => &["connect_port"],
+                                (_, 1) => &["weight"],
+                                _ => &[],
+                            },
                             format!(
                                 "{key}: {server}: weight {} with us, {} with them",
                                 own.weight, its.weight
