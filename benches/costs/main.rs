@@ -5,6 +5,7 @@ mod bare;
 mod detection;
 mod fleet;
 mod idle;
+mod import;
 mod library;
 mod meter;
 mod probes;
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
         case("idle without checks", idle::without_checks),
         case("table programmed and seen", table::programmed_and_seen),
         case("library against ipvsadm", library::against_ipvsadm),
+        case("keepalived.conf of 10 000", import::ten_thousand),
         case("cost of one check", probes::cost_of_one),
         case("checks of 10 000 servers", probes::ten_thousand),
         case("detection: silent", detection::silent),

@@ -1,11 +1,11 @@
-//! Any bytes are a keepalived.conf with its findings. Nothing outside of the text is read.
+//! Any bytes are a keepalived.conf with its findings, and are translated. Nothing outside of the text is read.
 
 #![no_main]
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-use ipvsd::keepalived::{Outside, parse};
+use ipvsd::keepalived::{Outside, parse, translate};
 
 struct Nothing;
 
@@ -34,4 +34,6 @@ impl Outside for Nothing {
 libfuzzer_sys::fuzz_target!(|text: &[u8]| {
     let file = parse(Path::new("/fuzz/keepalived.conf"), text, &Nothing);
     assert!(file.findings.iter().all(|finding| finding.place.line > 0));
+    let translation = translate(&file, &Nothing);
+    assert!(translation.notes.iter().all(|note| note.place.line > 0));
 });

@@ -29,13 +29,8 @@ pub fn listen(server: &VirtualServer, lvs: &Lvs, notes: &mut Notes) -> Vec<Item>
         Target::Fwmark(number) => return vec![mark(*number, server.family, server.place)],
         Target::Group(name) => name,
     };
-    let mut groups = lvs.groups.iter().filter(|group| group.name.value == *name).peekable();
-    if groups.peek().is_none() {
-        let said = format!(
-            "there is no virtual_server_group `{name}`: give it one, or take this virtual_server out"
-        );
-        notes.refused(server.place, "virtual_server", said);
-    }
+    // A group that is missing makes no virtual server.
+    let groups = lvs.groups.iter().filter(|group| group.name.value == *name);
     let mut items = Vec::new();
     for member in groups.flat_map(|group| &group.members) {
         match member.value {

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use proptest::prelude::*;
+
 use super::super::outside::Outside;
+use super::super::tests::sample;
 use super::super::{File, parse};
 use super::*;
 
@@ -59,5 +62,82 @@ fn files_in_the_shapes_that_are_in_use() {
         ("vrrp_beside", include_str!("../../../tests/keepalived/conf/vrrp_beside.conf")),
     ] {
         insta::assert_snapshot!(name, translated(text));
+    }
+}
+
+/// The TOML of any text is TOML, its places are in the text, and everything that is said has a place.
+fn is_told(text: &str) {
+    let outside = Files(BTreeMap::new());
+    let file = file(text, &outside);
+    let Translation { written, notes } = translate(&file, &outside);
+    written.text.parse::<toml::Table>().unwrap_or_else(|error| panic!("{error}: {}", written.text));
+    let lines = text.split('\n').count() as u32;
+    let within = |place: super::super::Place| place.file == 0 && (1..=lines).contains(&place.line);
+    assert!(
+        notes.iter().all(|note| within(note.place) && note.places > 0 && !note.said.is_empty()),
+        "{notes:#?}"
+    );
+    assert!((0..written.text.len()).step_by(7).all(|byte| within(written.origin(byte))));
+}
+
+#[test]
+fn what_is_spoilt_is_translated_as_far_as_it_goes() {
+    for seed in 0..300 {
+        is_told(&sample::spoilt(seed));
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_translated(
+        text in "(virtual_server|real_server|[A-Z]{3}_CHECK|misc_path|quorum_up|url|[a-z_]{1,9}|[0-9./:]{1,9}|[{}\"'\n ]|\\PC){0,60}",
+    ) {
+        is_told(&text);
+    }
+}
+
+#[test]
+fn a_script_that_only_sets_the_flag_is_one_packet_scheduling() {
+    let server = |hook: &str| {
+        translated(&format!(
+            "virtual_server 192.0.2.1 53 {{\nlvs_sched rr\nlvs_method NAT\nprotocol UDP\n{hook}\nreal_server 10.0.0.1 53 {{\n}}\n}}\n"
+        ))
+    };
+    for hook in ["quorum_up \"ipvsadm -E -u 192.0.2.1:53 --ops -s rr\"", "quorum_up /etc/ops.sh", "ops"] {
+        let said = server(hook);
+        assert!(!said.contains("ops = false") && !said.contains("on_up"), "{said}");
+    }
+    assert!(server("quorum_up /etc/ops.sh").contains("note: `ops`: a script that only sets the flag"));
+    for hook in ["", "quorum_up \"dig x\""] {
+        assert!(server(hook).contains("ops = false"), "{hook}");
+    }
+    assert!(server("quorum_up \"dig x\"").contains("on_up = { command = [\"/usr/bin/dig\", \"x\"]"));
+    assert!(server("quorum_up nothing").contains("refused: `quorum_up`: there is no program `nothing`"));
+}
+
+#[test]
+fn names_tell_services_apart() {
+    let server = |target: &str, protocol: &str| {
+        format!(
+            "virtual_server {target} {{\nlvs_sched rr\nlvs_method DR\nprotocol {protocol}\nreal_server 10.0.0.1 53 {{\n}}\n}}\n"
+        )
+    };
+    let group = "virtual_server_group both {\n192.0.2.1-3 53\n}\n";
+    let text = format!(
+        "{group}{}{}{}{}",
+        server("group both", "UDP"),
+        server("group both", "TCP"),
+        server("192.0.2.9 53", "UDP"),
+        server("192.0.2.10 514", "UDP")
+    );
+    let said = translated(&text);
+    for part in [
+        "name = \"both\"",
+        "name = \"both-2\"",
+        "name = \"dns\"",
+        "name = \"syslog\"",
+        "listen = [\"192.0.2.1:53/tcp\", \"192.0.2.2:53/tcp\", \"192.0.2.3:53/tcp\"]",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
     }
 }
