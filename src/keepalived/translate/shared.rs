@@ -16,10 +16,10 @@ pub fn generalise(servers: &[RealServer], checks: &mut [Item]) {
             let address = server.address.to_string();
             let port = server.port.to_string();
             commands(&mut check, &mut |word| {
-                if *word == address {
-                    *word = "{address}".to_owned();
-                } else if ports && *word == port {
+                if ports && *word == port {
                     *word = "{port}".to_owned();
+                } else {
+                    *word = without(word, &address);
                 }
             });
             check
@@ -30,6 +30,21 @@ pub fn generalise(servers: &[RealServer], checks: &mut [Item]) {
             return;
         }
     }
+}
+
+/// The word with `{address}` wherever the address stands, and is not a part of another one.
+fn without(word: &str, address: &str) -> String {
+    let mut text = String::new();
+    let mut rest = word;
+    while let Some(at) = rest.find(address) {
+        let (before, after) = (&rest[..at], &rest[at + address.len()..]);
+        let of_one = |c: char| c.is_ascii_hexdigit() || c == '.' || (c == ':' && address.contains(':'));
+        let alone = !before.ends_with(of_one) && !after.starts_with(of_one);
+        text.push_str(before);
+        text.push_str(if alone { "{address}" } else { address });
+        rest = after;
+    }
+    text + rest
 }
 
 fn alike(items: &[Item]) -> bool {
@@ -85,5 +100,27 @@ pub fn defaults(document: &mut Document) {
     }
     if !defaults.0.is_empty() {
         document.tables.push(("defaults", defaults));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_found_within_a_word_but_not_within_another_address() {
+        for (word, address, text) in [
+            ("10.0.0.1", "10.0.0.1", "{address}"),
+            ("@10.0.0.1", "10.0.0.1", "@{address}"),
+            ("10.0.0.1:53", "10.0.0.1", "{address}:53"),
+            ("10.0.0.11", "10.0.0.1", "10.0.0.11"),
+            ("110.0.0.1", "10.0.0.1", "110.0.0.1"),
+            ("10.0.0.1.2", "10.0.0.1", "10.0.0.1.2"),
+            ("[fd00::1]:53", "fd00::1", "[{address}]:53"),
+            ("fd00::1:2", "fd00::1", "fd00::1:2"),
+            ("http://10.0.0.1/10.0.0.12", "10.0.0.1", "http://{address}/10.0.0.12"),
+        ] {
+            assert_eq!(without(word, address), text);
+        }
     }
 }
