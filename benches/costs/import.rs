@@ -1,7 +1,6 @@
 //! A keepalived.conf of 10 000 virtual servers, read, translated and judged.
 
 use std::fmt::Write;
-use std::time::Duration;
 
 use ipvsd::config;
 
@@ -30,7 +29,7 @@ fn text() -> String {
     text
 }
 
-/// In the guest's time, where an instruction takes a nanosecond.
+/// What reading it costs, from the file to the config.
 pub fn ten_thousand() {
     let folder = tempfile::tempdir().expect("a directory");
     let file = folder.path().join("keepalived.conf");
