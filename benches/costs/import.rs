@@ -37,12 +37,7 @@ pub fn ten_thousand() {
     let (loaded, cost) = instructions(|| config::load(&file));
     let loaded = loaded.unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(loaded.config.services.len(), VIRTUAL_SERVERS as usize);
-    let took = Duration::from_nanos(cost);
-    let met = took < Duration::from_secs(1);
-    row(
-        "keepalived.conf of 10 000 × 2, read and judged",
-        &format!("{:.2} s", took.as_secs_f64()),
-        "< 1 s",
-        met,
-    );
+    // A second of a processor that does four in a nanosecond; on the developers' machine it took half a second.
+    let figure = format!("{:.0} M", cost as f64 / 1e6);
+    row("keepalived.conf of 10 000 × 2, read and judged", &figure, "≤ 4 000 M", cost <= 4_000_000_000);
 }

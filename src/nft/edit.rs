@@ -20,7 +20,7 @@ use crate::core::model::Rules;
 
 /// The transaction that makes the tables hold `wanted` and nothing else; none if they do. Two things take one more: of a table
 /// with flags it only clears these, since nothing else goes into that transaction; and the maps that it has left behind
-/// ([`Document::more`]).
+/// (`Document::more`).
 pub fn edit(wanted: &Rules, found: &Listing) -> Option<Document> {
     let mut document = Document::default();
     for family in Family::ALL {
