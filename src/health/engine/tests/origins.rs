@@ -186,7 +186,7 @@ fn probes_leave_by_the_interface_and_with_the_mark() {
 fn an_address_and_an_interface_may_go_and_come_back() {
     let there = "ip link add d0 type veth peer name p0; ip link set d0 up; ip link set p0 up
          ip address add 192.0.2.1/24 dev d0; ip address add 2001:db8::1/64 dev d0 nodad
-         ip neigh add 192.0.2.2 lladdr 02:00:00:00:00:01 dev d0 nud permanent";
+         ip neigh replace 192.0.2.2 lladdr 02:00:00:00:00:01 dev d0 nud permanent";
     if !namespace(&format!("ip link set lo up; {there}")) {
         return;
     }
