@@ -57,7 +57,8 @@ fn recorded() {
     end(daemon, Signal::SIGKILL);
     let daemon = ipvsd(&network, &text(&network, ""));
     daemon.wait_for("verdict=\"down\"", LIMIT);
-    traffic.replies(1000);
+    // Looks that find nothing new are kept until the end, and lost only where the daemon is killed.
+    traffic.replies(4000);
     end(daemon, Signal::SIGTERM);
     traffic.stop("a history is written");
 
