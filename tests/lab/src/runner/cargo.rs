@@ -156,6 +156,14 @@ impl Test {
         Ok(lines.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect())
     }
 
+    /// What stands before the first `::` of its tests' names, with it, each once.
+    pub fn themes(&self) -> Result<Vec<String>, String> {
+        let theme = |name: &String| name.split_inclusive("::").next().unwrap_or(name).to_owned();
+        let mut themes: Vec<String> = self.names(None)?.iter().map(theme).collect();
+        themes.dedup();
+        Ok(themes)
+    }
+
     /// The executable with these arguments, as cargo would run it.
     pub fn command(&self, args: &[String]) -> Command {
         let argv = [std::slice::from_ref(&self.executable), args].concat();

@@ -14,6 +14,8 @@ pub struct Tally {
     results: u64,
     /// Steps that failed without a test that did.
     broken: Vec<String>,
+    /// VMs that did not come to the end of their job.
+    vms_died: u64,
     /// Seconds and names.
     times: Vec<(f32, String)>,
 }
@@ -69,6 +71,12 @@ impl Tally {
         }
     }
 
+    /// Notes that a VM died with tests to go; a failure unless another goes on with them.
+    pub fn vm_died(&mut self, last: bool) {
+        self.vms_died += 1;
+        self.step(&format!("kernel tests: {} VMs died, the last words are above", self.vms_died), !last);
+    }
+
     /// Prints the slowest and the closing line; true if nothing failed.
     pub fn finish(mut self) -> bool {
         self.times.sort_by(|a, b| b.0.total_cmp(&a.0));
@@ -78,6 +86,9 @@ impl Tally {
         }
         for what in &self.broken {
             println!("FAILED: {what}");
+        }
+        if self.vms_died > 0 {
+            println!("VMs that died: {}; the theme each was at ran again in the next", self.vms_died);
         }
         println!("{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped);
         self.failed == 0 && self.broken.is_empty()

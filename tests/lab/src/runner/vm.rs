@@ -22,7 +22,7 @@ const BOOT_LIMIT: Duration = Duration::from_secs(180);
 const KVM_BOOT_LIMIT: Duration = Duration::from_secs(15);
 /// Limits of a job made of tests.
 pub const TEST_LIMITS: Limits =
-    Limits { silence: Duration::from_secs(240), whole: Duration::from_secs(1500) };
+    Limits { silence: Duration::from_secs(240), whole: Duration::from_secs(4000) };
 
 /// What the guest's clock goes by.
 #[derive(Clone, Copy, PartialEq)]
@@ -40,7 +40,27 @@ pub struct Limits {
     whole: Duration,
 }
 
-/// A VM that can be booted.
+/// A guest that did not come to the end of its job.
+pub struct Died {
+    /// Why, with its kernel's last words.
+    pub why: String,
+    /// Exit codes of the commands that had ended.
+    pub codes: Vec<i32>,
+}
+
+impl From<String> for Died {
+    fn from(why: String) -> Died {
+        Died { why, codes: Vec::new() }
+    }
+}
+
+impl From<Died> for String {
+    fn from(died: Died) -> String {
+        died.why
+    }
+}
+
+/// A VM that can be booted, again and again.
 pub struct Vm {
     kernel: Kernel,
     root: Root,
@@ -86,7 +106,7 @@ impl Vm {
         job: &Job,
         limits: Option<Limits>,
         line: &mut dyn FnMut(&str),
-    ) -> Result<Vec<i32>, String> {
+    ) -> Result<Vec<i32>, Died> {
         let said = |error: io::Error| format!("{}: {error}", self.dir.path().display());
         let mut mounts = vec![(
             Mount { tag: "modules".into(), path: Path::new("/usr/lib/modules").join(&self.kernel.release) },
@@ -106,13 +126,16 @@ impl Vm {
         let start = Instant::now();
         let mut guest = self.boot(&shares)?;
         eprintln!("VM: Linux {} ready after {:.1} s", self.kernel.release, start.elapsed().as_secs_f32());
-        guest.follow(limits, line).map_err(|why| self.last_words(&why))?;
+        let ended = guest.follow(limits, line);
         let codes = guest.codes();
-        if codes.len() != job.commands.len() {
-            let why = format!("the VM ended after {} of {} commands", codes.len(), job.commands.len());
-            return Err(self.last_words(&why));
+        let all = || match job.commands.len() {
+            all if all == codes.len() => Ok(()),
+            all => Err(format!("the VM ended after {} of {all} commands", codes.len())),
+        };
+        match ended.and_then(|()| all()) {
+            Ok(()) => Ok(codes),
+            Err(why) => Err(Died { why: self.last_words(&why), codes }),
         }
-        Ok(codes)
     }
 
     /// A guest that is ready for its job: under KVM if this machine's KVM can start this kernel, else emulated.
