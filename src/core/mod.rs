@@ -30,6 +30,7 @@ pub mod rules;
 mod start;
 pub mod status;
 mod steps;
+pub mod suspend;
 pub mod sysctls;
 #[cfg(test)]
 mod tests;
@@ -37,7 +38,7 @@ pub mod traffic;
 mod verdicts;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -86,6 +87,8 @@ pub struct Core {
     /// The services of the config that a target's verdict is about, by their places there, in the order of both.
     probed_for: Vec<(TargetId, usize)>,
     next_target: u32,
+    /// The VIPs of services that may be suspended which are addresses of this machine.
+    here: BTreeSet<IpAddr>,
     /// The kernel's services as far as they are known; none until they were read.
     found: Option<FoundServices>,
     /// The rules in the kernel; none until they were read.
@@ -171,6 +174,7 @@ impl Core {
             targets: Vec::new(),
             probed_for: Vec::new(),
             next_target: 0,
+            here: BTreeSet::new(),
             found: None,
             rules: None,
             rules_damaged: false,
@@ -242,6 +246,7 @@ impl Core {
             }
             Input::FoundRules(Err(error)) => self.no_rules(now, error, &mut out),
             Input::Verdict(verdict) => self.verdict(now, &verdict, &mut out),
+            Input::Here(here) => self.here(here, &mut out),
             Input::Override(it) => self.override_weight(now, it, &mut out),
             Input::TakeBack { service, server, by } => self.take_back(now, &service, server, by, &mut out),
             Input::Done(key, steps, failed) => self.done(now, key, &steps, failed, &mut out),

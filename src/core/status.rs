@@ -11,7 +11,7 @@ use super::difference::forward;
 use super::drift::Thing;
 use super::model::{Factor, Server, Service, TargetId, Vip, WhenAllDown};
 use super::overrides::Override;
-use super::pool::{Health, Known, Member, Standing};
+use super::pool::{Health, Known, Member, Pool, Standing};
 use super::probes::{Ended, Probes};
 use super::traffic::{Counters, Traffic};
 use super::{Core, Time, desired};
@@ -23,7 +23,7 @@ pub struct Status {
     pub now: Time,
     /// When the kernel was read last; none before the first time.
     pub read: Option<Time>,
-    /// Every server has had its first verdict, and the kernel is as it is to be as far as that is known.
+    /// Every server that is probed has had its first verdict, and the kernel is as it is to be as far as that is known.
     pub ready: bool,
     /// What failed and is tried again, in words.
     pub failing: Vec<String>,
@@ -50,6 +50,9 @@ pub struct ServiceStatus {
     pub forward: String,
     /// Whether it is in the kernel.
     pub present: bool,
+    /// Its servers are not probed, since none of its VIPs is an address of this machine (`ha_suspend`).
+    #[serde(default)]
+    pub suspended: bool,
     /// So many servers are up by their verdicts, fallbacks and drained ones apart.
     pub up: usize,
     /// With fewer servers up than this it fails open; at least 1.
@@ -230,7 +233,10 @@ impl Core {
         if let Some(error) = self.retries.errors().next() {
             return Some(error.to_owned());
         }
-        let unsettled = self.pools.values().filter(|pool| !pool.settled()).count();
+        let waits = |(key, pool): &(&ServiceKey, &Pool)| {
+            !pool.settled() && !self.service(key).is_some_and(|service| self.suspended(service))
+        };
+        let unsettled = self.pools.iter().filter(waits).count();
         if unsettled > 0 {
             return Some(format!("{unsettled} of {} VIPs wait for first verdicts", self.pools.len()));
         }
@@ -288,6 +294,7 @@ impl Core {
             scheduler: service.scheduler.to_string(),
             forward: forward(service.forward),
             present: found.is_some(),
+            suspended: self.suspended(service),
             up: pool.alive().count(),
             minimum: pool.minimum(),
             when_all_down: service.policy.when_all_down,
