@@ -45,7 +45,9 @@ pub fn import(path: &Path) -> Result<Imported, LoadError> {
     problems.move_to(|toml| places.of(translation.written.origin(toml.start)));
     findings(&file, &places, &mut problems);
     for note in translation.notes.iter().filter(|note| note.verdict == Verdict::Refused) {
-        problems.error(places.of(note.place), format!("`{}`: {}", note.keyword, note.said));
+        for place in &note.places {
+            problems.error(places.of(*place), format!("`{}`: {}", note.keyword, note.said));
+        }
     }
     let errors = problems.has_errors();
     let report = Report::of(sources, problems);
