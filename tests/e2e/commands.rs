@@ -102,8 +102,8 @@ fn suspended() {
     network.director.check("ip", &["address", "delete", &format!("{vip}/32"), "dev", &device]);
     daemon.wait_for("no VIP is here", LIMIT);
     for what in ["status", "explain"] {
-        let (_, said, _) = command(&network.director, &[what, "echo"]);
-        assert!(said.contains("suspended: none of its VIPs is here"), "{what}: {said}");
+        let (_, said, complaint) = command(&network.director, &[what, "echo"]);
+        assert!(said.contains("suspended: none of its VIPs is here"), "{what}: {said}{complaint}");
     }
     let before = probes();
     servers[1].kill();

@@ -5,7 +5,7 @@ use std::path::Path;
 use rustc_hash::FxHashMap;
 use serde::Serialize;
 
-use super::super::keywords::{Keyword, Verdict};
+use super::super::keywords::{Block, Keyword, Verdict};
 use super::super::place::{self, Place, Sources};
 
 /// One thing to say. What is to be said of several places is said once.
@@ -49,7 +49,9 @@ impl Notes {
     pub fn of(keywords: &[place::At<&'static Keyword>]) -> Self {
         let mut notes = Self::default();
         for place::At { value, place } in keywords {
-            if value.verdict != Verdict::Taken {
+            // What stands in a check that is refused is refused with it.
+            let within = matches!(value.block, Block::SmtpCheck | Block::BfdCheck);
+            if value.verdict != Verdict::Taken && !(within && value.verdict == Verdict::Refused) {
                 notes.add(value.verdict, *place, value.name, value.reason);
             }
         }
