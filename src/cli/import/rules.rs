@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::nft::Family;
-use crate::nft::firewall::{Direction, Translation, iptables, translations};
+use crate::nft::firewall::{Direction, RuleName, Translation, iptables, translations};
 
 /// A line for each rule of the ruleset in a file that gives replies of these servers, or requests to them, another source.
 ///
@@ -44,7 +44,7 @@ fn judge(text: &str, servers: &BTreeSet<SocketAddr>) -> Option<Vec<String>> {
         while let Some(found) = translations(&ruleset, direction, servers()).first() {
             remove(&mut ruleset, found);
             if told.insert(format!("{} {} {}", found.family, found.table, found.rule)) {
-                lines.push(line(found, direction, family.is_some()));
+                lines.push(line(found, direction, family.map(|_| text)));
             }
         }
     }
@@ -77,15 +77,14 @@ fn remove(ruleset: &mut Value, found: &Translation) {
     objects.retain(|object| {
         let rule = &object["rule"];
         let chain = rule["chain"].as_str().unwrap_or_default();
-        let ends = format!(", handle {} of chain {chain}", rule["handle"]);
-        !(of_table(rule) && found.rule.ends_with(&ends))
+        !(of_table(rule) && found.rule.chain == chain && rule["handle"] == found.rule.handle)
     });
     if objects.len() == before {
         objects.retain(|object| !(of_table(&object["chain"]) && object["chain"]["name"] == *found.chain));
     }
 }
 
-fn line(it: &Translation, direction: Direction, saved: bool) -> String {
+fn line(it: &Translation, direction: Direction, saved: Option<&str>) -> String {
     let first = it.sockets.first().map_or(String::new(), ToString::to_string);
     let more = match it.sockets.len() {
         0 | 1 => String::new(),
@@ -101,14 +100,21 @@ fn line(it: &Translation, direction: Direction, saved: bool) -> String {
              and let the servers' routes to the clients lead over this machine"
         ),
     };
-    let Translation { family, table, chain, hook, rule, .. } = it;
-    if saved {
-        return format!("unnecessary: {rule} in table {table}, hook {hook}, {what}");
+    let Translation { family, table, hook, rule: RuleName { word, handle, chain }, .. } = it;
+    match saved {
+        Some(saved) => {
+            let printed = iptables::printed_rule(saved, table, *handle).unwrap_or_default();
+            let options = printed.trim_start_matches("-A ");
+            let program = if family == Family::Ip6.word() { "ip6tables" } else { "iptables" };
+            format!(
+                "unnecessary: `{printed}` in table {table} {what}. `{program} -t {table} -D {options}` does it"
+            )
+        }
+        None => format!(
+            "unnecessary: rule {word}, handle {handle} of chain {chain} in table {family} {table}, hook {hook}, {what}. \
+             `nft delete rule {family} {table} {chain} handle {handle}` does it"
+        ),
     }
-    format!(
-        "unnecessary: {rule} in table {family} {table}, hook {hook}, {what}. `nft delete rule {family} {table} {chain} handle N` does \
-         it, with the handle from `nft -a list table {family} {table}`"
-    )
 }
 
 #[cfg(test)]
@@ -126,11 +132,12 @@ mod tests {
         let lines = judge(saved, &servers()).expect("a ruleset");
         assert_eq!(lines.len(), 2, "{lines:?}");
         assert!(
-            lines[0].contains("rule snat, handle 1") && lines[0].contains("replies of 10.0.1.11:53 another"),
+            lines[0].contains("`iptables -t nat -D POSTROUTING -s 10.0.1.0/24 -p udp -m udp --sport 53 -j SNAT --to-source 192.0.2.53`")
+                && lines[0].contains("replies of 10.0.1.11:53 another"),
             "{lines:?}"
         );
         assert!(
-            lines[1].contains("rule masquerade, handle 2")
+            lines[1].contains("`-A POSTROUTING -d 10.0.1.0/24 -j MASQUERADE` in table nat")
                 && lines[1].contains("requests to 10.0.1.11:53 another"),
             "{lines:?}"
         );
@@ -153,7 +160,8 @@ mod tests {
         let lines = judge(listed, &servers()).expect("a ruleset");
         let [line] = &lines[..] else { panic!("{lines:?}") };
         assert!(
-            line.contains("10.0.1.11:53 and 1 more") && line.contains("nft delete rule inet mine post"),
+            line.contains("10.0.1.11:53 and 1 more")
+                && line.contains("`nft delete rule inet mine post handle 7`"),
             "{line}"
         );
     }
