@@ -70,6 +70,7 @@ enum Subject {
 }
 
 /// The core.
+#[derive(Default)]
 pub struct Core {
     config: Config,
     /// The config to go by as soon as the kernel was read for it, and since when it waits. Until then the other one goes on.
@@ -163,57 +164,7 @@ const DRAIN_OF_STRANGERS: Duration = Duration::from_secs(5);
 impl Core {
     /// A core that knows no more than this; its first input is [`Input::Config`].
     pub fn new(memory: Memory) -> Self {
-        Self {
-            config: Config::default(),
-            next: None,
-            index: BTreeMap::new(),
-            pools: BTreeMap::new(),
-            quorums: BTreeMap::new(),
-            told: BTreeMap::new(),
-            ramping: BTreeSet::new(),
-            targets: Vec::new(),
-            probed_for: Vec::new(),
-            next_target: 0,
-            here: BTreeSet::new(),
-            found: None,
-            rules: None,
-            rules_damaged: false,
-            rules_touched: false,
-            sysctls: BTreeMap::new(),
-            sysctl_looks: (0, 0),
-            sysctls_set: false,
-            putting_back: false,
-            unnamed: memory.created.iter().map(|key| (*key, 0)).collect(),
-            memory,
-            evictions: BTreeMap::new(),
-            stopping: None,
-            connections_unread: false,
-            brake: Brake::default(),
-            rules_brake: Brake::default(),
-            sysctl_brake: Brake::default(),
-            reported: Reported::default(),
-            drifted: BTreeMap::new(),
-            read: None,
-            looking: false,
-            services_asked: false,
-            look_anew: false,
-            rules_unread: false,
-            next_look: Time::ZERO,
-            planned: Time::ZERO,
-            settled: false,
-            started: false,
-            busy: BTreeSet::new(),
-            rules_asked: None,
-            rules_tried: None,
-            rules_kept: false,
-            retries: Retries::default(),
-            waiting: BTreeMap::new(),
-            kept: Kept::default(),
-            drains: BTreeMap::new(),
-            former: BTreeMap::new(),
-            leaving: false,
-            finished: false,
-        }
+        Self { unnamed: memory.created.iter().map(|key| (*key, 0)).collect(), memory, ..Self::default() }
     }
 
     /// One input at the time `now`; what is to be done about it, in this order.
