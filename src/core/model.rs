@@ -2,6 +2,7 @@
 
 mod check;
 mod factor;
+mod probe;
 mod rules;
 mod secret;
 mod target;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::check::*;
 pub use self::factor::Factor;
+pub use self::probe::*;
 pub use self::rules::{Outer, Refusals, Rules};
 pub use self::secret::Secret;
 pub use self::target::{Target, TargetId, Verdict};
