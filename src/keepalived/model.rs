@@ -452,7 +452,7 @@ pub struct TrackFile {
     pub name: At<String>,
     /// The file.
     pub path: At<String>,
-    /// `weight`; 0. Negative with `reverse`.
+    /// `weight`; 1, as keepalived 2.2.7 has it, whatever its manual says. Negative with `reverse`.
     pub weight: Value<i64>,
 }
 
