@@ -44,7 +44,8 @@ const SAME_NAMESPACE: &str =
     "start ipvsd in that namespace (`ip netns exec`, or `NetworkNamespacePath=` of its unit)";
 const NFT: &str = "ipvsd needs no marks for a group: each address is a service of its own";
 const LABEL: &str = "it is a name for humans only: give the service a `name`";
-const USER: &str = "where ipvsd may not change users (CAP_SETUID, CAP_SETGID) only its own user will do";
+const USER: &str =
+    "ipvsd runs commands as its own user only: `ipvsd run` refuses another one, and says how to start it";
 const DPVS: &str = "this is DPVS and not keepalived: ipvsd drives the kernel's IPVS";
 const NO_KEYWORD: &str = "no keepalived knows it: it never had an effect";
 

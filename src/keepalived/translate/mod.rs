@@ -16,6 +16,7 @@ mod service;
 mod shared;
 #[cfg(test)]
 mod tests;
+mod workaround;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -41,7 +42,7 @@ pub struct Translation {
 /// Translates a file. Nothing fails: what cannot be taken has its note.
 pub fn translate(file: &File, outside: &dyn Outside) -> Translation {
     let lvs = &file.lvs;
-    let scripts = Scripts { outside, lvs };
+    let scripts = Scripts::new(outside, lvs);
     let mut notes = Notes::of(&lvs.keywords);
     let mut document = Document { tables: tables(&scripts, &mut notes), services: Vec::new() };
     let mut names = Names::new(&lvs.virtual_servers);

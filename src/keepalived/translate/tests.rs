@@ -143,3 +143,36 @@ fn names_tell_services_apart() {
         assert!(said.contains(part), "{part}: {said}");
     }
 }
+
+/// A virtual server with a script, and what is said of it.
+fn with_script(script: &str) -> String {
+    translated(&format!(
+        "virtual_server 192.0.2.1 53 {{\n lb_algo rr\n lb_kind DR\n protocol UDP\n quorum_up \"{script}\"\n \
+         real_server 10.0.0.1 53 {{\n }}\n}}\n"
+    ))
+}
+
+#[test]
+fn a_script_that_does_more_than_ops_stays_and_is_named() {
+    for script in [
+        "ipvsadm -E -u 192.0.2.2:53 --ops",
+        "sh -c 'ipvsadm -E -u 192.0.2.1:53 --ops && logger done'",
+        "ipvsadm -E -u 192.0.2.1:53 --ops -p 60",
+    ] {
+        let said = with_script(script);
+        assert!(said.contains("on_up") && said.contains("it calls `ipvsadm`"), "{script}: {said}");
+        assert!(said.contains("ops = false"), "{script}: {said}");
+    }
+    let said = with_script("sh -c 'sleep 1; ipvsadm -Eu 192.0.2.1:53 -o || true'");
+    assert!(!said.contains("on_up") && !said.contains("ops = false"), "{said}");
+    assert!(said.contains("gives it `wlc`") && said.contains("stays with `rr`"), "{said}");
+}
+
+#[test]
+fn servers_keep_their_port_behind_a_group_of_addresses_and_marks() {
+    let said = translated(
+        "virtual_server_group G {\n 192.0.2.1 53\n fwmark 7\n}\nvirtual_server group G {\n lb_algo rr\n lb_kind DR\n ops\n \
+         protocol UDP\n real_server 10.0.0.1 53 {\n }\n}\n",
+    );
+    assert!(said.contains("10.0.0.1:53") && said.contains("`fwmark`: its servers have the port"), "{said}");
+}
