@@ -119,7 +119,7 @@ impl Core {
             let (up, reason, factor) = match known.get(&target)? {
                 Known::Unknown => (None, "", Factor::FULL),
                 Known::Up { reason, factor } => (Some(true), &**reason, *factor),
-                Known::Down { reason } => (Some(false), &**reason, Factor::FULL),
+                Known::Down { reason, .. } => (Some(false), &**reason, Factor::FULL),
             };
             Some(CheckStatus {
                 target,
