@@ -51,11 +51,20 @@ pub fn import(path: &Path) -> Result<Imported, LoadError> {
     }
     let mut problems = Problems::default();
     let draft = toml_file::read(text, &mut problems);
-    let config = validate::validate(&draft, &mut problems);
+    let nothing = file.lvs.virtual_servers.is_empty();
+    let config = if nothing { None } else { validate::validate(&draft, &mut problems) };
     problems.move_to(|toml| places.of(translation.written.origin(toml.start)));
+    if nothing {
+        let first = places.of(keepalived::Place { file: 0, line: 1, column: 1 });
+        problems
+            .error(first, "there is no virtual_server with real servers: nothing here is for ipvsd")
+            .help("VRRP stays with `keepalived -P`");
+    }
     findings(&file, &places, &mut problems);
     for note in translation.notes.iter().filter(|note| note.verdict == Verdict::Refused) {
-        problems.error(places.of(note.place), format!("`{}`: {}", note.keyword, note.said));
+        for place in &note.places {
+            problems.error(places.of(*place), format!("`{}`: {}", note.keyword, note.said));
+        }
     }
     let rewritten = rewritten(config.as_ref(), &file.lvs);
     let errors = problems.has_errors();

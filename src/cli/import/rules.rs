@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::nft::Family;
-use crate::nft::firewall::{Direction, Translation, iptables, translations};
+use crate::nft::firewall::{Direction, RuleName, Translation, iptables, translations};
 
 /// A line for each rule of the ruleset in a file that gives replies of these servers, or requests to them, another source. Those that ask for a VIP
 /// which is none of these are none.
@@ -48,11 +48,11 @@ fn judge(text: &str, servers: &BTreeSet<SocketAddr>, vips: &BTreeSet<SocketAddr>
         // A chain tells the first of its rules that does it: without that it tells the next one.
         while let Some(found) = translations(&ruleset, direction, servers()).first() {
             remove(&mut ruleset, found);
-            let saved = family.and_then(|_| saved(text, found));
+            let printed = family.and_then(|_| iptables::printed_rule(text, &found.table, found.rule.handle));
             if told.insert(format!("{} {} {}", found.family, found.table, found.rule))
-                && !saved.is_some_and(|rule| of_another_vip(rule, vips))
+                && !printed.is_some_and(|rule| of_another_vip(rule, vips))
             {
-                lines.push(line(found, direction, saved));
+                lines.push(line(found, direction, printed));
             }
         }
     }
@@ -85,21 +85,11 @@ fn remove(ruleset: &mut Value, found: &Translation) {
     objects.retain(|object| {
         let rule = &object["rule"];
         let chain = rule["chain"].as_str().unwrap_or_default();
-        let ends = format!(", handle {} of chain {chain}", rule["handle"]);
-        !(of_table(rule) && found.rule.ends_with(&ends))
+        !(of_table(rule) && found.rule.chain == chain && rule["handle"] == found.rule.handle)
     });
     if objects.len() == before {
         objects.retain(|object| !(of_table(&object["chain"]) && object["chain"]["name"] == *found.chain));
     }
-}
-
-/// The rule as `iptables-save` printed it: what is called its handle is its number in the table.
-fn saved<'a>(text: &'a str, found: &Translation) -> Option<&'a str> {
-    let number: usize = found.rule.split(", handle ").nth(1)?.split(' ').next()?.parse().ok()?;
-    let start = format!("*{}", found.table);
-    let table = text.lines().map(str::trim).skip_while(|line| *line != start);
-    let rules = table.take_while(|line| *line != "COMMIT").filter(|line| line.contains("-A "));
-    rules.skip(number.checked_sub(1)?).next()
 }
 
 /// Whether a rule of iptables asks, by `-m ipvs`, for a VIP that is none of these.
@@ -119,7 +109,7 @@ fn of_another_vip(rule: &str, vips: &BTreeSet<SocketAddr>) -> bool {
     !vips.iter().any(fits)
 }
 
-fn line(it: &Translation, direction: Direction, saved: Option<&str>) -> String {
+fn line(it: &Translation, direction: Direction, printed: Option<&str>) -> String {
     let first = it.sockets.first().map_or(String::new(), ToString::to_string);
     let more = match it.sockets.len() {
         0 | 1 => String::new(),
@@ -135,15 +125,21 @@ fn line(it: &Translation, direction: Direction, saved: Option<&str>) -> String {
              and let the servers' routes to the clients lead over this machine"
         ),
     };
-    let Translation { family, table, chain, hook, rule, .. } = it;
     let what = format!("{what}. If it serves others, too, it need only leave these servers out");
-    if let Some(saved) = saved {
-        return format!("unnecessary: `{saved}` in table {table}, hook {hook}, {what}");
+    let Translation { family, table, hook, rule: RuleName { word, handle, chain }, .. } = it;
+    match printed {
+        Some(printed) => {
+            let options = printed.trim_start_matches("-A ");
+            let program = if family == Family::Ip6.word() { "ip6tables" } else { "iptables" };
+            format!(
+                "unnecessary: `{printed}` in table {table} {what}. `{program} -t {table} -D {options}` takes it out"
+            )
+        }
+        None => format!(
+            "unnecessary: rule {word}, handle {handle} of chain {chain} in table {family} {table}, hook {hook}, {what}. \
+             `nft delete rule {family} {table} {chain} handle {handle}` takes it out"
+        ),
     }
-    format!(
-        "unnecessary: {rule} in table {family} {table}, hook {hook}, {what}. `nft delete rule {family} {table} {chain} handle N` does \
-         it, with the handle from `nft -a list table {family} {table}`"
-    )
 }
 
 #[cfg(test)]
@@ -183,13 +179,12 @@ mod tests {
         let lines = judge(saved, &servers(), &vips()).expect("a ruleset");
         assert_eq!(lines.len(), 2, "{lines:?}");
         assert!(
-            lines[0].contains(
-                "`-A POSTROUTING -s 10.0.1.0/24 -p udp -m udp --sport 53 -j SNAT --to-source 192.0.2.53`"
-            ) && lines[0].contains("replies of 10.0.1.11:53 another"),
+            lines[0].contains("`iptables -t nat -D POSTROUTING -s 10.0.1.0/24 -p udp -m udp --sport 53 -j SNAT --to-source 192.0.2.53`")
+                && lines[0].contains("replies of 10.0.1.11:53 another"),
             "{lines:?}"
         );
         assert!(
-            lines[1].contains("`-A POSTROUTING -d 10.0.1.0/24 -j MASQUERADE`")
+            lines[1].contains("`-A POSTROUTING -d 10.0.1.0/24 -j MASQUERADE` in table nat")
                 && lines[1].contains("requests to 10.0.1.11:53 another"),
             "{lines:?}"
         );
@@ -212,7 +207,8 @@ mod tests {
         let lines = judge(listed, &servers(), &vips()).expect("a ruleset");
         let [line] = &lines[..] else { panic!("{lines:?}") };
         assert!(
-            line.contains("10.0.1.11:53 and 1 more") && line.contains("nft delete rule inet mine post"),
+            line.contains("10.0.1.11:53 and 1 more")
+                && line.contains("`nft delete rule inet mine post handle 7`"),
             "{line}"
         );
     }

@@ -74,7 +74,9 @@ fn is_told(text: &str) {
     let lines = text.split('\n').count() as u32;
     let within = |place: super::super::Place| place.file == 0 && (1..=lines).contains(&place.line);
     assert!(
-        notes.iter().all(|note| within(note.place) && note.places > 0 && !note.said.is_empty()),
+        notes.iter().all(|note| !note.places.is_empty()
+            && note.places.iter().copied().all(within)
+            && !note.said.is_empty()),
         "{notes:#?}"
     );
     assert!((0..written.text.len()).step_by(7).all(|byte| within(written.origin(byte))));
