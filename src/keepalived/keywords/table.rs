@@ -90,7 +90,12 @@ pub const ROWS: &[Row] = &[
     row(&[Root], NotNeeded, "the name of keepalived's own files", &["instance"]),
     never(row(&[Root], Refused, DPVS, &["local_address_group"])),
     // global_defs: what LVS users set.
-    row(&[GlobalDefs], Taken, "", &["lvs_timeouts"]),
+    row(
+        &[GlobalDefs],
+        Noted,
+        "like the services, they stay when ipvsd stops: keepalived puts back those that it found",
+        &["lvs_timeouts"],
+    ),
     row(
         &[GlobalDefs],
         Noted,

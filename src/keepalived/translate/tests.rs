@@ -176,3 +176,17 @@ fn servers_keep_their_port_behind_a_group_of_addresses_and_marks() {
     );
     assert!(said.contains("10.0.0.1:53") && said.contains("`fwmark`: its servers have the port"), "{said}");
 }
+
+#[test]
+fn a_first_verdict_that_is_told_is_announced() {
+    let said = |globals: &str, more: &str| {
+        translated(&format!(
+            "global_defs {{\n {globals}\n}}\nvirtual_server 192.0.2.1 53 {{\n lb_algo rr\n lb_kind DR\n ops\n protocol UDP\n {more}\n \
+             real_server 10.0.0.1 53 {{\n notify_up /usr/bin/up\n TCP_CHECK {{\n }}\n }}\n}}\n"
+        ))
+        .contains("`rs_init_notifies`: not given")
+    };
+    assert!(said("", ""));
+    assert!(!said("rs_init_notifies", ""));
+    assert!(!said("", "alpha"), "keepalived tells it, too");
+}
