@@ -496,7 +496,12 @@ pub const ROWS: &[Row] = &[
     ),
     row(HTTP, Noted, "an old name of `retry`", &["nb_get_retry"]),
     row(HTTP, Noted, "ipvsd always asks for the name that is in `host`", &["enable_sni"]),
-    later(row(HTTP, Taken, "", &["sni_name"])),
+    later(row(
+        HTTP,
+        Noted,
+        "ipvsd asks for one name, in the header Host and in TLS: another one than `virtualhost` is refused",
+        &["sni_name"],
+    )),
     later(row(
         &[HttpGet, SslGet, Url],
         Noted,
