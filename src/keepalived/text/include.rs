@@ -86,7 +86,9 @@ impl Include<'_> {
     ) {
         let message = format!("{} cannot be included: {error}", path.display());
         let missing = error.kind() == ErrorKind::NotFound;
-        let rule = if missing { Rule::Include } else { Rule::Unread };
+        // A directory has no services that could be lost: keepalived skips it, too.
+        let nothing = missing || error.kind() == ErrorKind::IsADirectory;
+        let rule = if nothing { Rule::Include } else { Rule::Unread };
         let quiet =
             self.kind == Kind::Plain || (missing && braces && !matches!(self.kind, Kind::Brace | Kind::All));
         if quiet && error.kind() != ErrorKind::IsADirectory {
