@@ -81,6 +81,9 @@ pub fn policy(it: &ServiceStatus) -> String {
             WhenAllDown::Fallback => ": the fallback gets its weight",
         },
     );
+    if it.suspended {
+        said.push("suspended: none of its VIPs is here, its servers are not probed".to_owned());
+    }
     if !it.slow_start.is_zero() {
         said.push(format!("slow start over {}", span(it.slow_start)));
     }

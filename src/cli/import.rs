@@ -19,7 +19,9 @@ pub fn main(path: &Path, ruleset: Option<&Path>, json: bool) -> ExitCode {
             return ExitCode::from(super::FAILED);
         }
     };
-    let rules = match ruleset.map_or(Ok(Vec::new()), |path| rules::unnecessary(path, &imported.rewritten)) {
+    let rules = match ruleset.map_or(Ok(Vec::new()), |path| {
+        rules::unnecessary(path, &imported.rewritten.servers, &imported.rewritten.vips)
+    }) {
         Ok(rules) => rules,
         Err(error) => {
             eprintln!("ipvsd: {error}");

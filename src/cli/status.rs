@@ -89,6 +89,9 @@ fn render_service(it: &ServiceStatus, now: Time, width: usize) -> String {
     if !it.present {
         text += &format!("  {BAD}not in the kernel{BAD:#}\n");
     }
+    if it.suspended {
+        text += &format!("  {WARN}suspended: none of its VIPs is here, its servers are not probed{WARN:#}\n");
+    }
     if it.quorum == Some(false) {
         text += &format!("  {WARN}quorum lost{WARN:#}\n");
     }

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use super::report::{Place, Problems, Sources};
 use super::{LoadError, Loaded, Report, toml_file, validate};
-use crate::keepalived::{self, File, Lvs, Machine, Method, Note, Protocol, Rule, Verdict};
+use crate::core::{desired, model::Config};
+use crate::keepalived::{self, File, Lvs, Machine, Method, Note, Rule, Target, Verdict};
 
 /// A keepalived.conf, and what becomes of it.
 #[derive(Clone, Debug)]
@@ -17,10 +18,19 @@ pub struct Imported {
     pub notes: Vec<Note>,
     /// The files that the notes are about.
     pub sources: keepalived::Sources,
-    /// The servers of datagrams under NAT.
-    pub rewritten: BTreeSet<SocketAddr>,
+    /// The servers under NAT whose replies ipvsd rewrites, and their VIPs: those of one-packet services.
+    pub rewritten: Rewritten,
     /// The config, or why there is none.
     pub judged: Result<Loaded, Report>,
+}
+
+/// Both ends of what ipvsd rewrites.
+#[derive(Clone, Debug, Default)]
+pub struct Rewritten {
+    /// The servers.
+    pub servers: BTreeSet<SocketAddr>,
+    /// The VIPs.
+    pub vips: BTreeSet<SocketAddr>,
 }
 
 /// Reads a keepalived.conf with all that it includes, as keepalived does on this machine.
@@ -41,12 +51,22 @@ pub fn import(path: &Path) -> Result<Imported, LoadError> {
     }
     let mut problems = Problems::default();
     let draft = toml_file::read(text, &mut problems);
-    let config = validate::validate(&draft, &mut problems);
+    let nothing = file.lvs.virtual_servers.is_empty();
+    let config = if nothing { None } else { validate::validate(&draft, &mut problems) };
     problems.move_to(|toml| places.of(translation.written.origin(toml.start)));
+    if nothing {
+        let first = places.of(keepalived::Place { file: 0, line: 1, column: 1 });
+        problems
+            .error(first, "there is no virtual_server with real servers: nothing here is for ipvsd")
+            .help("VRRP stays with `keepalived -P`");
+    }
     findings(&file, &places, &mut problems);
     for note in translation.notes.iter().filter(|note| note.verdict == Verdict::Refused) {
-        problems.error(places.of(note.place), format!("`{}`: {}", note.keyword, note.said));
+        for place in &note.places {
+            problems.error(places.of(*place), format!("`{}`: {}", note.keyword, note.said));
+        }
     }
+    let rewritten = rewritten(config.as_ref(), &file.lvs);
     let errors = problems.has_errors();
     let report = Report::of(sources, problems);
     let judged = match config.filter(|_| !errors) {
@@ -59,17 +79,24 @@ pub fn import(path: &Path) -> Result<Imported, LoadError> {
         None => Err(report),
     };
     let (toml, notes) = (translation.written.text, translation.notes);
-    Ok(Imported { toml, notes, rewritten: rewritten(&file.lvs), sources: file.sources, judged })
+    Ok(Imported { toml, notes, rewritten, sources: file.sources, judged })
 }
 
-fn rewritten(lvs: &Lvs) -> BTreeSet<SocketAddr> {
-    let datagrams = lvs
-        .virtual_servers
-        .iter()
-        .filter(|server| server.protocol.as_ref().is_none_or(|protocol| protocol.value == Protocol::Udp));
-    let servers = datagrams.flat_map(|server| &server.real_servers);
-    let under_nat = servers.filter(|server| server.method.value == Method::Nat);
-    under_nat.map(|server| SocketAddr::new(server.address, server.port)).collect()
+/// As the config has it; as the file says where there is none.
+fn rewritten(config: Option<&Config>, lvs: &Lvs) -> Rewritten {
+    if let Some(config) = config {
+        let rules = desired::rules_of(config);
+        return Rewritten { servers: rules.replies.into_keys().collect(), vips: rules.requests };
+    }
+    let mut rewritten = Rewritten::default();
+    for server in lvs.virtual_servers.iter().filter(|server| server.ops.is_some()) {
+        let under_nat = server.real_servers.iter().filter(|server| server.method.value == Method::Nat);
+        rewritten.servers.extend(under_nat.map(|server| SocketAddr::new(server.address, server.port)));
+        if let Target::Address(ip, port) = server.target {
+            rewritten.vips.insert(SocketAddr::new(ip, port));
+        }
+    }
+    rewritten
 }
 
 /// Notes as lines, but for those of what is refused.

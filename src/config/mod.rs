@@ -25,6 +25,7 @@ mod scheduler;
 mod tests;
 mod toml_file;
 mod toml_forward;
+mod toml_service;
 mod toml_table;
 mod toml_value;
 mod validate;

@@ -91,3 +91,12 @@ pub fn list<'a, T>(
     let whole = items.len() == array.len();
     Some(List { items, whole })
 }
+
+/// The table that `value` is, with none but these keys; none if it is no table.
+pub fn table<'a>(value: Value<'a>, what: &str, keys: &[&str], problems: &mut Problems) -> Option<Table<'a>> {
+    let Some(entries) = value.get_ref().as_table() else {
+        wrong_kind(value, "a table", problems);
+        return None;
+    };
+    Some(Table::new(entries, place(value), what, keys, problems))
+}

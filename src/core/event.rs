@@ -83,6 +83,13 @@ pub enum Event {
         /// Reached or lost.
         reached: bool,
     },
+    /// The VIPs of a service with `ha_suspend` have all left this machine, or one of them has come.
+    Suspended {
+        /// The service's name.
+        service: String,
+        /// Its servers are not probed.
+        suspended: bool,
+    },
     /// The config does not name this service any more, and ipvsd did not create it: it is left as it is.
     Left {
         /// The IPVS service.

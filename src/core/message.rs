@@ -1,7 +1,7 @@
 //! What the core is told and what it asks for. All of it can be written down, so that a history can be played again.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use ipvs_netlink::{DestinationKey, ServiceKey};
@@ -35,6 +35,8 @@ pub enum Input {
     FoundConnections(Result<BTreeSet<(ServiceKey, DestinationKey)>, String>),
     /// A verdict changed.
     Verdict(Verdict),
+    /// Which VIPs of services that may be suspended (`ha_suspend`) are addresses of this machine.
+    Here(BTreeSet<IpAddr>),
     /// An operator gives a server another weight than the config's. It replaces what was said of that server before.
     Override(Override),
     /// An operator takes back what was said of a server.

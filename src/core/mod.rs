@@ -30,6 +30,7 @@ pub mod rules;
 mod start;
 pub mod status;
 mod steps;
+pub mod suspend;
 pub mod sysctls;
 #[cfg(test)]
 mod tests;
@@ -37,7 +38,7 @@ pub mod traffic;
 mod verdicts;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,6 +70,7 @@ enum Subject {
 }
 
 /// The core.
+#[derive(Default)]
 pub struct Core {
     config: Config,
     /// The config to go by as soon as the kernel was read for it, and since when it waits. Until then the other one goes on.
@@ -86,6 +88,8 @@ pub struct Core {
     /// The services of the config that a target's verdict is about, by their places there, in the order of both.
     probed_for: Vec<(TargetId, usize)>,
     next_target: u32,
+    /// The VIPs of services that may be suspended which are addresses of this machine.
+    here: BTreeSet<IpAddr>,
     /// The kernel's services as far as they are known; none until they were read.
     found: Option<FoundServices>,
     /// The rules in the kernel; none until they were read.
@@ -160,56 +164,7 @@ const DRAIN_OF_STRANGERS: Duration = Duration::from_secs(5);
 impl Core {
     /// A core that knows no more than this; its first input is [`Input::Config`].
     pub fn new(memory: Memory) -> Self {
-        Self {
-            config: Config::default(),
-            next: None,
-            index: BTreeMap::new(),
-            pools: BTreeMap::new(),
-            quorums: BTreeMap::new(),
-            told: BTreeMap::new(),
-            ramping: BTreeSet::new(),
-            targets: Vec::new(),
-            probed_for: Vec::new(),
-            next_target: 0,
-            found: None,
-            rules: None,
-            rules_damaged: false,
-            rules_touched: false,
-            sysctls: BTreeMap::new(),
-            sysctl_looks: (0, 0),
-            sysctls_set: false,
-            putting_back: false,
-            unnamed: memory.created.iter().map(|key| (*key, 0)).collect(),
-            memory,
-            evictions: BTreeMap::new(),
-            stopping: None,
-            connections_unread: false,
-            brake: Brake::default(),
-            rules_brake: Brake::default(),
-            sysctl_brake: Brake::default(),
-            reported: Reported::default(),
-            drifted: BTreeMap::new(),
-            read: None,
-            looking: false,
-            services_asked: false,
-            look_anew: false,
-            rules_unread: false,
-            next_look: Time::ZERO,
-            planned: Time::ZERO,
-            settled: false,
-            started: false,
-            busy: BTreeSet::new(),
-            rules_asked: None,
-            rules_tried: None,
-            rules_kept: false,
-            retries: Retries::default(),
-            waiting: BTreeMap::new(),
-            kept: Kept::default(),
-            drains: BTreeMap::new(),
-            former: BTreeMap::new(),
-            leaving: false,
-            finished: false,
-        }
+        Self { unnamed: memory.created.iter().map(|key| (*key, 0)).collect(), memory, ..Self::default() }
     }
 
     /// One input at the time `now`; what is to be done about it, in this order.
@@ -242,6 +197,7 @@ impl Core {
             }
             Input::FoundRules(Err(error)) => self.no_rules(now, error, &mut out),
             Input::Verdict(verdict) => self.verdict(now, &verdict, &mut out),
+            Input::Here(here) => self.here(here, &mut out),
             Input::Override(it) => self.override_weight(now, it, &mut out),
             Input::TakeBack { service, server, by } => self.take_back(now, &service, server, by, &mut out),
             Input::Done(key, steps, failed) => self.done(now, key, &steps, failed, &mut out),

@@ -2,12 +2,14 @@
 
 mod check;
 mod factor;
+mod probe;
+mod rules;
 mod secret;
+mod target;
 mod vip;
 
-use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +18,10 @@ use serde::{Deserialize, Serialize};
 
 pub use self::check::*;
 pub use self::factor::Factor;
+pub use self::probe::*;
+pub use self::rules::{Outer, Refusals, Rules};
 pub use self::secret::Secret;
+pub use self::target::{Target, TargetId, Verdict};
 pub use self::vip::Vip;
 
 /// A valid config. Only [`crate::config`] makes one from a file.
@@ -43,16 +48,6 @@ pub struct Notify {
     pub fifo: String,
     /// What reads it and is kept running; it gets the FIFO's path as one more word. No words: nothing.
     pub command: Vec<String>,
-}
-
-/// `[passive]`: what is done with refusals, the ICMP errors (port unreachable) of servers about client traffic that the
-/// reply rewrite stands behind.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Refusals {
-    /// The nflog group by which the daemon hears of them; none if it does not.
-    pub group: Option<u16>,
-    /// They are dropped: to the client they would name the server's own address.
-    pub hidden: bool,
 }
 
 /// `[kernel]`.
@@ -312,56 +307,4 @@ pub enum WhenAllDown {
     Refuse,
     /// The service's fallbacks get their weight, and the others 0.
     Fallback,
-}
-
-/// What the tables `ip ipvsd` and `ip6 ipvsd` must hold, both families together.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Rules {
-    /// VIP:port of every OPS service: requests to it are not tracked.
-    pub requests: BTreeSet<SocketAddr>,
-    /// server:port → VIP:port of every server under NAT with OPS: replies are not tracked, and leave from VIP:port.
-    pub replies: BTreeMap<SocketAddr, SocketAddr>,
-    /// The servers that are reached through a tunnel: the outer packets are not tracked.
-    pub tunnels: BTreeSet<Outer>,
-    /// What is done with refusals of the servers in `replies`; nothing where there are none.
-    pub refusals: Refusals,
-}
-
-/// The outer packets of a tunnel as a rule can tell them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum Outer {
-    /// IP in IP or GRE to this address.
-    Ip(IpAddr),
-    /// UDP (GUE) to this address and port.
-    Udp(SocketAddr),
-}
-
-/// Names one probed (address, check) for as long as the daemon runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct TargetId(pub u32);
-
-/// One thing to probe.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Target {
-    /// Its name in verdicts.
-    pub id: TargetId,
-    /// Where the probes go.
-    pub address: SocketAddr,
-    /// How.
-    pub check: Arc<Check>,
-    /// It already has weight in the kernel: it counts as up until `fall` probes have failed.
-    pub assumed_up: bool,
-}
-
-/// A verdict that has changed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Verdict {
-    /// Whose.
-    pub target: TargetId,
-    /// Up or down.
-    pub up: bool,
-    /// What it makes of the weight of a server that is up; nothing ([`Factor::FULL`]) unless a check says otherwise.
-    pub factor: Factor,
-    /// Why, in words for the log: `refused (ICMP port unreachable), 3 in a row`.
-    pub reason: Cow<'static, str>,
 }

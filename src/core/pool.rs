@@ -198,7 +198,9 @@ impl Pool {
             Standing::Down if self.keeps(server) => {
                 let reason = member.reason();
                 let why = if self.health == Health::AllDown { "all servers are" } else { "too many are" };
-                due(Some(member.full()), &format!("kept, since {why} down ({reason})"))
+                // One that was never up has no weight to keep.
+                let weight = Some(member.effective()).filter(|weight| *weight > 0).unwrap_or(member.full());
+                due(Some(weight), &format!("kept, since {why} down ({reason})"))
             }
             Standing::Down => due(Some(0), &member.reason()),
         })

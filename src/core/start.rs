@@ -7,7 +7,7 @@ use ipvs_netlink::{DestinationKey, ServiceKey};
 
 use super::drift::{Brake, Ruling};
 use super::event::Event;
-use super::model::{Config, Target, TargetId};
+use super::model::{Config, TargetId};
 use super::plan::{FoundService, FoundServices};
 use super::pool::{Known, Member, Pool};
 use super::reported::Reported;
@@ -243,7 +243,9 @@ impl Core {
     fn take_next(&mut self, now: Time, anew: bool, out: &mut Vec<Output>) {
         let ready = !anew && !self.rules_unread && self.all_returned(now);
         if let Some((config, _)) = self.next.take_if(|_| ready) {
+            let suspended = self.all_suspended();
             self.configure(now, config, out);
+            self.say_suspended(&suspended, out);
             if !std::mem::replace(&mut self.started, true) && std::mem::take(&mut self.rules_touched) {
                 out.push(Output::LookAtRules);
             }
@@ -288,21 +290,5 @@ impl Core {
             let Some(service) = self.found.as_ref().and_then(|found| found.get(key)) else { continue };
             pool.found(service.servers.iter().map(|(server, config)| (*server, config.weight)));
         }
-    }
-
-    fn probes(&self) -> Vec<Target> {
-        let members = self.pools.values().flat_map(|pool| pool.members.values());
-        let assumed_up: BTreeSet<TargetId> = members
-            .filter(|member| member.found > 0)
-            .flat_map(|member| member.checks.iter().map(|(id, _)| id))
-            .copied()
-            .collect();
-        let targets = self.targets.iter().map(|((address, check), id)| Target {
-            id: *id,
-            address: *address,
-            check: check.clone(),
-            assumed_up: assumed_up.contains(id),
-        });
-        targets.collect()
     }
 }

@@ -43,6 +43,12 @@ pub fn say(event: &Event) {
             tracing::info!(service, vip = %key, "quorum reached")
         }
         Event::Quorum { service, key, reached: false } => tracing::error!(service, vip = %key, "quorum lost"),
+        Event::Suspended { service, suspended: true } => {
+            tracing::info!(service, "no VIP is here: its servers are not probed");
+        }
+        Event::Suspended { service, suspended: false } => {
+            tracing::info!(service, "a VIP is here: its servers are probed");
+        }
         Event::Left { key } => tracing::warn!(
             vip = %key,
             "no longer in the config, and not created by ipvsd: left as it is; `ipvsadm -D` removes it"

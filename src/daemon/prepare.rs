@@ -86,10 +86,16 @@ fn other_user(argv: &[String], wanted: &str) -> Option<String> {
     let own_group = nix::unistd::getegid().as_raw();
     let id_of_user = || Some(nix::unistd::User::from_name(user).ok()??.uid.as_raw());
     let id_of_group = |group: &str| Some(nix::unistd::Group::from_name(group).ok()??.gid.as_raw());
-    let same_user = user.parse().ok().or_else(id_of_user) == Some(own_user);
-    let same_group =
-        group.is_none_or(|group| group.parse().ok().or_else(|| id_of_group(group)) == Some(own_group));
-    (!same_user || !same_group).then(|| {
+    let user_id: Option<u32> = user.parse().ok().or_else(id_of_user);
+    let group_id: Option<Option<u32>> = group.map(|group| group.parse().ok().or_else(|| id_of_group(group)));
+    if user_id.is_none() || group_id == Some(None) {
+        return Some(format!(
+            "`{}` is to run as {wanted}, and there is no such user or group here",
+            argv.join(" ")
+        ));
+    }
+    let same = user_id == Some(own_user) && group_id.flatten().is_none_or(|group| group == own_group);
+    (!same).then(|| {
         format!(
             "`{}` is to run as {wanted}, and ipvsd runs as user {own_user}, group {own_group}, and never as another: take \
              `user` (`script_user` in a keepalived.conf) out, or give ipvsd's unit this `User=` and `Group=`",

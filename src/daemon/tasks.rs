@@ -56,7 +56,6 @@ pub struct Tasks {
     /// Who hears of every verdict.
     pub fifo: Fifo,
     hooks: Hooks,
-    /// What is not probed for now.
     suspend: Suspend,
     verdicts: UnboundedReceiver<Verdict>,
     wake: Option<Time>,
@@ -158,14 +157,23 @@ impl Tasks {
     }
 
     /// Hands one input to the core and carries out what it asks for.
-    pub fn input(&mut self, mut input: Input) {
+    pub fn input(&mut self, input: Input) {
+        // Before its services are probed.
+        if let Input::Config(config) = &input
+            && let Some(here) = self.suspend.follow(config)
+        {
+            self.handle(Input::Here(here));
+        }
+        self.handle(input);
+    }
+
+    fn handle(&mut self, mut input: Input) {
         let now = Instant::now();
         self.remembered.retry(now);
         self.progress.answered(&input, now);
         self.happened.input(&input);
         if let Input::Config(config) = &mut input {
             self.configs += 1;
-            self.suspend.follow(config);
             self.hints.follow(&mut config.refusals, &self.checker.hints());
         }
         let mut last_words = false;
@@ -183,7 +191,7 @@ impl Tasks {
                 Output::Do(key, steps) => drop(self.ipvs.send(ipvs::Work::Do(key, steps))),
                 Output::LookAtRules => drop(self.rules.send(rules::Work::Look)),
                 Output::DoRules(rules) => drop(self.rules.send(rules::Work::Do(rules))),
-                Output::Probe(targets) => self.checker.set(self.suspend.awake(targets)),
+                Output::Probe(targets) => self.checker.set(targets),
                 Output::Wake(time) => self.wake = Some(time),
                 Output::Run(hook) => {
                     last_words = true;
@@ -258,8 +266,7 @@ impl Tasks {
             Some(time) => tokio::time::sleep_until(self.clock.instant(time).into()).await,
             None => std::future::pending().await,
         };
-        let input = loop {
-            break tokio::select! {
+        let input = tokio::select! {
             Some(input) = self.inputs.recv() => input,
             verdict = self.verdicts.recv() => match verdict {
                 Some(verdict) => Input::Verdict(verdict),
@@ -269,13 +276,7 @@ impl Tasks {
                 self.wake = None;
                 Input::Wake
             }
-            () = self.suspend.due() => {
-                if let Some(targets) = self.suspend.look() {
-                    self.checker.set(targets);
-                }
-                continue;
-            }
-            };
+            here = self.suspend.here() => Input::Here(here),
         };
         Ok(input)
     }

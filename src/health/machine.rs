@@ -15,13 +15,16 @@
 //! A hint (client traffic was refused) makes an up target be probed at once, and the refusal of that very probe is enough for
 //! down. Whoever forges hints gets no more than one probe in [`HINTED_INTERVAL`].
 
+mod outcome;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use super::failure::{Failure, Sort, Unreachable};
+use self::outcome::{Outcome, first_reason, in_a_row, is_refusal, reason};
+use super::failure::{Failure, Sort};
 use super::moment::Moment;
 use super::protocol::silence_succeeds;
 use crate::core::model::{Check, Factor};
@@ -98,23 +101,6 @@ pub struct Change {
     pub factor: Factor,
     /// Why, in words for the log.
     pub reason: Cow<'static, str>,
-}
-
-enum Outcome {
-    /// With what the answer makes of the weight.
-    Answered(Factor),
-    Silent,
-    Failed(Failure),
-}
-
-impl Outcome {
-    fn ended(&self) -> Ended {
-        match self {
-            Self::Answered(_) => Ended::Answered,
-            Self::Silent => Ended::Silent,
-            Self::Failed(why) => why.ended(),
-        }
-    }
 }
 
 impl Machine {
@@ -397,34 +383,6 @@ impl Machine {
         let before = self.probes[..index].iter().rev().take_while(|sent| sent.opposes).count();
         before + self.probes[index..].iter().take_while(|sent| sent.opposes).count()
     }
-}
-
-fn is_refusal(outcome: &Outcome) -> bool {
-    matches!(outcome, Outcome::Failed(Failure::Icmp(Unreachable::Port)))
-}
-
-fn first_reason(outcome: &Outcome) -> Cow<'static, str> {
-    match outcome {
-        Outcome::Answered(factor) => with_factor("first answer", *factor),
-        Outcome::Silent => "silent as expected".into(),
-        Outcome::Failed(why) => why.to_string().into(),
-    }
-}
-
-fn reason(outcome: &Outcome, row: usize) -> Cow<'static, str> {
-    let what = match outcome {
-        Outcome::Answered(factor) => with_factor("answered", *factor),
-        other => first_reason(other),
-    };
-    in_a_row(what, row)
-}
-
-fn in_a_row(what: Cow<'static, str>, row: usize) -> Cow<'static, str> {
-    if row > 1 { format!("{what}, {row} in a row").into() } else { what }
-}
-
-fn with_factor(what: &'static str, factor: Factor) -> Cow<'static, str> {
-    if factor == Factor::FULL { what.into() } else { format!("{what} with {factor}").into() }
 }
 
 #[cfg(test)]

@@ -5,32 +5,28 @@
 //! success has one socket for good: an ICMP error may come seconds after the probe that it is about. Only a hinted probe has its
 //! own there, too.
 
+mod io;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use mio::{Registry, Token};
+use mio::Token;
 use smallvec::SmallVec;
-use tokio::sync::mpsc::UnboundedSender;
 
+pub use self::io::Io;
 use super::failure::Failure;
 use super::machine::{Change, Machine, Step};
 use super::origin;
-use super::ping::Pings;
 use super::protocol::{Ask, Judgement, Protocol, silence_succeeds};
-use super::record::{Record, Tallies};
-use super::socket::{Lack, Ports, Received, Socket, Trouble, control_buffer};
+use super::record::Record;
+use super::socket::{Ports, Received, Socket, Trouble};
 use super::stream::Stream;
-use super::tasks::Tasks;
-use crate::core::model::{Target, TargetId, Verdict};
+use crate::core::model::{Target, TargetId};
 use crate::core::probes::Ended;
 
 /// So many datagrams are read from a socket at a time; who sends more has it closed.
 const FLOOD: usize = 64;
-/// The largest UDP payload.
-const DATAGRAM: usize = 65_535;
-/// How often the log says that probes could not be sent for want of something on the director.
-const COMPLAINT_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Of so many probes of a target one is timed: that costs as much as a tenth of all the rest.
 const TIMED: u64 = 8;
@@ -79,73 +75,6 @@ struct Overflow {
 impl Open {
     fn ask(&self, server: SocketAddr) -> Ask {
         Ask { nonce: self.nonce, local: self.socket.local, server }
-    }
-}
-
-/// What all probers share.
-#[derive(Debug)]
-pub struct Io {
-    /// Where sockets are registered.
-    pub registry: Registry,
-    /// The echo requests of all targets.
-    pub pings: Pings,
-    /// The tasks of all targets.
-    pub tasks: Tasks,
-    verdicts: UnboundedSender<Verdict>,
-    request: Vec<u8>,
-    datagram: Vec<u8>,
-    control: Vec<u8>,
-    complained: Option<Duration>,
-    /// The engine's time, as of the last look at the clock.
-    pub now: Duration,
-    /// How long the answer took that is being dealt with, where that is known better than by when it is dealt with.
-    pub took: Option<Duration>,
-    /// What became of all probes.
-    pub tallies: Tallies,
-}
-
-impl Io {
-    /// Sockets are registered with `registry`, verdicts go to `verdicts`.
-    pub fn new(registry: Registry, tasks: Tasks, verdicts: UnboundedSender<Verdict>) -> Io {
-        Io {
-            registry,
-            pings: Pings::new(),
-            tasks,
-            verdicts,
-            request: Vec::new(),
-            datagram: vec![0; DATAGRAM],
-            control: control_buffer(),
-            complained: None,
-            now: Duration::ZERO,
-            took: None,
-            tallies: Tallies::default(),
-        }
-    }
-
-    /// Counts the probe of this machine that has just ended, if one has. If nobody knows better how long its answer took, and
-    /// `by_sight`, the answer came now.
-    pub fn count(&mut self, machine: &mut Machine, record: &mut Record, by_sight: bool) {
-        let Some((ended, sent)) = machine.take_ended() else { return };
-        let took = self.took.or_else(|| by_sight.then(|| self.now.saturating_sub(sent)));
-        record.count(self.now, ended, took.filter(|_| ended == Ended::Answered), &mut self.tallies);
-    }
-
-    /// Sends a verdict; if nobody listens any more, the daemon is about to end.
-    pub fn report(&self, target: TargetId, change: Change) {
-        let _ = self.verdicts.send(Verdict {
-            target,
-            up: change.up,
-            factor: change.factor,
-            reason: change.reason,
-        });
-    }
-
-    /// Says now and then that probes are left out for want of something on the director.
-    pub fn complain(&mut self, now: Duration, server: SocketAddr, lack: &Lack) {
-        if self.complained.is_none_or(|last| now >= last + COMPLAINT_INTERVAL) {
-            self.complained = Some(now);
-            tracing::warn!(%server, "Probes are left out: {lack}. Verdicts stand as they are.");
-        }
     }
 }
 

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::keywords::Keyword;
 use super::place::{At, Place};
+use super::text::arguments;
 
 /// A value that always is: given, inherited or keepalived's own default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -451,7 +452,7 @@ pub struct TrackFile {
     pub name: At<String>,
     /// The file.
     pub path: At<String>,
-    /// `weight`; 0. Negative with `reverse`.
+    /// `weight`; 1, as keepalived 2.2.7 has it, whatever its manual says. Negative with `reverse`.
     pub weight: Value<i64>,
 }
 
@@ -481,20 +482,9 @@ impl<T> From<At<T>> for Value<T> {
 }
 
 impl Script {
-    /// The program and its arguments: the words of the command. A single quote that begins a word goes on to the next one.
-    /// None if there is no next one.
+    /// The program and its arguments: the words of the command. None if a quote in it has no end.
     pub fn arguments(&self) -> Option<Vec<String>> {
-        let mut words = Vec::new();
-        let mut rest = self.command.trim_start();
-        while !rest.is_empty() {
-            let (word, after) = match rest.strip_prefix('\'') {
-                Some(quoted) => quoted.split_once('\'')?,
-                None => rest.split_at(rest.find(char::is_whitespace).unwrap_or(rest.len())),
-            };
-            words.push(word.to_owned());
-            rest = after.trim_start();
-        }
-        Some(words)
+        arguments(&self.command)
     }
 }
 

@@ -61,6 +61,7 @@ fn observed(services: u16, servers: u16) -> Observed {
         scheduler: "rr".to_owned(),
         forward: "nat".to_owned(),
         present: true,
+        suspended: false,
         up: 1,
         minimum: 1,
         when_all_down: WhenAllDown::Keep,

@@ -24,7 +24,7 @@ use crate::core::model::Rules;
 use tables::{BaseChain, Tables};
 use walk::Walk;
 
-pub use translation::{Translation, translations};
+pub use translation::{RuleName, Translation, translations};
 
 /// A base chain that drops packets of ours.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,21 +1,20 @@
 //! The real keepalived and ipvsd on the same keepalived.conf: the kernel ends up the same, but for what a note announced.
 
 mod answers;
+mod imported;
 mod tables;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use lab::{Netns, Process, case, wait_until};
 use libtest_mimic::Trial;
-use serde_json::Value;
-use tempfile::TempDir;
 
 use self::answers::Answers;
+use self::imported::Imported;
 use self::tables::{Table, differences};
 use crate::keepalived::sample;
 use crate::setup::{IPVSD, LIMIT};
@@ -96,56 +95,6 @@ fn hurried(text: &str) -> String {
     out
 }
 
-/// What `ipvsd import` says of a file.
-struct Imported {
-    folder: TempDir,
-    toml: String,
-    /// The keywords that have a note.
-    noted: BTreeSet<String>,
-    /// The first error.
-    refused: Option<String>,
-}
-
-impl Imported {
-    fn new(text: &str) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary directory");
-        let busy = folder.path().join("busy");
-        fs::write(&busy, "0\n").expect("a track file");
-        let text = text.replace("/nonexistent/busy", &busy.display().to_string());
-        let file = folder.path().join("keepalived.conf");
-        fs::write(&file, text).expect("a keepalived.conf");
-        let output =
-            Command::new(IPVSD).arg("import").arg(&file).arg("--json").output().expect("ipvsd import");
-        let said: Value = serde_json::from_slice(&output.stdout)
-            .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
-        let texts = |key: &str, field: &str| -> Vec<String> {
-            let items = said[key].as_array().expect("a list");
-            items.iter().filter_map(|it| it[field].as_str().map(str::to_owned)).collect()
-        };
-        let refused = said["refused"] == true;
-        assert_eq!(output.status.code(), Some(if refused { 2 } else { 0 }));
-        let problems = said["problems"].as_array().expect("a list").iter();
-        let mut errors = problems.filter(|it| it["severity"] == "error").map(|it| it["message"].to_string());
-        Self {
-            toml: said["toml"].as_str().expect("TOML").to_owned(),
-            noted: texts("notes", "keyword").into_iter().collect(),
-            refused: refused.then(|| errors.next().expect("an error")),
-            folder,
-        }
-    }
-
-    fn file(&self) -> PathBuf {
-        self.folder.path().join("keepalived.conf")
-    }
-
-    /// The addresses of VIPs and servers.
-    fn addresses(&self) -> BTreeSet<IpAddr> {
-        let texts = self.toml.split('"').skip(1).step_by(2);
-        let sockets = texts.filter_map(|text| text.split('/').next()?.parse::<SocketAddr>().ok());
-        sockets.map(|socket| socket.ip()).collect()
-    }
-}
-
 /// One of the two on a file, in a namespace where all its addresses are.
 struct Run {
     netns: Netns,
@@ -190,51 +139,69 @@ fn ipvsd(file: &Path, netns: &Netns) -> Command {
     command
 }
 
-fn compare(files: Vec<(String, String)>) {
-    assert!(!files.is_empty());
-    let mut explained = BTreeSet::new();
-    for some in files.chunks(AT_ONCE) {
-        let runs: Vec<_> = some
-            .iter()
-            .map(|(name, text)| {
-                let imported = Imported::new(text);
-                assert_eq!(imported.refused, None, "{name}:\n{text}");
-                let (file, folder) = (imported.file(), imported.folder.path().to_owned());
-                let theirs = Run::start("keepalived", &imported, |_| keepalived(&file, &folder));
-                let ours = Run::start("ipvsd", &imported, |netns| ipvsd(&file, netns));
-                (name, text, imported, theirs, ours)
-            })
-            .collect();
-        for (name, text, imported, theirs, ours) in runs {
-            explained.extend(agree(name, text, &imported, &theirs, &ours));
-        }
-    }
-    println!("{} files; differences that notes announced: {explained:?}", files.len());
+/// Both of them on one file.
+struct Pair<'f> {
+    name: &'f str,
+    text: &'f str,
+    imported: Imported,
+    theirs: Run,
+    ours: Run,
+    /// Since when they agree.
+    since: Option<Instant>,
+    /// The notes that explain what is left.
+    explained: BTreeSet<String>,
 }
 
-/// Waits until both agree, and go on to; the notes that explain what is left.
-fn agree(name: &str, text: &str, imported: &Imported, theirs: &Run, ours: &Run) -> BTreeSet<String> {
-    let begin = Instant::now();
-    let mut since = None;
-    loop {
-        let (their, our) = (theirs.table(), ours.table());
-        let (explained, unexplained) = differences(&their, &our, &imported.noted);
-        if unexplained.is_empty() && !our.is_empty() {
-            if since.get_or_insert_with(Instant::now).elapsed() > SETTLED {
-                return explained;
-            }
-        } else {
-            since = None;
-            assert!(
-                begin.elapsed() < LIMIT * 2,
+impl<'f> Pair<'f> {
+    fn start(name: &'f str, text: &'f str) -> Self {
+        let imported = Imported::new(text);
+        assert_eq!(imported.refused, None, "{name}:\n{text}");
+        let (file, folder) = (imported.file(), imported.folder.path().to_owned());
+        let theirs = Run::start("keepalived", &imported, |_| keepalived(&file, &folder));
+        let ours = Run::start("ipvsd", &imported, |netns| ipvsd(&file, netns));
+        Self { name, text, imported, theirs, ours, since: None, explained: BTreeSet::new() }
+    }
+
+    /// Whether both agree, and have for a while; else why not.
+    fn agree(&mut self) -> Result<(), String> {
+        let (their, our) = (self.theirs.table(), self.ours.table());
+        let (explained, unexplained) = differences(&their, &our, |service| self.imported.noted_of(service));
+        self.explained = explained;
+        if !unexplained.is_empty() || our.is_empty() {
+            self.since = None;
+            let Self { name, text, imported, theirs, ours, .. } = self;
+            return Err(format!(
                 "{name}:\n{text}\n{}\n{unexplained:#?}\nkeepalived:\n{their}ipvsd:\n{our}{}\n{}",
                 imported.toml,
                 theirs.process.lines().join("\n"),
                 ours.process.lines().join("\n")
-            );
+            ));
         }
-        std::thread::sleep(Duration::from_millis(200));
+        let settled = self.since.get_or_insert_with(Instant::now).elapsed() > SETTLED;
+        if settled { Ok(()) } else { Err(format!("{} has just come to agree", self.name)) }
     }
+}
+
+/// Waits until both agree on each file, and go on to.
+fn compare(files: Vec<(String, String)>) {
+    assert!(!files.is_empty());
+    let mut explained = BTreeSet::new();
+    for some in files.chunks(AT_ONCE) {
+        let mut pairs: Vec<Pair> = some.iter().map(|(name, text)| Pair::start(name, text)).collect();
+        let begin = Instant::now();
+        loop {
+            let failed: Vec<String> = pairs.iter_mut().filter_map(|pair| pair.agree().err()).collect();
+            let Some(first) = failed.first() else { break };
+            assert!(begin.elapsed() < LIMIT * 4, "{first}");
+            std::thread::sleep(Duration::from_millis(500));
+        }
+        for Pair { name, explained: by, .. } in pairs {
+            // A guest that says nothing for minutes is taken for dead.
+            println!("{name}: the same, but for what was announced: {by:?}");
+            explained.extend(by);
+        }
+    }
+    println!("{} files; differences that notes announced: {explained:?}", files.len());
 }
 
 /// One server answers and goes, the other is dead.

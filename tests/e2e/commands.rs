@@ -8,7 +8,7 @@ use libtest_mimic::Trial;
 use nix::sys::signal::Signal;
 
 use crate::policy::lines;
-use crate::setup::{LIMIT, PATIENT, config, echoes, ipvsd, server, wait_for_weights};
+use crate::setup::{LIMIT, PATIENT, command, config, echoes, ipvsd, server, wait_for_weights};
 
 pub fn tests() -> Vec<Trial> {
     vec![
@@ -101,6 +101,10 @@ fn suspended() {
     wait_for_weights(&network, Family::V4, &[1, 1]);
     network.director.check("ip", &["address", "delete", &format!("{vip}/32"), "dev", &device]);
     daemon.wait_for("no VIP is here", LIMIT);
+    for what in ["status", "explain"] {
+        let (_, said, complaint) = command(&network.director, &[what, "echo"]);
+        assert!(said.contains("suspended: none of its VIPs is here"), "{what}: {said}{complaint}");
+    }
     let before = probes();
     servers[1].kill();
     std::thread::sleep(std::time::Duration::from_secs(3));

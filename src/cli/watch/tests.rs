@@ -65,6 +65,7 @@ fn service(name: &str, vip: &str, servers: usize) -> ServiceStatus {
         scheduler: "wrr".to_owned(),
         forward: "nat".to_owned(),
         present: true,
+        suspended: false,
         up: servers,
         minimum: 1,
         when_all_down: WhenAllDown::Keep,

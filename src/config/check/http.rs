@@ -105,9 +105,14 @@ impl ProbeDraft for Draft {
     }
 
     fn judge(&self, place: Place, problems: &mut Problems) -> Option<Probe> {
-        let path = text(&self.path, "/", problems, "a path", "it begins with `/`", |path| {
-            path.starts_with('/') && path.parse::<PathAndQuery>().is_ok()
-        });
+        let path = text(
+            &self.path,
+            "/",
+            problems,
+            "a path",
+            "it begins with `/`, and a space in it is `%20`",
+            |path| path.starts_with('/') && path.parse::<PathAndQuery>().is_ok(),
+        );
         let host = optional(&self.host, problems, "a host", "a name, or a name and a port", |host| {
             !host.contains('@') && host.parse::<Authority>().is_ok() && (!self.tls || name_of(host).is_some())
         });

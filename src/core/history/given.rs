@@ -1,7 +1,7 @@
 //! An input as the history has it: what the core knows already is left out.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use ipvs_netlink::{DestinationKey, ServiceKey};
@@ -49,6 +49,8 @@ pub enum Given {
     NoConnections(String),
     /// [`Input::Verdict`].
     Verdict(Verdict),
+    /// [`Input::Here`].
+    Here(BTreeSet<IpAddr>),
     /// [`Input::Override`].
     Override(Override),
     /// [`Input::TakeBack`].
@@ -141,6 +143,7 @@ impl Given {
             }
             Input::FoundConnections(Err(error)) => Self::NoConnections(error.clone()),
             Input::Verdict(verdict) => Self::Verdict(verdict.clone()),
+            Input::Here(here) => Self::Here(here.clone()),
             Input::Override(it) => Self::Override(it.clone()),
             Input::TakeBack { service, server, by } => {
                 Self::TakeBack { service: service.clone(), server: *server, by: *by }
@@ -194,6 +197,7 @@ impl Given {
             }
             Self::NoConnections(error) => Input::FoundConnections(Err(error)),
             Self::Verdict(verdict) => Input::Verdict(verdict),
+            Self::Here(here) => Input::Here(here),
             Self::Override(it) => Input::Override(it),
             Self::TakeBack { service, server, by } => Input::TakeBack { service, server, by },
             Self::Done { key, steps, failed } => {

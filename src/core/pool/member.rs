@@ -63,6 +63,8 @@ pub enum Known {
     Down {
         /// Why it is down.
         reason: Cow<'static, str>,
+        /// What it made of its weight when it last answered.
+        factor: Factor,
     },
 }
 
@@ -111,7 +113,7 @@ impl Member {
         let mut reasons = Vec::new();
         for (_, known) in &self.checks {
             match known {
-                Known::Down { reason } => return reason.to_string(),
+                Known::Down { reason, .. } => return reason.to_string(),
                 Known::Up { reason, .. } => reasons.push(&**reason),
                 Known::Unknown => {}
             }
@@ -148,12 +150,14 @@ impl Member {
     pub(super) fn verdict(&mut self, now: Time, verdict: &Verdict, slowly: bool) {
         let (was_alive, stood) = (self.alive(), self.standing());
         let reason = verdict.reason.clone();
-        let known = match verdict.up {
-            true => Known::Up { reason, factor: verdict.factor },
-            false => Known::Down { reason },
-        };
-        if let Some(check) = self.checks.iter_mut().find(|(target, _)| *target == verdict.target) {
-            check.1 = known;
+        if let Some((_, known)) = self.checks.iter_mut().find(|(target, _)| *target == verdict.target) {
+            *known = match (verdict.up, &*known) {
+                (true, _) => Known::Up { reason, factor: verdict.factor },
+                (false, Known::Unknown) => Known::Down { reason, factor: Factor::FULL },
+                (false, Known::Up { factor, .. } | Known::Down { factor, .. }) => {
+                    Known::Down { reason, factor: *factor }
+                }
+            };
         }
         match (was_alive, self.alive()) {
             (true, false) => (self.fell, self.ramp) = (Some(now), None),
@@ -184,7 +188,7 @@ impl Member {
         }
     }
 
-    /// Its weight while it is up: rounded once, or the order of its checks would count.
+    /// Its weight while it is up, or kept as it was then: rounded once, or the order of its checks would count.
     pub(super) fn effective(&self) -> u32 {
         let (mut product, mut whole) = (u128::from(self.base()), 1u128);
         // Ten percentages that are not plain could be too many for 128 bits.
@@ -237,8 +241,8 @@ impl Member {
 
     fn factors(&self) -> impl Iterator<Item = Factor> {
         self.checks.iter().filter_map(|(_, known)| match known {
-            Known::Up { factor, .. } => Some(*factor),
-            Known::Unknown | Known::Down { .. } => None,
+            Known::Up { factor, .. } | Known::Down { factor, .. } => Some(*factor),
+            Known::Unknown => None,
         })
     }
 }

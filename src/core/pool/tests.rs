@@ -60,6 +60,18 @@ fn servers_that_fall_together_keep_their_weight_together() {
 }
 
 #[test]
+fn what_a_check_made_of_the_weight_is_kept_too() {
+    let mut pool = pool(3, 20, keep(WhenAllDown::Keep));
+    pool.verdict(SECOND, &server(1), &weighs(1, true, Factor::Weight { weight: 7 }));
+    pool.verdict(SECOND, &server(2), &says(2, true, 50));
+    assert_eq!(turn(&mut pool, 1, 3, false), None);
+    (1..=2).for_each(|n| _ = turn(&mut pool, 2, n, false));
+    assert_eq!(weights(&pool), [Some(7), Some(10), Some(0)]);
+    assert_eq!(turn(&mut pool, 3, 3, true), Some(Turn::Recovered));
+    assert_eq!(weights(&pool), [Some(0), Some(0), Some(20)]);
+}
+
+#[test]
 fn refuse_takes_the_last_one_out() {
     let mut pool = pool(3, 1, keep(WhenAllDown::Refuse));
     (1..=3).for_each(|n| assert_eq!(turn(&mut pool, 1, n, true), None));

@@ -117,7 +117,7 @@ fn draw_service(random: &mut Random, number: usize) -> Service {
         own_checks,
         own_commands,
         down_on_stop: random.one_in(4),
-        ha_suspend: false,
+        ha_suspend: random.one_in(4),
         policy: Policy {
             when_all_down: if random.one_in(4) { WhenAllDown::Refuse } else { WhenAllDown::Keep },
             ..Policy::default()

@@ -10,8 +10,8 @@ use super::configs::rewritten;
 use super::history::History;
 use super::promises::is_ipv4;
 use super::tasks::GLANCES;
-use crate::core::Input;
 use crate::core::model::{Drift, Server, Service, WhenAllDown};
+use crate::core::{Input, suspend};
 
 /// What is left alone after many repairs waits for a quarter of an hour at most.
 const JUMP: Duration = Duration::from_secs(61);
@@ -29,6 +29,8 @@ pub fn end(history: &mut History) {
         history.step();
         history.world.faults = 0;
     }
+    history.here = suspend::vips(&history.config).collect();
+    history.world.hand_over(Input::Here(history.here.clone()));
     history.trouble.by_hand = false;
     history.trouble.faults = false;
     if history.config.services.iter().any(|service| service.drift == Drift::Report) {

@@ -1,8 +1,8 @@
 //! What may happen to a director, drawn by a seed: configs, servers that die and live again, edits by hand, faults,
 //! crashes and restarts.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use ipvs_netlink::{Family, Netmask, ServiceKey};
@@ -12,9 +12,9 @@ use super::configs::{FOREIGN, SERVERS, draw_config, draw_found, edit_config, ser
 use super::kernel::Kernel;
 use super::random::Random;
 use super::world::World;
-use crate::core::Input;
 use crate::core::model::{Config, Factor, TargetId, Verdict};
 use crate::core::sysctls;
+use crate::core::{Input, suspend};
 
 /// What kinds of trouble a history has, so that most have a quiet side.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +30,8 @@ pub struct History {
     /// Which servers answer.
     pub alive: BTreeMap<SocketAddr, bool>,
     pub config: Config,
+    /// The VIPs that are addresses of this machine.
+    pub here: BTreeSet<IpAddr>,
     /// Others have changed the sysctls, or what they were is forgotten.
     pub sysctls_changed: bool,
     /// The sysctls before ipvsd.
@@ -67,12 +69,21 @@ impl History {
         let alive = (0..SERVERS).map(|number| (server(number), !random.one_in(3))).collect();
         let config = draw_config(&mut random);
         world.random = random;
-        let mut history = Self { world, trouble, alive, config, sysctls_changed: false, sysctls };
+        let mut history =
+            Self { world, trouble, alive, config, here: BTreeSet::new(), sysctls_changed: false, sysctls };
         history.give_config();
         history
     }
 
+    /// VIPs come to this machine and leave it.
+    fn address(&mut self) {
+        let vips: Vec<IpAddr> = suspend::vips(&self.config).collect();
+        self.here = vips.into_iter().filter(|_| self.world.random.one_in(2)).collect();
+        self.world.hand_over(Input::Here(self.here.clone()));
+    }
+
     fn give_config(&mut self) {
+        self.world.hand_over(Input::Here(self.here.clone()));
         let config = self.config.clone();
         self.world.hand_over(Input::Config(config));
     }
@@ -103,6 +114,7 @@ impl History {
                 let config = edit_config(&mut self.world.random, &self.config);
                 self.reconfigure(config);
             }
+            92 => self.address(),
             93..96 if self.trouble.by_hand => self.by_hand(),
             96 if self.trouble.faults => {
                 self.world.faults = [0, 0, 0, 30, 8, 2, 1][self.world.random.below(7)];

@@ -23,6 +23,7 @@ mod repair;
 mod replies;
 mod seldom;
 mod simulation;
+mod suspended;
 mod tasks;
 mod weights;
 mod world;

@@ -2,6 +2,7 @@
 //! and what others have done behind its back, for which it is not to blame.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use ipvs_netlink::{DestinationKey, Flags, ServiceKey};
 
@@ -48,6 +49,10 @@ pub struct Promises {
     /// The rules as the core was last told.
     pub known_rules: Option<Rules>,
     pub probed: Vec<Target>,
+    /// The VIPs that are addresses of this machine.
+    pub here: BTreeSet<IpAddr>,
+    /// What was probed, and would be if its service were not suspended.
+    pub asleep: Vec<Target>,
     pub told: BTreeMap<TargetId, (bool, Factor)>,
     replies: Replies,
     /// Servers that may be deleted with weight: their service was to have OPS when that was asked for.
@@ -319,6 +324,7 @@ impl Promises {
         self.known.clear();
         self.known_rules = None;
         self.probed.clear();
+        self.asleep.clear();
         self.told.clear();
         self.done.clear();
         self.demanded.clear();

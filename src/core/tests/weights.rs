@@ -51,6 +51,7 @@ impl Promises {
         let target = self
             .probed
             .iter()
+            .chain(&self.asleep)
             .find(|target| target.address == check.target(server) && target.check == *check);
         let (up, factor) = target.and_then(|target| self.told.get(&target.id).copied())?;
         let operated = self.overrides.iter().any(|it| it.is_for(&service.name, server));

@@ -138,6 +138,7 @@ impl World {
                 self.promises.leaving |= on_stop == OnStop::Remove;
                 self.promises.ending = true;
             }
+            Input::Here(here) => self.promises.here.clone_from(here),
             Input::Override(it) => self.promises.overridden(it),
             Input::Verdict(verdict) => {
                 self.promises.told.insert(verdict.target, (verdict.up, verdict.factor));
@@ -214,9 +215,7 @@ impl World {
             Output::Remember(_) if self.planted(Bug::NothingRemembered) => {}
             Output::Remember(memory) => self.remember(memory),
             Output::Probe(targets) => {
-                let probed = |id| targets.iter().any(|target| target.id == id);
-                self.promises.told.retain(|id, _| probed(*id));
-                self.promises.probed = targets;
+                self.promises.probes(targets);
             }
             Output::Wake(time) => self.wake = Some(time),
             Output::Say(event) => {

@@ -34,8 +34,13 @@ impl File {
         let read = tokio::task::spawn_blocking(move || (read(&path), path)).await;
         let Ok((bytes, path)) = read else { return Err(Failure::Said("the reader has ended".to_owned())) };
         let path = printable(&path);
-        let bytes = bytes.map_err(|error| Failure::Said(format!("{path}: {error}")))?;
-        self.judge(&path, &bytes)
+        // Where a number says what is wrong, or what is to be added, nobody has to write that there is nothing.
+        let nothing = matches!(self.probe.number, FileNumber::DownUnlessZero | FileNumber::Times(_));
+        match bytes {
+            Ok(bytes) => self.judge(&path, &bytes),
+            Err(error) if nothing && error.kind() == io::ErrorKind::NotFound => self.judge(&path, b"0"),
+            Err(error) => Err(Failure::Said(format!("{path}: {error}"))),
+        }
     }
 
     fn judge(&self, path: &str, bytes: &[u8]) -> Result<Factor, Failure> {
@@ -82,6 +87,20 @@ mod tests {
     fn judge(number: FileNumber, bytes: &[u8]) -> Result<Factor, String> {
         let file = File::new(&FileProbe { path: "f".to_owned(), number });
         file.judge("f", bytes).map_err(|why| why.to_string())
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_missing_says_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("none").display().to_string();
+        let server = SocketAddr::from(([10, 0, 0, 1], 53));
+        let run = async |number| File::new(&FileProbe { path: path.clone(), number }).run(server).await;
+        assert_eq!(run(FileNumber::DownUnlessZero).await.ok(), Some(Factor::FULL));
+        assert_eq!(run(FileNumber::Times(3)).await.ok(), Some(Factor::Added { added: 0 }));
+        for number in [FileNumber::UpUnlessZero, FileNumber::Percent] {
+            let why = run(number).await.unwrap_err().to_string();
+            assert!(why.ends_with("No such file or directory (os error 2)"), "{why}");
+        }
     }
 
     #[test]

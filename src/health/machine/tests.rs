@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::core::model::{Factor, Probe, Reply};
+use crate::health::failure::Unreachable;
 
 const REFUSED: Failure = Failure::Icmp(Unreachable::Port);
 const NO_HOST: Failure = Failure::Icmp(Unreachable::Host);

@@ -44,7 +44,8 @@ const SAME_NAMESPACE: &str =
     "start ipvsd in that namespace (`ip netns exec`, or `NetworkNamespacePath=` of its unit)";
 const NFT: &str = "ipvsd needs no marks for a group: each address is a service of its own";
 const LABEL: &str = "it is a name for humans only: give the service a `name`";
-const USER: &str = "where ipvsd may not change users (CAP_SETUID, CAP_SETGID) only its own user will do";
+const USER: &str =
+    "ipvsd runs commands as its own user only: `ipvsd run` refuses another one, and says how to start it";
 const DPVS: &str = "this is DPVS and not keepalived: ipvsd drives the kernel's IPVS";
 const NO_KEYWORD: &str = "no keepalived knows it: it never had an effect";
 
@@ -89,7 +90,12 @@ pub const ROWS: &[Row] = &[
     row(&[Root], NotNeeded, "the name of keepalived's own files", &["instance"]),
     never(row(&[Root], Refused, DPVS, &["local_address_group"])),
     // global_defs: what LVS users set.
-    row(&[GlobalDefs], Taken, "", &["lvs_timeouts"]),
+    row(
+        &[GlobalDefs],
+        Noted,
+        "like the services, they stay when ipvsd stops: keepalived puts back those that it found",
+        &["lvs_timeouts"],
+    ),
     row(
         &[GlobalDefs],
         Noted,
@@ -490,7 +496,12 @@ pub const ROWS: &[Row] = &[
     ),
     row(HTTP, Noted, "an old name of `retry`", &["nb_get_retry"]),
     row(HTTP, Noted, "ipvsd always asks for the name that is in `host`", &["enable_sni"]),
-    later(row(HTTP, Taken, "", &["sni_name"])),
+    later(row(
+        HTTP,
+        Noted,
+        "ipvsd asks for one name, in the header Host and in TLS: another one than `virtualhost` is refused",
+        &["sni_name"],
+    )),
     later(row(
         &[HttpGet, SslGet, Url],
         Noted,

@@ -130,7 +130,7 @@ impl Reading<'_> {
 
     fn track_file(&mut self, statement: &Statement, block: &[Statement]) {
         let Some(name) = self.text(statement) else { return };
-        let (mut path, mut weight) = (None, Value::default(0));
+        let (mut path, mut weight) = (None, Value::default(1));
         self.each(Block::TrackFile, block, |reading, keyword, statement| match keyword {
             "file" => path = reading.text(statement),
             "weight" => {

@@ -160,7 +160,7 @@ impl Reading<'_> {
         }
     }
 
-    /// The script of a command line, if its single quotes have their ends.
+    /// The script of a command line, if its quotes have their ends.
     pub fn command(
         &mut self,
         command: String,
@@ -172,35 +172,40 @@ impl Reading<'_> {
             self.findings.error(
                 Rule::Text,
                 statement.place(),
-                "a single quote in the command has no end: it has no effect",
+                "a quote in the command has no end: it has no effect",
             );
             return None;
         }
         Some(script)
     }
 
-    /// The words after the keyword, where single quotes hold words together, too.
+    /// The words after the keyword, where single quotes hold words together, too, and those in double quotes with them.
     pub fn script_words(&mut self, statement: &Statement) -> Vec<String> {
-        let mut words: Vec<String> = Vec::new();
+        let mut words: Vec<Word> = Vec::new();
         let mut open = false;
         for word in &statement.words[1..] {
             if open {
                 let last = words.last_mut().expect("an open quote has its word");
-                last.push(' ');
-                last.push_str(word.text.strip_suffix('\'').unwrap_or(&word.text));
-                open = !word.text.ends_with('\'');
+                last.text.push(' ');
+                if word.quoted {
+                    last.text.push_str(&format!("\"{}\"", word.text));
+                } else {
+                    last.text.push_str(word.text.strip_suffix('\'').unwrap_or(&word.text));
+                    open = !word.text.ends_with('\'');
+                }
             } else if let (false, Some(rest)) = (word.quoted, word.text.strip_prefix('\'')) {
                 open = !rest.ends_with('\'');
-                words.push(rest.strip_suffix('\'').unwrap_or(rest).to_owned());
+                let text = rest.strip_suffix('\'').unwrap_or(rest).to_owned();
+                words.push(Word { text, ..word.clone() });
             } else {
-                words.push(word.unescaped());
+                words.push(word.clone());
             }
         }
         if open {
             self.findings.error(Rule::Text, statement.place(), "the single quote has no end on this line");
             words.clear();
         }
-        words
+        words.iter().map(Word::unescaped).collect()
     }
 }
 

@@ -19,7 +19,7 @@ mod words;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use words::{Piece, Word};
+pub use words::{Piece, Word, arguments};
 
 use self::generate::Generator;
 use self::line::{Line, without_comment};

@@ -90,41 +90,65 @@ impl Word {
         let mut rest = self.text.as_bytes();
         while let Some((&first, more)) = rest.split_first() {
             rest = more;
-            if first != b'\\' {
-                bytes.push(first);
-                continue;
-            }
-            let Some((&escape, more)) = rest.split_first() else {
-                bytes.push(b'\\');
-                break;
-            };
-            rest = more;
-            let plain = match escape {
-                b'a' => 7,
-                b'b' => 8,
-                b'E' => 27,
-                b'f' => 12,
-                b'n' => b'\n',
-                b'r' => b'\r',
-                b't' => b'\t',
-                b'v' => 11,
-                b'x' => digits(&mut rest, 16, 2),
-                b'c' => match rest.split_first() {
-                    Some((&letter, more)) => {
-                        rest = more;
-                        letter & 31
-                    }
-                    None => b'c',
-                },
-                b'0'..=b'7' => {
-                    rest = &self.text.as_bytes()[self.text.len() - rest.len() - 1..];
-                    digits(&mut rest, 8, 3)
-                }
-                other => other,
-            };
-            bytes.push(plain);
+            bytes.push(if first == b'\\' { escape(&mut rest) } else { first });
         }
         String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
+/// The words of a command line, as keepalived takes it apart: white space ends a word, quotes of both kinds hold it together,
+/// and escapes count in and out of them. A quote that opens at the very end is nothing; None if another one has no end.
+pub fn arguments(line: &str) -> Option<Vec<String>> {
+    let mut words = Vec::new();
+    let mut word: Option<Vec<u8>> = None;
+    let mut quote = None;
+    let mut rest = line.as_bytes();
+    while let Some((&first, more)) = rest.split_first() {
+        rest = more;
+        match first {
+            b'\\' => word.get_or_insert_default().push(escape(&mut rest)),
+            _ if quote == Some(first) => quote = None,
+            b'"' | b'\'' if quote.is_none() && rest.is_empty() => {}
+            b'"' | b'\'' if quote.is_none() => {
+                quote = Some(first);
+                word.get_or_insert_default();
+            }
+            b'\t'..=b'\r' | b' ' if quote.is_none() => words.extend(word.take()),
+            _ => word.get_or_insert_default().push(first),
+        }
+    }
+    words.extend(word);
+    let words = words.iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect();
+    quote.is_none().then_some(words)
+}
+
+/// The byte that an escape stands for, read from behind its backslash on. With nothing behind it, it stands for itself.
+fn escape(rest: &mut &[u8]) -> u8 {
+    let here = *rest;
+    let Some((&letter, more)) = here.split_first() else { return b'\\' };
+    *rest = more;
+    match letter {
+        b'a' => 7,
+        b'b' => 8,
+        b'E' => 27,
+        b'f' => 12,
+        b'n' => b'\n',
+        b'r' => b'\r',
+        b't' => b'\t',
+        b'v' => 11,
+        b'x' if more.first().is_some_and(u8::is_ascii_hexdigit) => digits(rest, 16, 2),
+        b'c' => match more.split_first() {
+            Some((&letter, more)) => {
+                *rest = more;
+                letter & 31
+            }
+            None => b'c',
+        },
+        b'0'..=b'7' => {
+            *rest = here;
+            digits(rest, 8, 3)
+        }
+        other => other,
     }
 }
 
@@ -164,12 +188,30 @@ mod tests {
         assert_eq!(shown("\"\""), "@1");
     }
 
+    /// Each line and its words were seen with keepalived 2.2.7.
+    #[test]
+    fn a_command_line_comes_apart_as_with_keepalived() {
+        for (line, words) in [
+            (r#"show qup 'a b' "c d" e"#, &["show", "qup", "a b", "c d", "e"][..]),
+            ("show a\tb \\x 'q'\n", &["show", "a", "b", "x", "q"]),
+            (r#"show a="b c" 'd'e"#, &["show", "a=b c", "de"]),
+            (r#"chk \t \\ 'a\'b' "a'b" 'a"b' ''"#, &["chk", "\t", "\\", "a'b", "a'b", "a\"b", ""]),
+            (r#"show x\ y "a""b" c"d e"f"#, &["show", "x y", "ab", "cd ef"]),
+            ("show 'a'b'", &["show", "ab"]),
+            ("  ", &[]),
+        ] {
+            let expected: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+            assert_eq!(arguments(line), Some(expected), "{line}");
+        }
+        assert_eq!(arguments("show 'it' 's"), None);
+    }
+
     #[test]
     fn escapes_are_those_of_the_manual() {
         let word =
             |text: &str| Word { text: text.to_owned(), place: Place::default(), quoted: true }.unescaped();
         assert_eq!(word(r"\101\x42\tc\\\q\n"), "AB\tc\\q\n");
-        assert_eq!(word(r"\cA\x\"), "\u{1}\u{0}\\");
+        assert_eq!(word(r"\cA\x\"), "\u{1}x\\");
         assert_eq!(word("plain"), "plain");
     }
 }

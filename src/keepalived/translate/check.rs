@@ -151,6 +151,9 @@ impl Checks<'_> {
         let Some(file) = files.iter().find(|file| file.name.value == name.value) else { return Vec::new() };
         let mut table = typed("file", check.place);
         table.set("path", file.path.value.as_str(), file.path.place);
+        let said =
+            "what is no number in the file is down, with keepalived 0; a file that is missing is 0 with both";
+        self.notes.noted(check.place, "track_file", said);
         if weight.value == 0 {
             table.set("down", "nonzero", name.place);
         } else {

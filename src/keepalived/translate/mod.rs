@@ -16,6 +16,7 @@ mod service;
 mod shared;
 #[cfg(test)]
 mod tests;
+mod workaround;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -26,7 +27,7 @@ use self::document::{Document, Item, Table};
 use self::note::Notes;
 use self::script::Scripts;
 use super::File;
-use super::model::VirtualServer;
+use super::model::{Lvs, VirtualServer};
 use super::outside::Outside;
 
 /// What a keepalived.conf means.
@@ -41,9 +42,10 @@ pub struct Translation {
 /// Translates a file. Nothing fails: what cannot be taken has its note.
 pub fn translate(file: &File, outside: &dyn Outside) -> Translation {
     let lvs = &file.lvs;
-    let scripts = Scripts { outside, lvs };
+    let scripts = Scripts::new(outside, lvs);
     let mut notes = Notes::of(&lvs.keywords);
     let mut document = Document { tables: tables(&scripts, &mut notes), services: Vec::new() };
+    first_verdicts(lvs, &mut notes);
     let mut names = Names::new(&lvs.virtual_servers);
     for server in &lvs.virtual_servers {
         let mut service = service::service(server, &scripts, &mut notes);
@@ -53,6 +55,22 @@ pub fn translate(file: &File, outside: &dyn Outside) -> Translation {
     }
     shared::defaults(&mut document);
     Translation { written: document.write(&file.sources), notes: notes.sorted() }
+}
+
+/// Who is told of a server that is up from the start.
+fn first_verdicts(lvs: &Lvs, notes: &mut Notes) {
+    if lvs.keywords.iter().any(|keyword| keyword.value.name == "rs_init_notifies") {
+        return;
+    }
+    let fifo = lvs.global.notify_fifo.is_some();
+    let servers = lvs.virtual_servers.iter().flat_map(|server| &server.real_servers);
+    let told = servers
+        .filter(|real| (fifo || real.notify_up.is_some()) && !real.alpha.value && !real.checks.is_empty());
+    for real in told {
+        let said = "not given, and holds all the same: `notify_up` and the FIFO are told of a server's first verdict, too; with \
+                    keepalived it is up before that, and nobody is told";
+        notes.noted(real.place, "rs_init_notifies", said);
+    }
 }
 
 /// `[kernel]` and `[notify]`.

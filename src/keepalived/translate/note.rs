@@ -1,20 +1,20 @@
 //! What is said about a translation: for each keyword that is not simply taken, and for what the file leaves unsaid.
 
+use std::path::Path;
+
 use rustc_hash::FxHashMap;
 use serde::Serialize;
 
-use super::super::keywords::{Keyword, Verdict};
-use super::super::place::{At, Place, Sources};
+use super::super::keywords::{Block, Keyword, Verdict};
+use super::super::place::{self, Place, Sources};
 
 /// One thing to say. What is to be said of several places is said once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
     /// What becomes of the keyword here; never [`Verdict::Taken`].
     pub verdict: Verdict,
-    /// The first place.
-    pub place: Place,
-    /// At how many places it is to be said; at least 1.
-    pub places: usize,
+    /// Where it is to be said, in the order of the places; at least one.
+    pub places: Vec<Place>,
     /// The keyword, or the one that the file does not have.
     pub keyword: &'static str,
     /// What differs and why, or what to do.
@@ -25,12 +25,16 @@ pub struct Note {
 #[derive(Serialize)]
 struct Told<'a> {
     verdict: Verdict,
-    file: String,
-    line: u32,
-    column: u32,
-    places: usize,
     keyword: &'static str,
     said: &'a str,
+    places: Vec<At<'a>>,
+}
+
+#[derive(Serialize)]
+struct At<'a> {
+    file: &'a Path,
+    line: u32,
+    column: u32,
 }
 
 /// The notes so far.
@@ -42,10 +46,12 @@ pub struct Notes {
 
 impl Notes {
     /// One for each keyword that the table has something to say about.
-    pub fn of(keywords: &[At<&'static Keyword>]) -> Self {
+    pub fn of(keywords: &[place::At<&'static Keyword>]) -> Self {
         let mut notes = Self::default();
-        for At { value, place } in keywords {
-            if value.verdict != Verdict::Taken {
+        for place::At { value, place } in keywords {
+            // What stands in a check that is refused is refused with it.
+            let within = matches!(value.block, Block::SmtpCheck | Block::BfdCheck);
+            if value.verdict != Verdict::Taken && !(within && value.verdict == Verdict::Refused) {
                 notes.add(value.verdict, *place, value.name, value.reason);
             }
         }
@@ -65,17 +71,16 @@ impl Notes {
     fn add(&mut self, verdict: Verdict, place: Place, keyword: &'static str, said: impl Into<String>) {
         let said = said.into();
         let index = *self.said.entry((keyword, said.clone())).or_insert_with(|| {
-            self.all.push(Note { verdict, place, places: 0, keyword, said });
+            self.all.push(Note { verdict, places: Vec::new(), keyword, said });
             self.all.len() - 1
         });
-        let note = &mut self.all[index];
-        note.place = note.place.min(place);
-        note.places += 1;
+        self.all[index].places.push(place);
     }
 
     /// All of them, by place.
     pub fn sorted(mut self) -> Vec<Note> {
-        self.all.sort_by_key(|note| note.place);
+        self.all.iter_mut().for_each(|note| note.places.sort_unstable());
+        self.all.sort_by_key(|note| note.places[0]);
         self.all
     }
 }
@@ -83,7 +88,7 @@ impl Notes {
 impl Note {
     /// As a line for people.
     pub fn line(&self, sources: &Sources) -> String {
-        let Place { file, line, column } = self.place;
+        let Place { file, line, column } = self.places[0];
         let path = sources.path(file).display();
         let verdict = match self.verdict {
             Verdict::Taken => "taken",
@@ -92,7 +97,7 @@ impl Note {
             Verdict::LeftToKeepalived => "left to keepalived",
             Verdict::Refused => "refused",
         };
-        let places = match self.places {
+        let places = match self.places.len() {
             1 => String::new(),
             places => format!(" (at {places} places)"),
         };
@@ -101,15 +106,13 @@ impl Note {
 
     /// As data.
     pub fn told(&self, sources: &Sources) -> serde_json::Value {
-        let Place { file, line, column } = self.place;
+        let at =
+            |place: &Place| At { file: sources.path(place.file), line: place.line, column: place.column };
         serde_json::json!(Told {
             verdict: self.verdict,
-            file: sources.path(file).display().to_string(),
-            line,
-            column,
-            places: self.places,
             keyword: self.keyword,
             said: &self.said,
+            places: self.places.iter().map(at).collect(),
         })
     }
 }

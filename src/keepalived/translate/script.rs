@@ -1,11 +1,15 @@
 //! Scripts: their words as a command, and those among them that only switch one-packet scheduling on.
 
+use std::net::SocketAddr;
 use std::path::Path;
 
-use super::super::model::{Account, Lvs, Script};
+use rustc_hash::FxHashSet;
+
+use super::super::model::{Account, Lvs, Member, Protocol, Script, Target, VirtualServer};
 use super::super::outside::Outside;
 use super::document::{Item, Table, Value};
 use super::note::Notes;
+use super::workaround::{self, Edit, Edited};
 
 /// Where keepalived looks for a program that is named without its path.
 const PATH: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
@@ -16,9 +20,20 @@ const MOST: usize = 64 << 10;
 pub struct Scripts<'a> {
     pub outside: &'a dyn Outside,
     pub lvs: &'a Lvs,
+    /// What its virtual servers listen to, but for groups.
+    targets: FxHashSet<Edited>,
 }
 
-impl Scripts<'_> {
+impl<'a> Scripts<'a> {
+    pub fn new(outside: &'a dyn Outside, lvs: &'a Lvs) -> Self {
+        let targets = lvs.virtual_servers.iter().filter_map(|server| match server.target {
+            Target::Address(ip, port) if is_udp(server) => Some(Edited::Address(SocketAddr::new(ip, port))),
+            Target::Fwmark(mark) => Some(Edited::Mark(mark)),
+            _ => None,
+        });
+        Self { outside, lvs, targets: targets.collect() }
+    }
+
     /// The words of a script, the program by its whole path. `keyword` names it.
     pub fn words(&self, script: &Script, keyword: &'static str, notes: &mut Notes) -> Option<Value> {
         let Some(mut words) = script.arguments().filter(|words| !words.is_empty()) else {
@@ -52,6 +67,10 @@ impl Scripts<'_> {
             keyword,
             "it keeps no privileges but CAP_NET_ADMIN and CAP_NET_RAW, and is killed after 10 s: see `privileges` and `timeout`",
         );
+        if self.calls_ipvsadm(script) {
+            let said = "it calls `ipvsadm`: ipvsd puts back what it changes at the services of this file. One-packet scheduling is `ops`";
+            notes.noted(script.place, keyword, said);
+        }
         self.user(script, &mut table, notes);
         Some(Item::new(table, script.place))
     }
@@ -73,64 +92,63 @@ impl Scripts<'_> {
         }
     }
 
-    /// Whether a script only switches one-packet scheduling on: `ipvsadm -E -u VIP:PORT --ops`, or a file of such lines.
-    pub fn is_ops(&self, script: &Script) -> bool {
-        let Some(words) = script.arguments() else { return false };
+    /// What a script edits if it only switches one-packet scheduling on: `ipvsadm -E -u VIP:PORT --ops`, or a file of such
+    /// lines. The services must be of this file, and `server` among them.
+    pub fn ops(&self, script: &Script, server: &VirtualServer) -> Option<Edit> {
+        let edits = self.edits(script)?;
+        let known = |edit: &Edit| self.is_of(edit.edited, server) || self.targets.contains(&edit.edited);
+        edits.iter().all(known).then_some(())?;
+        edits.into_iter().find(|edit| self.is_of(edit.edited, server))
+    }
+
+    fn edits(&self, script: &Script) -> Option<Vec<Edit>> {
+        let words = script.arguments()?;
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        if edits_ops(&words) {
-            return true;
+        match self.text(&words) {
+            Some(text) => workaround::of_text(&text),
+            None => workaround::of_words(&words).map(|edit| vec![edit]),
         }
-        let shell = words.first().is_some_and(|word| ["sh", "bash"].contains(&program(word)));
-        if let (true, ["-c", line]) = (shell, words.get(1..).unwrap_or_default()) {
-            return only_ops(line);
+    }
+
+    /// The text of the shell script that a command runs.
+    fn text(&self, words: &[&str]) -> Option<String> {
+        let shell = words.first().is_some_and(|word| ["sh", "bash"].contains(&workaround::program(word)));
+        if let (true, ["-c", line, ..]) = (shell, words.get(1..).unwrap_or_default()) {
+            return Some((*line).to_owned());
         }
         let file = if shell { words.get(1) } else { words.first() };
-        let Some(path) = file.filter(|path| path.starts_with('/')) else { return false };
-        let text = self.outside.read(Path::new(path)).ok().filter(|text| text.len() <= MOST);
-        text.and_then(|text| String::from_utf8(text).ok())
-            .is_some_and(|text| (shell || text.starts_with("#!")) && only_ops(&text))
+        let path = file.filter(|path| path.starts_with('/'))?;
+        let text = self.outside.read(Path::new(path)).ok().filter(|text| text.len() <= MOST)?;
+        String::from_utf8(text).ok().filter(|text| shell || text.starts_with("#!"))
     }
-}
 
-/// Whether there is a command in a shell's text, and all of them do nothing but that.
-fn only_ops(text: &str) -> bool {
-    let lines = text.split(['\n', ';']).map(str::trim);
-    let mut lines =
-        lines.filter(|line| !line.is_empty() && !line.starts_with('#') && *line != "exit 0").peekable();
-    lines.peek().is_some() && lines.all(|line| edits_ops(&line.split_whitespace().collect::<Vec<_>>()))
-}
+    /// Whether a script has to do with the table that ipvsd drives.
+    fn calls_ipvsadm(&self, script: &Script) -> bool {
+        let has = |text: &str| text.contains("ipvsadm");
+        let words = script.arguments().unwrap_or_default();
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        has(&script.command) || self.text(&words).is_some_and(|text| has(&text))
+    }
 
-/// Whether it is an `ipvsadm` that edits a UDP service or a firewall mark to have one-packet scheduling.
-fn edits_ops(words: &[&str]) -> bool {
-    let [name, options @ ..] = words else { return false };
-    let has = |names: [&str; 2]| options.iter().any(|option| names.contains(option));
-    let service = has(["-u", "--udp-service"]) || has(["-f", "--fwmark-service"]);
-    program(name) == "ipvsadm" && has(["-E", "--edit-service"]) && has(["-o", "--ops"]) && service
-}
-
-fn program(word: &str) -> &str {
-    word.rsplit('/').next().unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_does_nothing_else_is_one_packet_scheduling() {
-        for (text, is) in [
-            ("ipvsadm -E -u 192.0.2.1:53 --ops -s rr", true),
-            (
-                "#!/bin/sh\n# the flag\n/sbin/ipvsadm -E -u 192.0.2.1:53 -o -s rr\nipvsadm -E -f 7 -o; exit 0",
-                true,
-            ),
-            ("ipvsadm -E -u 192.0.2.1:53 -s rr", false),
-            ("ipvsadm -E -t 192.0.2.1:53 --ops", false),
-            ("ipvsadm -E -u 192.0.2.1:53 --ops\nip addr add 192.0.2.1 dev lo", false),
-            ("#!/bin/sh\n", false),
-            ("", false),
-        ] {
-            assert_eq!(only_ops(text), is, "{text}");
+    fn is_of(&self, edited: Edited, server: &VirtualServer) -> bool {
+        match &server.target {
+            Target::Fwmark(mark) => edited == Edited::Mark(*mark),
+            _ if !is_udp(server) => false,
+            Target::Address(ip, port) => edited == Edited::Address(SocketAddr::new(*ip, *port)),
+            Target::Group(name) => {
+                let groups = self.lvs.groups.iter().filter(|group| group.name.value == *name);
+                groups.flat_map(|group| &group.members).any(|member| match (member.value, edited) {
+                    (Member::Addresses { first, last, port }, Edited::Address(vip)) => {
+                        (first..=last).contains(&vip.ip()) && port == vip.port()
+                    }
+                    (Member::Fwmark { mark, .. }, Edited::Mark(edited)) => mark == edited,
+                    _ => false,
+                })
+            }
         }
     }
+}
+
+fn is_udp(server: &VirtualServer) -> bool {
+    server.protocol.as_ref().is_none_or(|protocol| protocol.value == Protocol::Udp)
 }

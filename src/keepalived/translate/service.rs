@@ -6,6 +6,7 @@ use super::super::model::{
     Check, CheckKind, Checksum, Granularity, Member, Method, Protocol, RealServer, SorryServer, Target,
     Tunnel, VirtualServer,
 };
+use super::super::place::At;
 use super::check::{Checks, duration};
 use super::document::{Item, Service, Table, Value};
 use super::listen::listen;
@@ -51,7 +52,7 @@ pub fn service(server: &VirtualServer, scripts: &Scripts<'_>, notes: &mut Notes)
     for (key, keyword, script) in
         [("on_up", "quorum_up", &server.quorum_up), ("on_down", "quorum_down", &server.quorum_down)]
     {
-        let script = script.as_ref().filter(|script| !scripts.is_ops(script));
+        let script = script.as_ref().filter(|script| scripts.ops(script, server).is_none());
         if let Some(hook) = script.and_then(|script| scripts.hook(script, keyword, notes)) {
             keys.0.push((key, hook));
         }
@@ -124,7 +125,16 @@ fn servers(server: &VirtualServer, scripts: &Scripts<'_>, notes: &mut Notes) -> 
     let marks = match &server.target {
         Target::Group(name) => {
             let groups = scripts.lvs.groups.iter().filter(|group| group.name.value == *name);
-            groups.flat_map(|group| &group.members).any(|it| matches!(it.value, Member::Fwmark { .. }))
+            let is_mark = |it: &&At<Member>| matches!(it.value, Member::Fwmark { .. });
+            let (marks, addresses): (Vec<&At<Member>>, Vec<_>) =
+                groups.flat_map(|group| &group.members).partition(is_mark);
+            let mixed = marks.first().filter(|_| !addresses.is_empty());
+            if let Some(mark) = mixed.filter(|_| real.iter().any(|real| real.method.value.keeps_port())) {
+                let said = "its servers have the port that they have behind the group's addresses, with keepalived none: \
+                            no packet of a mark is changed by either";
+                notes.noted(mark.place, "fwmark", said);
+            }
+            mixed.is_none() && !marks.is_empty()
         }
         _ => false,
     };
@@ -163,7 +173,7 @@ fn servers(server: &VirtualServer, scripts: &Scripts<'_>, notes: &mut Notes) -> 
         if check.as_ref() != Some(&own) {
             table.0.push(("check", own));
         }
-        hooks(real, scripts, &mut table, notes);
+        hooks(real, server, scripts, &mut table, notes);
         let place = real.place;
         if let [("address", address)] = table.0.as_slice() {
             return Item::new(address.value.clone(), place);
@@ -187,11 +197,17 @@ fn thresholds(real: &RealServer, table: &mut Table, notes: &mut Notes) {
     }
 }
 
-fn hooks(real: &RealServer, scripts: &Scripts<'_>, table: &mut Table, notes: &mut Notes) {
+fn hooks(
+    real: &RealServer,
+    server: &VirtualServer,
+    scripts: &Scripts<'_>,
+    table: &mut Table,
+    notes: &mut Notes,
+) {
     for (key, keyword, script) in
         [("on_up", "notify_up", &real.notify_up), ("on_down", "notify_down", &real.notify_down)]
     {
-        let script = script.as_ref().filter(|script| !scripts.is_ops(script));
+        let script = script.as_ref().filter(|script| scripts.ops(script, server).is_none());
         if let Some(hook) = script.and_then(|script| scripts.hook(script, keyword, notes)) {
             table.0.push((key, hook));
         }
@@ -206,13 +222,22 @@ fn ops(server: &VirtualServer, scripts: &Scripts<'_>, keys: &mut Table, notes: &
     }
     let hooks = [&server.quorum_up, &server.quorum_down].into_iter();
     let hooks = hooks.chain(server.real_servers.iter().flat_map(|real| [&real.notify_up, &real.notify_down]));
-    let by_script = hooks.flatten().find(|script| scripts.is_ops(script));
-    if let Some(script) = by_script {
+    let by_script =
+        hooks.flatten().find_map(|script| scripts.ops(script, server).map(|edit| (script, edit.scheduler)));
+    if let Some((script, scheduler)) = &by_script {
+        if *scheduler != server.scheduler.value {
+            let said = format!(
+                "the script gives it `{scheduler}` with one-packet scheduling, the scheduler of an `ipvsadm` that is told none \
+                 being wlc: ipvsd stays with `{}`",
+                server.scheduler.value
+            );
+            notes.noted(script.place, "lvs_sched", said);
+        }
         let said = "a script that only sets the flag of one-packet scheduling: ipvsd makes the service with it, so that there is no gap";
         notes.noted(script.place, "ops", said);
     }
     let marked = matches!(server.target, Target::Fwmark(_));
-    match server.ops.or(by_script.map(|script| script.place)) {
+    match server.ops.or(by_script.map(|(script, _)| script.place)) {
         Some(place) if server.persistence.is_some() => keys.set("ops", true, place),
         Some(_) => {}
         None => {

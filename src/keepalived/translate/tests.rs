@@ -74,7 +74,9 @@ fn is_told(text: &str) {
     let lines = text.split('\n').count() as u32;
     let within = |place: super::super::Place| place.file == 0 && (1..=lines).contains(&place.line);
     assert!(
-        notes.iter().all(|note| within(note.place) && note.places > 0 && !note.said.is_empty()),
+        notes.iter().all(|note| !note.places.is_empty()
+            && note.places.iter().copied().all(within)
+            && !note.said.is_empty()),
         "{notes:#?}"
     );
     assert!((0..written.text.len()).step_by(7).all(|byte| within(written.origin(byte))));
@@ -140,4 +142,51 @@ fn names_tell_services_apart() {
     ] {
         assert!(said.contains(part), "{part}: {said}");
     }
+}
+
+/// A virtual server with a script, and what is said of it.
+fn with_script(script: &str) -> String {
+    translated(&format!(
+        "virtual_server 192.0.2.1 53 {{\n lb_algo rr\n lb_kind DR\n protocol UDP\n quorum_up \"{script}\"\n \
+         real_server 10.0.0.1 53 {{\n }}\n}}\n"
+    ))
+}
+
+#[test]
+fn a_script_that_does_more_than_ops_stays_and_is_named() {
+    for script in [
+        "ipvsadm -E -u 192.0.2.2:53 --ops",
+        "sh -c 'ipvsadm -E -u 192.0.2.1:53 --ops && logger done'",
+        "ipvsadm -E -u 192.0.2.1:53 --ops -p 60",
+    ] {
+        let said = with_script(script);
+        assert!(said.contains("on_up") && said.contains("it calls `ipvsadm`"), "{script}: {said}");
+        assert!(said.contains("ops = false"), "{script}: {said}");
+    }
+    let said = with_script("sh -c 'sleep 1; ipvsadm -Eu 192.0.2.1:53 -o || true'");
+    assert!(!said.contains("on_up") && !said.contains("ops = false"), "{said}");
+    assert!(said.contains("gives it `wlc`") && said.contains("stays with `rr`"), "{said}");
+}
+
+#[test]
+fn servers_keep_their_port_behind_a_group_of_addresses_and_marks() {
+    let said = translated(
+        "virtual_server_group G {\n 192.0.2.1 53\n fwmark 7\n}\nvirtual_server group G {\n lb_algo rr\n lb_kind DR\n ops\n \
+         protocol UDP\n real_server 10.0.0.1 53 {\n }\n}\n",
+    );
+    assert!(said.contains("10.0.0.1:53") && said.contains("`fwmark`: its servers have the port"), "{said}");
+}
+
+#[test]
+fn a_first_verdict_that_is_told_is_announced() {
+    let said = |globals: &str, more: &str| {
+        translated(&format!(
+            "global_defs {{\n {globals}\n}}\nvirtual_server 192.0.2.1 53 {{\n lb_algo rr\n lb_kind DR\n ops\n protocol UDP\n {more}\n \
+             real_server 10.0.0.1 53 {{\n notify_up /usr/bin/up\n TCP_CHECK {{\n }}\n }}\n}}\n"
+        ))
+        .contains("`rs_init_notifies`: not given")
+    };
+    assert!(said("", ""));
+    assert!(!said("rs_init_notifies", ""));
+    assert!(!said("", "alpha"), "keepalived tells it, too");
 }

@@ -29,6 +29,15 @@ pub fn ruleset(printed: &str, family: Family) -> Value {
     json!({ "nftables": objects })
 }
 
+/// The rule of a table with this number, as it was printed: `-A CHAIN OPTIONS`.
+pub fn printed_rule<'p>(printed: &'p str, table: &str, number: u64) -> Option<&'p str> {
+    let lines =
+        printed.lines().map(str::trim).skip_while(|line| line.strip_prefix('*') != Some(table)).skip(1);
+    let mut rules = lines.take_while(|line| !line.starts_with('*')).filter(|line| rule_of(line).is_some());
+    let line = rules.nth(usize::try_from(number.checked_sub(1)?).ok()?)?;
+    line.find("-A ").map(|at| &line[at..])
+}
+
 fn chain_object(family: Family, table: &str, name: &str, policy: &str) -> Value {
     if policy == "-" {
         return json!({ "chain": { "family": family.word(), "table": table, "name": name } });
@@ -276,7 +285,7 @@ COMMIT
         let found = translations(&ruleset(SAVED, Family::Ip), Direction::Reply, &servers);
         let [only] = &found[..] else { panic!("{found:?}") };
         assert_eq!((only.table.as_str(), only.hook, only.tracked), ("nat", "postrouting", true));
-        assert_eq!(only.rule, "rule masquerade, handle 1 of chain POSTROUTING");
+        assert_eq!(only.rule.to_string(), "rule masquerade, handle 1 of chain POSTROUTING");
         let other = SAVED.replace("-s 10.0.1.0/24", "-s 10.0.9.0/24");
         assert_eq!(translations(&ruleset(&other, Family::Ip), Direction::Reply, &servers), []);
     }

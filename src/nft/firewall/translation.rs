@@ -2,6 +2,7 @@
 //! (`snat`, `masquerade`), which sees tracked packets only, or without (`ip saddr set`).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::SocketAddr;
 
 use serde_json::Value;
@@ -24,9 +25,27 @@ pub struct Translation {
     /// It is of type `nat`: untracked packets do not come there.
     pub tracked: bool,
     /// The first rule that does it.
-    pub rule: String,
+    pub rule: RuleName,
     /// server:port of the packets.
     pub sockets: BTreeSet<SocketAddr>,
+}
+
+/// Which rule of a table it is: `rule snat, handle 3 of chain post`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RuleName {
+    /// The word of its statement.
+    pub word: String,
+    /// Its handle.
+    pub handle: u64,
+    /// Its chain: the base chain, or one that packets get to from there.
+    pub chain: String,
+}
+
+impl fmt::Display for RuleName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { word, handle, chain } = self;
+        write!(f, "rule {word}, handle {handle} of chain {chain}")
+    }
 }
 
 /// The translations in `ruleset` (as printed by `nft -j list ruleset`) of replies of these servers, or of the requests that

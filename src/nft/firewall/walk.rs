@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::Packet;
 use super::matching::{Datum, Matching, Truth};
 use super::tables::{BaseChain, Rule, Tables};
+use super::translation::RuleName;
 
 /// What can become of the packet in a chain.
 #[derive(Clone, Debug, Default)]
@@ -18,7 +19,7 @@ struct Outcome {
     /// The first rule that may drop it.
     dropped: Option<String>,
     /// The first rule that may give it another source.
-    translated: Option<String>,
+    translated: Option<RuleName>,
 }
 
 /// Whether the walk through a chain goes on after a statement.
@@ -57,7 +58,7 @@ impl<'a, 't> Walk<'a, 't> {
     }
 
     /// What may give the packet another source in a base chain.
-    pub fn translates(mut self, chain: &BaseChain<'a>) -> Option<String> {
+    pub fn translates(mut self, chain: &BaseChain<'a>) -> Option<RuleName> {
         let (family, table, name) = chain.id;
         self.chain((family, table), name).translated
     }
@@ -236,7 +237,11 @@ impl<'a, 't> Walk<'a, 't> {
 
 impl Outcome {
     fn translate(&mut self, kind: &str, (chain, handle): (&str, u64)) {
-        self.translated.get_or_insert_with(|| format!("rule {kind}, handle {handle} of chain {chain}"));
+        self.translated.get_or_insert_with(|| RuleName {
+            word: kind.to_owned(),
+            handle,
+            chain: chain.to_owned(),
+        });
     }
 }
 

@@ -78,15 +78,18 @@ fn joined(options: BTreeMap<String, String>) -> BTreeSet<String> {
 pub fn differences(
     theirs: &Table,
     ours: &Table,
-    noted: &BTreeSet<String>,
+    noted: impl Fn(&str) -> BTreeSet<String>,
 ) -> (BTreeSet<String>, Vec<String>) {
     let (mut explained, mut unexplained) = (BTreeSet::new(), Vec::new());
-    let mut differs = |notes: &[&str], what: String| match notes.iter().find(|note| noted.contains(**note)) {
-        Some(note) => drop(explained.insert((*note).to_owned())),
-        None => unexplained.push(what),
-    };
     let keys: BTreeSet<&String> = theirs.0.keys().chain(ours.0.keys()).collect();
     for key in keys {
+        let mut differs = |notes: &[&str], what: String| {
+            let noted = if notes.is_empty() { BTreeSet::new() } else { noted(key) };
+            match notes.iter().find(|note| noted.contains(**note)) {
+                Some(note) => drop(explained.insert((*note).to_owned())),
+                None => unexplained.push(what),
+            }
+        };
         let (Some(their), Some(our)) = (theirs.0.get(key), ours.0.get(key)) else {
             differs(&[], format!("{key} is there with one of them only"));
             continue;
