@@ -265,7 +265,8 @@ impl Sample {
             "DNS_CHECK" => {
                 let record = self.random.of(&["A", "soa", "TXT"]);
                 self.maybe(2, format!("type {record}"));
-                self.maybe(2, "name example.org");
+                let name = self.random.of(&["example.org", "example.org.", "a.example.org"]);
+                self.maybe(2, format!("name {name}"));
             }
             "MISC_CHECK" => {
                 self.line("misc_path \"/nonexistent/check 'a b' { # }\"");

@@ -173,11 +173,15 @@ impl Reading<'_> {
             }
             "name" => {
                 let Some(word) = reading.argument(statement) else { return };
-                if word.text != "." && word.text.split('.').any(str::is_empty) {
-                    reading.bad(word, "the name", "a name without empty labels and without a dot at its end");
-                } else {
-                    asked = Value { value: word.text.clone(), place: Some(word.place) };
+                let absolute = word.text.strip_suffix('.').unwrap_or(&word.text);
+                if word.text != "." && absolute.split('.').any(str::is_empty) {
+                    return reading.bad(word, "the name", "a name without empty labels");
                 }
+                if word.text.find('.') == Some(1) {
+                    let said = "keepalived 2.2.7 takes a first label of one letter for an empty one, and asks for the root";
+                    reading.findings.note(Rule::NewKeyword, word.place, said);
+                }
+                asked = Value { value: word.text.clone(), place: Some(word.place) };
             }
             _ => reading.shared(shared, family, name, statement),
         });
