@@ -227,4 +227,30 @@ mod tests {
         assert_eq!(problems, [("keepalived.conf", 3, 3), ("part.conf", 6, 3)], "{report}");
         assert!(!report.render(false).contains("geheim"), "{report}");
     }
+
+    #[test]
+    fn an_include_is_refused_where_keepalived_does_not_start() {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::create_dir(folder.path().join("folder")).expect("a folder");
+        let server = "virtual_server 192.0.2.1 53 {\n  lvs_sched rr\n  lvs_method DR\n  protocol UDP\n  \
+                      real_server 192.0.2.9 53 {\n  }\n}\n";
+        std::fs::write(folder.path().join("server"), server).expect("a file");
+        let main = folder.path().join("keepalived.conf");
+        let starts = |line: &str| {
+            std::fs::write(&main, format!("include server\n{line}\n")).expect("a file");
+            import(&main).expect("a file").judged.is_ok()
+        };
+        // As seen of keepalived 2.2.7, whose exit status is 6 where it stops.
+        for (what, starting) in [
+            ("none", ["include", "includer", "includeb"].as_slice()),
+            ("none*", &["include", "includer", "includem", "includeb"]),
+            ("none{1,2}", &["include", "includer", "includem", "includew"]),
+            ("folder", &["include"]),
+            ("fold*", &["include"]),
+        ] {
+            for word in ["include", "includer", "includem", "includew", "includeb", "includea"] {
+                assert_eq!(starts(&format!("{word} {what}")), starting.contains(&word), "{word} {what}");
+            }
+        }
+    }
 }

@@ -22,9 +22,9 @@ pub enum Severity {
 pub enum Rule {
     /// A limit of this parser is reached; the rest of the file is not read.
     Limit,
-    /// A file is not there.
+    /// A file that may be missing is not there.
     Include,
-    /// A file is there and could not be read.
+    /// A file could not be read, or is missing where the include demands it: keepalived does not start.
     Unread,
     /// A quote has no end, or a file is not text.
     Text,

@@ -82,7 +82,7 @@ impl Reading<'_> {
                     match statuses(&word.text) {
                         Some(range) => url.statuses.push(range),
                         None => {
-                            reading.bad(word, "the status", "a number, or two with a `-`, from 100 to 999")
+                            reading.bad(word, "the status", "a number, or two with a `-`, from 100 to 599")
                         }
                     }
                 }
@@ -114,8 +114,21 @@ impl Reading<'_> {
 }
 
 fn statuses(text: &str) -> Option<(u16, u16)> {
-    let status = |text: &str| text.parse::<u16>().ok().filter(|status| (100..=999).contains(status));
+    let status = |text: &str| text.parse::<u16>().ok().filter(|status| (100..=599).contains(status));
     let (first, last) = text.split_once('-').unwrap_or((text, text));
     let range = (status(first)?, status(last)?);
     (range.0 <= range.1).then_some(range)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::statuses;
+
+    #[test]
+    fn a_status_is_one_that_keepalived_takes() {
+        assert_eq!(statuses("100-599"), Some((100, 599)));
+        for wrong in ["99", "600", "200-600", "300-200", "x"] {
+            assert_eq!(statuses(wrong), None, "{wrong}");
+        }
+    }
 }

@@ -57,25 +57,29 @@ impl Include<'_> {
             findings.error(Rule::Limit, place, format!("`{}` stands for too many files", self.pattern));
             return Vec::new();
         }
+        let braces = patterns.len() > 1;
         let mut files = Vec::new();
         for pattern in &patterns {
             let path = directory.join(pattern);
             let wild = pattern.contains(['*', '?', '[']);
             let paths = if wild { outside.matches(&path.to_string_lossy()) } else { vec![path] };
-            let none = wild && paths.is_empty() && matches!(self.kind, Kind::Wildcard | Kind::All);
-            if none || (paths.is_empty() && patterns.len() > 1 && self.kind == Kind::Brace) {
+            if wild && paths.is_empty() && matches!(self.kind, Kind::Wildcard | Kind::All) {
+                let rule = if braces { Rule::Include } else { Rule::Unread };
+                findings.error(rule, place, format!("no file matches `{pattern}`"));
+            } else if paths.is_empty() && braces && self.kind == Kind::Brace {
                 findings.error(Rule::Include, place, format!("no file matches `{pattern}`"));
             }
             for path in paths {
                 match outside.read(&path) {
                     Ok(bytes) => files.push((path, bytes)),
-                    Err(error) => self.unread(&path, &error, patterns.len() > 1, place, findings),
+                    Err(error) => self.unread(&path, &error, braces, place, findings),
                 }
             }
         }
         files
     }
 
+    /// What keepalived does not start with is [`Rule::Unread`], what it goes on without [`Rule::Include`].
     fn unread(
         &self,
         path: &Path,
@@ -85,12 +89,15 @@ impl Include<'_> {
         findings: &mut Findings,
     ) {
         let message = format!("{} cannot be included: {error}", path.display());
+        let demanded = match error.kind() {
+            ErrorKind::NotFound if braces => matches!(self.kind, Kind::Brace | Kind::All),
+            ErrorKind::NotFound => matches!(self.kind, Kind::Match | Kind::Wildcard | Kind::All),
+            ErrorKind::IsADirectory => self.kind != Kind::Plain,
+            _ => true,
+        };
+        let rule = if demanded { Rule::Unread } else { Rule::Include };
         let missing = error.kind() == ErrorKind::NotFound;
-        // A directory has no services that could be lost: keepalived skips it, too.
-        let nothing = missing || error.kind() == ErrorKind::IsADirectory;
-        let rule = if nothing { Rule::Include } else { Rule::Unread };
-        let quiet =
-            self.kind == Kind::Plain || (missing && braces && !matches!(self.kind, Kind::Brace | Kind::All));
+        let quiet = self.kind == Kind::Plain || (missing && braces && !demanded);
         if quiet && error.kind() != ErrorKind::IsADirectory {
             findings.note(rule, place, message);
         } else {
