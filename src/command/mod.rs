@@ -3,6 +3,8 @@
 //! Capabilities belong to threads, and a child has those of the thread that started it: a thread of its own, which has given them
 //! up and can gain none again, starts all commands of one kind.
 
+mod account;
+mod runners;
 mod trust;
 
 use std::fmt;
@@ -21,6 +23,8 @@ use tokio::net::unix::pipe;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::{Semaphore, oneshot};
 
+pub use account::{Account, may_change};
+pub use runners::Runners;
 pub use trust::{Untrusted, trusted};
 
 use crate::core::model::Command;
@@ -37,6 +41,8 @@ pub enum Privileges {
     None,
     /// `CAP_NET_ADMIN` and `CAP_NET_RAW`.
     Network,
+    /// Nothing, as the user whom the command names.
+    Others,
 }
 
 /// Runs commands of the same privileges. Dropping it kills those that still run.
@@ -112,7 +118,7 @@ impl Runner {
                     tokio::spawn(async move {
                         // The semaphore is never closed.
                         let _turn = turns.acquire().await;
-                        let outcome = run(&job.command, job.environment).await;
+                        let outcome = run(privileges, &job.command, job.environment).await;
                         // Whoever asked may have gone.
                         let _ = job.answer.send(outcome);
                     });
@@ -149,23 +155,31 @@ impl Drop for Runner {
 
 /// Leaves the calling thread, and every child of it, no more than these privileges for good.
 fn confine(privileges: Privileges) -> io::Result<()> {
-    let keep: CapsHashSet = match privileges {
-        Privileges::None => CapsHashSet::new(),
-        Privileges::Network => [Capability::CAP_NET_ADMIN, Capability::CAP_NET_RAW].into_iter().collect(),
+    let network = [Capability::CAP_NET_ADMIN, Capability::CAP_NET_RAW];
+    // What the thread keeps, and what its children get of it.
+    let (keep, give): (CapsHashSet, CapsHashSet) = match privileges {
+        Privileges::None => Default::default(),
+        Privileges::Network => (network.into_iter().collect(), network.into_iter().collect()),
+        Privileges::Others => (account::CHANGES.into_iter().collect(), CapsHashSet::new()),
     };
     // No executable gives back what is given up here: neither a file's capabilities nor the user root.
     nix::sys::prctl::set_no_new_privs()?;
     caps::clear(None, CapSet::Ambient).map_err(io::Error::other)?;
     // What is inherited must be permitted, and what is ambient must be both.
-    for set in [CapSet::Effective, CapSet::Inheritable, CapSet::Permitted] {
-        caps::set(None, set, &keep).map_err(io::Error::other)?;
+    for (set, these) in [
+        (CapSet::Effective, &keep),
+        (CapSet::Inheritable, &give),
+        (CapSet::Permitted, &keep),
+        (CapSet::Ambient, &give),
+    ] {
+        caps::set(None, set, these).map_err(io::Error::other)?;
     }
-    caps::set(None, CapSet::Ambient, &keep).map_err(io::Error::other)
+    Ok(())
 }
 
-async fn run(command: &Command, environment: Vec<(&'static str, String)>) -> Outcome {
+async fn run(privileges: Privileges, command: &Command, environment: Vec<(&'static str, String)>) -> Outcome {
     let failed = |error: io::Error| Outcome { end: End::Failed(error.to_string()), said: Vec::new() };
-    let (mut child, mut output) = match start(command, environment) {
+    let (mut child, mut output) = match start(privileges, command, environment) {
         Ok(started) => started,
         Err(error) => return failed(error),
     };
@@ -214,13 +228,22 @@ impl Drop for Group {
 }
 
 fn start(
+    privileges: Privileges,
     command: &Command,
     environment: Vec<(&'static str, String)>,
 ) -> io::Result<(tokio::process::Child, pipe::Receiver)> {
     let (executable, arguments) =
         command.argv.split_first().ok_or_else(|| io::Error::other("the command has no executable"))?;
     let (output, input) = io::pipe()?;
-    let child = tokio::process::Command::new(executable)
+    let mut process = tokio::process::Command::new(executable);
+    if privileges == Privileges::Others {
+        let user = command.user.as_deref().unwrap_or_default();
+        let account =
+            Account::named(user).ok_or_else(|| io::Error::other(format!("there is no user {user}")))?;
+        // Of the groups that root has beside its own, nothing is left either: that is std's doing.
+        process.uid(account.user).gid(account.group);
+    }
+    let child = process
         .args(arguments)
         .env_clear()
         .env("PATH", PATH)

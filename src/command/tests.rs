@@ -55,8 +55,13 @@ fn a_command_that_takes_too_long_is_killed_with_its_children() {
     let outcome =
         run_in(Privileges::None, &format!("sleep {mark} & sleep {mark}"), Duration::from_millis(300));
     assert_eq!(outcome.end, End::Late(Duration::from_millis(300)));
+    wait_until_gone(&mark);
+}
+
+/// Waits until no process has this in its command line.
+fn wait_until_gone(mark: &str) {
     let is_ours = |entry: &Path| {
-        std::fs::read(entry.join("cmdline")).is_ok_and(|line| String::from_utf8_lossy(&line).contains(&mark))
+        std::fs::read(entry.join("cmdline")).is_ok_and(|line| String::from_utf8_lossy(&line).contains(mark))
     };
     let gone = || !std::fs::read_dir("/proc").unwrap().flatten().any(|entry| is_ours(&entry.path()));
     let limit = std::time::Instant::now() + Duration::from_secs(60);
@@ -78,6 +83,42 @@ fn a_command_has_the_capabilities_that_it_may_have_and_no_others() {
     let network = run_in(Privileges::Network, sets, Duration::from_secs(60));
     assert_eq!(String::from_utf8(network.said).unwrap(), "0000000000003000\nNoNewPrivs:\t1\n");
     assert!(caps::read(None, CapSet::Permitted).unwrap() == own, "this thread has kept its own");
+}
+
+#[test]
+fn a_command_of_another_user_is_that_users_alone() {
+    if !may_change() {
+        eprintln!("skipped: this process may not change users");
+        return;
+    }
+    let runners = Runners::new(4);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let run = |script: &str, user: &str, timeout| {
+        let argv = ["/bin/sh", "-c", script].map(str::to_owned).to_vec();
+        let command = Arc::new(Command { argv, timeout, network: true, user: Some(user.to_owned()) });
+        runtime.block_on(async {
+            runners.of(&command).await.unwrap().run(Arc::clone(&command), Vec::new()).await
+        })
+    };
+    let who = "id -u; id -g; id -G; grep -E '^Cap(Inh|Prm|Eff|Amb)' /proc/self/status | cut -f2 | sort -u";
+    let minute = Duration::from_secs(60);
+    let outcome = run(who, "4242:4243", minute);
+    assert_eq!(String::from_utf8(outcome.said).unwrap(), "4242\n4243\n4243\n0000000000000000\n");
+    let outcome = run(who, "nobody", minute);
+    assert!(String::from_utf8(outcome.said).unwrap().starts_with("65534\n"));
+    let own = run("id -u; grep CapEff /proc/self/status", "root", minute);
+    assert_eq!(
+        String::from_utf8(own.said).unwrap(),
+        "0\nCapEff:\t0000000000003000\n",
+        "it is the daemon's own"
+    );
+    let mark = format!("{}.75", 86_000 + std::process::id() % 1000);
+    let late = run(&format!("sleep {mark} & sleep {mark}"), "4242:4243", Duration::from_millis(300));
+    assert_eq!(late.end, End::Late(Duration::from_millis(300)));
+    wait_until_gone(&mark);
+    assert!(
+        matches!(run("true", "no-such-user", minute).end, End::Failed(why) if why.contains("no user no-such-user"))
+    );
 }
 
 #[test]

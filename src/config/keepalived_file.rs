@@ -198,19 +198,6 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_among_the_files_to_include_is_passed_over() {
-        let folder = tempfile::tempdir().expect("a folder");
-        std::fs::create_dir(folder.path().join("old.conf")).expect("a folder");
-        let server = "virtual_server 192.0.2.1 53 {\nlvs_sched rr\nlvs_method DR\nprotocol UDP\nreal_server 10.0.0.1 53 {\n}\n}\n";
-        std::fs::write(folder.path().join("dns.conf"), server).expect("a file");
-        let main = folder.path().join("keepalived");
-        std::fs::write(&main, "include *.conf\n").expect("a file");
-        let loaded = import(&main).expect("a file").judged.expect("a config");
-        assert_eq!(loaded.config.services.len(), 1);
-        assert!(loaded.warnings.to_string().contains("old.conf cannot be included"), "{}", loaded.warnings);
-    }
-
-    #[test]
     fn what_is_wrong_is_told_where_it_stands() {
         let folder = tempfile::tempdir().expect("a folder");
         let (main, part) = (folder.path().join("keepalived.conf"), folder.path().join("part.conf"));

@@ -282,7 +282,7 @@ pub struct Command {
     pub timeout: Duration,
     /// It keeps `CAP_NET_ADMIN` and `CAP_NET_RAW`; otherwise it has no capabilities.
     pub network: bool,
-    /// The user, and after a colon the group, that it expects to run as: a daemon of another user does not start.
+    /// The user, and after a colon the group, that it runs as; none: the daemon's own. Another has no capabilities, whatever `network` says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
 }

@@ -6,11 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipvs_netlink::{DestinationKey, ServiceKey};
-use tokio::sync::OnceCell;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 
-use crate::command::{End, Privileges, Runner};
+use crate::command::{End, Runners};
 use crate::core::Hook;
 use crate::core::model::Vip;
 
@@ -21,7 +20,6 @@ const AT_ONCE: usize = 32;
 const AT_THE_END: Duration = Duration::from_secs(30);
 
 /// The queues of hooks, one for each VIP and each of its servers that has commands.
-#[derive(Default)]
 pub struct Hooks {
     runners: Arc<Runners>,
     queues: HashMap<(ServiceKey, Option<DestinationKey>), Queue>,
@@ -32,11 +30,10 @@ struct Queue {
     task: JoinHandle<()>,
 }
 
-/// Started when the first command needs one: most configs have none.
-#[derive(Default)]
-struct Runners {
-    unprivileged: OnceCell<Option<Runner>>,
-    network: OnceCell<Option<Runner>>,
+impl Default for Hooks {
+    fn default() -> Self {
+        Self { runners: Arc::new(Runners::new(AT_ONCE)), queues: HashMap::new() }
+    }
 }
 
 impl Hooks {
@@ -69,7 +66,13 @@ async fn one_by_one(runners: Arc<Runners>, mut hooks: UnboundedReceiver<Hook>) {
     while let Some(hook) = hooks.recv().await {
         let (service, vip, command) = (&hook.service, Vip(hook.key).to_string(), hook.command.argv.join(" "));
         let state = if hook.up { "up" } else { "down" };
-        let Some(runner) = runners.of(hook.command.network).await else { continue };
+        let runner = match runners.of(&hook.command).await {
+            Ok(runner) => runner,
+            Err(error) => {
+                tracing::error!(service, vip, state, command, %error, "commands cannot be run");
+                continue;
+            }
+        };
         let servers: Vec<String> = hook.servers.iter().map(ToString::to_string).collect();
         let mut environment = vec![
             ("IPVSD_SERVICE", hook.service.clone()),
@@ -89,22 +92,5 @@ async fn one_by_one(runners: Arc<Runners>, mut hooks: UnboundedReceiver<Hook>) {
             End::Exit(0) => tracing::info!(service, vip, server, state, command, said, "command run"),
             end => tracing::error!(service, vip, server, state, command, said, %end, "command failed"),
         }
-    }
-}
-
-impl Runners {
-    async fn of(&self, network: bool) -> Option<&Runner> {
-        let (runner, privileges) = match network {
-            false => (&self.unprivileged, Privileges::None),
-            true => (&self.network, Privileges::Network),
-        };
-        let start = async || match Runner::start(privileges, AT_ONCE) {
-            Ok(runner) => Some(runner),
-            Err(error) => {
-                tracing::error!(%error, ?privileges, "commands cannot be run");
-                None
-            }
-        };
-        runner.get_or_init(start).await.as_ref()
     }
 }

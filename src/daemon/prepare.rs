@@ -10,7 +10,7 @@ use ipvs_netlink::Error;
 use ipvs_netlink::tokio::Client;
 
 use super::remember;
-use crate::command;
+use crate::command::{self, Account};
 use crate::core::desired;
 use crate::core::model::{Config, Probe, Rules, Service};
 use crate::kernel::facts;
@@ -79,27 +79,19 @@ pub fn trust(files: &[PathBuf], config: &Config) -> Result<(), Refusal> {
     if refusals.is_empty() { Ok(()) } else { Err(Refusal(refusals)) }
 }
 
-/// Why a command cannot run as the user that it expects; none if that is ours.
+/// Why a command cannot run as the user that it names.
 fn other_user(argv: &[String], wanted: &str) -> Option<String> {
-    let (user, group) = wanted.split_once(':').map_or((wanted, None), |(user, group)| (user, Some(group)));
-    let own_user = nix::unistd::geteuid().as_raw();
-    let own_group = nix::unistd::getegid().as_raw();
-    let id_of_user = || Some(nix::unistd::User::from_name(user).ok()??.uid.as_raw());
-    let id_of_group = |group: &str| Some(nix::unistd::Group::from_name(group).ok()??.gid.as_raw());
-    let user_id: Option<u32> = user.parse().ok().or_else(id_of_user);
-    let group_id: Option<Option<u32>> = group.map(|group| group.parse().ok().or_else(|| id_of_group(group)));
-    if user_id.is_none() || group_id == Some(None) {
-        return Some(format!(
-            "`{}` is to run as {wanted}, and there is no such user or group here",
-            argv.join(" ")
-        ));
-    }
-    let same = user_id == Some(own_user) && group_id.flatten().is_none_or(|group| group == own_group);
-    (!same).then(|| {
+    let command = argv.join(" ");
+    let Some(account) = Account::named(wanted) else {
+        return Some(format!("`{command}` is to run as {wanted}, and there is no such user or group here"));
+    };
+    let refused = !account.is_own() && !command::may_change();
+    refused.then(|| {
+        let (user, group) = (nix::unistd::geteuid(), nix::unistd::getegid());
         format!(
-            "`{}` is to run as {wanted}, and ipvsd runs as user {own_user}, group {own_group}, and never as another: take \
-             `user` (`script_user` in a keepalived.conf) out, or give ipvsd's unit this `User=` and `Group=`",
-            argv.join(" ")
+            "`{command}` is to run as {wanted}, and ipvsd runs as user {user}, group {group}, and may not change that: take `user` \
+             (`script_user` in a keepalived.conf) out, give ipvsd's unit this `User=` and `Group=`, or let it run as root with \
+             CAP_SETUID, CAP_SETGID and CAP_KILL"
         )
     })
 }

@@ -1,6 +1,7 @@
 //! What keepalived's users are used to beside forwarding: commands of single servers, and of the end, services that are suspended
 //! while another director has their VIP, time-outs of connections.
 
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use lab::{Family, Network, case, wait_until};
@@ -8,12 +9,12 @@ use libtest_mimic::Trial;
 use nix::sys::signal::Signal;
 
 use crate::policy::lines;
-use crate::setup::{LIMIT, PATIENT, command, config, echoes, ipvsd, server, wait_for_weights};
+use crate::setup::{IPVSD, LIMIT, PATIENT, command, config, echoes, ipvsd, server, wait_for_weights};
 
 pub fn tests() -> Vec<Trial> {
     vec![
         case("commands::a_server_s_own_follow_its_verdicts_and_the_end", of_servers),
-        case("commands::another_user_is_refused", another_user),
+        case("commands::another_user_takes_one_who_may_change_users", another_user),
         case("commands::without_the_vip_nobody_is_probed", suspended),
         case("commands::time_outs_are_set_and_kept_and_put_back", timeouts),
     ]
@@ -62,15 +63,29 @@ fn of_servers() {
 
 fn another_user() {
     let network = Network::new(1);
-    let more =
-        |user: &str| format!("check = {PATIENT}\non_up = {{ command = [\"/bin/true\"], user = \"{user}\" }}");
-    let text = config(&network, Family::V4, 5300, &more("nobody"));
-    let refused = lab::Daemon::start(&network.director, crate::setup::IPVSD, &text);
-    let said = refused.wait_for("is to run as nobody", LIMIT);
-    assert!(said.contains("/bin/true") && said.contains("User="), "{said}");
-    let text = config(&network, Family::V4, 5300, &more("root:root"));
-    let daemon = lab::Daemon::start(&network.director, crate::setup::IPVSD, &text);
-    daemon.wait_for("started", LIMIT);
+    let _echoes = echoes(&network, 5300);
+    let more = format!("check = {PATIENT}\non_up = {{ command = [\"/bin/true\"], user = \"nobody\" }}");
+    let text = config(&network, Family::V4, 5300, &more);
+    let own = tempfile::tempdir().expect("a folder");
+    let path = own.path().join("nobody.toml");
+    std::fs::write(&path, &text).expect("a config");
+    let path = path.display().to_string();
+    let without = ["--bounding-set", "-setuid", IPVSD, "run", "--config", &path];
+    let output = network.director.output("setpriv", &without);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("is to run as nobody"), "{said}");
+    assert!(said.contains("/bin/true") && said.contains("User=") && said.contains("CAP_SETUID"), "{said}");
+
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o777)).expect("a mode");
+    let file = folder.path().join("made");
+    let more = format!(
+        "check = {PATIENT}\non_up = {{ command = [\"/usr/bin/touch\", \"{}\"], user = \"nobody\", privileges = \"network\" }}",
+        file.display()
+    );
+    let daemon = ipvsd(&network, &config(&network, Family::V4, 5300, &more));
+    daemon.wait_for("command run", LIMIT);
+    assert_eq!(std::fs::metadata(&file).expect("a file").uid(), 65_534, "nobody's");
 }
 
 fn suspended() {

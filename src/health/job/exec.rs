@@ -1,16 +1,15 @@
 //! The `exec` probe: a command of the operator's asks the server.
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::Semaphore;
 
 use super::percentage;
 use super::template::fill;
-use crate::command::{End, Outcome, Privileges, Runner};
+use crate::command::{End, Outcome, Runners};
 use crate::core::model::{Command, ExecProbe, ExecWeight, Factor};
 use crate::health::failure::Failure;
 use crate::health::protocol::printable;
@@ -28,23 +27,14 @@ pub struct Exec {
 /// What runs the commands of all probes.
 #[derive(Debug)]
 pub struct Commands {
-    unprivileged: OnceCell<Runner>,
-    network: OnceCell<Runner>,
+    runners: Runners,
     turns: Semaphore,
 }
 
 impl Commands {
     /// Nothing is started until a command needs it.
     pub fn new() -> Commands {
-        Commands { unprivileged: OnceCell::new(), network: OnceCell::new(), turns: Semaphore::new(AT_ONCE) }
-    }
-
-    async fn runner(&self, network: bool) -> io::Result<&Runner> {
-        let (runner, privileges) = match network {
-            false => (&self.unprivileged, Privileges::None),
-            true => (&self.network, Privileges::Network),
-        };
-        runner.get_or_try_init(async || Runner::start(privileges, AT_ONCE)).await
+        Commands { runners: Runners::new(AT_ONCE), turns: Semaphore::new(AT_ONCE) }
     }
 }
 
@@ -65,9 +55,10 @@ impl Exec {
         let turn = tokio::time::timeout(timeout / 2, commands.turns.acquire()).await;
         // The semaphore is never closed.
         let Ok(_turn) = turn else { return Err(Trouble::Ours(Lack::Of(Errno::EBUSY))) };
-        let runner = commands.runner(self.probe.network).await.map_err(|error| Trouble::ours(&error))?;
-        let argv = self.probe.argv.iter().map(|word| fill(word, server)).collect();
-        let command = Arc::new(Command { argv, timeout, network: self.probe.network, user: None });
+        let ExecProbe { argv, network, user, .. } = &self.probe;
+        let argv = argv.iter().map(|word| fill(word, server)).collect();
+        let command = Arc::new(Command { argv, timeout, network: *network, user: user.clone() });
+        let runner = commands.runners.of(&command).await.map_err(|error| Trouble::ours(&error))?;
         let environment =
             vec![("IPVSD_SERVER", server.ip().to_string()), ("IPVSD_PORT", server.port().to_string())];
         self.judge(&runner.run(command, environment).await).map_err(Trouble::Failed)

@@ -45,7 +45,7 @@ const SAME_NAMESPACE: &str =
 const NFT: &str = "ipvsd needs no marks for a group: each address is a service of its own";
 const LABEL: &str = "it is a name for humans only: give the service a `name`";
 const USER: &str =
-    "ipvsd runs commands as its own user only: `ipvsd run` refuses another one, and says how to start it";
+    "a user other than ipvsd's own is refused by `ipvsd run`, unless that is root and may change users";
 const DPVS: &str = "this is DPVS and not keepalived: ipvsd drives the kernel's IPVS";
 const NO_KEYWORD: &str = "no keepalived knows it: it never had an effect";
 
@@ -153,7 +153,12 @@ pub const ROWS: &[Row] = &[
         "let a systemd timer reload ipvsd",
         &["reload_time_file", "reload_repeat", "reload_file"],
     ),
-    row(&[GlobalDefs], Noted, "an include that finds nothing is always told", &["include_check"]),
+    row(
+        &[GlobalDefs],
+        Noted,
+        "an include that finds nothing is always told, and stops nothing: `includea` is the word for one that must",
+        &["include_check"],
+    ),
     row(
         &[GlobalDefs],
         NotNeeded,
