@@ -12,6 +12,7 @@ mod document;
 mod listen;
 mod note;
 mod script;
+mod server;
 mod service;
 mod shared;
 #[cfg(test)]

@@ -38,6 +38,7 @@ pub fn tests() -> Vec<Trial> {
             vrrp::the_masters_keepalived_is_killed,
         ),
         case("keepalived::the_backup_goes_on_when_the_masters_link_goes", vrrp::the_masters_link_goes),
+        case("keepalived::the_master_goes_on_when_its_ipvsd_is_killed", vrrp::the_masters_ipvsd_is_killed),
     ]
 }
 

@@ -26,7 +26,7 @@ struct Segment {
 /// `keepalived -P` and ipvsd on the same file.
 struct Director {
     vrrp: Process,
-    _ipvsd: Daemon,
+    ipvsd: Daemon,
     _dir: TempDir,
     netns: Netns,
 }
@@ -42,7 +42,7 @@ impl Director {
         command.args(["--dont-fork", "--log-console", "--vrrp", "--use-file"]).arg(file);
         command.arg("--pid").arg(dir.path().join("parent.pid"));
         command.arg("--vrrp_pid").arg(dir.path().join("vrrp.pid"));
-        Director { vrrp: Process::start(&netns, &mut command), _ipvsd: ipvsd, _dir: dir, netns }
+        Director { vrrp: Process::start(&netns, &mut command), ipvsd, _dir: dir, netns }
     }
 
     fn is_master(&self) -> bool {
@@ -124,6 +124,20 @@ pub fn the_masters_keepalived_is_killed() {
     segment.taken_over(traffic, "VRRP beside ipvsd, the master's keepalived killed");
     let key = format!("udp {VIP}:53");
     assert!(segment.directors.iter().all(|director| reading::weights(&director.netns, &key) == [1, 1]));
+}
+
+/// The kernel goes on forwarding, and keepalived keeps the VIP.
+pub fn the_masters_ipvsd_is_killed() {
+    let mut segment = Segment::new();
+    let traffic = segment.traffic();
+    segment.directors[0].ipvsd.signal(Signal::SIGKILL);
+    segment.directors[0].ipvsd.wait_exit(LIMIT);
+    replies(&traffic, 800);
+    assert!(segment.directors[0].is_master() && !segment.directors[1].is_master());
+    let flow = traffic.stop();
+    measured("VRRP beside ipvsd, the master's ipvsd killed", &flow);
+    assert!(flow.answered.lost.is_empty(), "{:?} lost", flow.answered.lost);
+    assert_eq!(flow.answered.spread().len(), 2, "both servers answer");
 }
 
 pub fn the_masters_link_goes() {
